@@ -1,0 +1,218 @@
+//! What follows for a node from what is wanted of it, what it is, and what its neighbours are.
+//!
+//! Invariant: a node is started only while all that it needs satisfies, and told to stop only when
+//! nothing that gives way to it lives any more. Both are judged here and nowhere else, from the
+//! present facts; a node whose facts change has its neighbours looked at again. It ends because
+//! within one step facts only move one way: going nodes wait for their dependents, coming ones
+//! for their needs, and the graph has no cycle.
+
+use std::sync::Arc;
+
+use crate::{
+    action::{Action, Transition},
+    node::{Life, Next, Node, Phase, Why},
+    nouns::Want,
+    words,
+    world::Turn,
+};
+
+impl Turn<'_> {
+    /// Looks at nodes until there is nothing left that could change.
+    pub fn finish(&mut self) {
+        while let Some(name) = self.queue.pop_front() {
+            self.advance(&name);
+        }
+    }
+
+    fn advance(&mut self, name: &Arc<str>) {
+        let Some(node) = self.project.nodes.get_mut(name) else { return };
+        node.queued = false;
+        match node.phase {
+            Phase::Down | Phase::Waiting | Phase::Backoff { .. } | Phase::Done | Phase::Failed => {
+                self.rest(name)
+            }
+            Phase::Spawning | Phase::Starting | Phase::Ready | Phase::Unhealthy => self.run(name),
+            Phase::Stopping(_) => {}
+            Phase::Ended(_) => leave(node),
+        }
+        self.tell(name);
+        self.arm(name);
+        self.drop_if_gone(name);
+    }
+
+    /// A node without a process.
+    fn rest(&mut self, name: &Arc<str>) {
+        let now = self.now;
+        let Some(node) = self.project.nodes.get_mut(name) else { return };
+        if node.want == Want::Down {
+            node.again = false;
+            if node.phase != Phase::Down {
+                node.phase = Phase::Down;
+                node.message = "not wanted any more".into();
+            }
+            return;
+        }
+        if let Some(fault) = &node.fault {
+            node.again = false;
+            node.phase = Phase::Failed;
+            node.message.clone_from(fault);
+            return;
+        }
+        let due = match node.phase {
+            Phase::Down | Phase::Waiting => true,
+            Phase::Backoff { until } => node.again || until <= now,
+            Phase::Done | Phase::Failed => node.again,
+            Phase::Spawning
+            | Phase::Starting
+            | Phase::Ready
+            | Phase::Unhealthy
+            | Phase::Stopping(_)
+            | Phase::Ended(_) => false,
+        };
+        if due {
+            self.start_or_wait(name);
+        }
+    }
+
+    fn start_or_wait(&mut self, name: &Arc<str>) {
+        let Some(node) = self.project.nodes.get(name) else { return };
+        let waits = (!self.project.is_free(node)).then(|| self.project.waiting_words(node));
+        let now = self.now;
+        let Some(node) = self.project.nodes.get_mut(name) else { return };
+        if let Some(message) = waits {
+            node.phase = Phase::Waiting;
+            node.message = message;
+            return;
+        }
+        node.again = false;
+        node.leaving = None;
+        node.life = Life {
+            number: node.life.number + 1,
+            began: now,
+            overdue_at: node.definition.start_timeout.map(|limit| now.after(limit)),
+            ..Life::default()
+        };
+        node.phase = Phase::Spawning;
+        node.message = "starting".into();
+        self.actions.push(Action::Spawn { id: node.id.clone(), life: node.life.number });
+    }
+
+    /// A node whose process runs: does it have to go?
+    fn run(&mut self, name: &Arc<str>) {
+        let Some(node) = self.project.nodes.get(name) else { return };
+        if node.life.held_until.is_some() {
+            return;
+        }
+        let (why, message) = if node.want == Want::Down {
+            (Why::Down, "not wanted any more".to_owned())
+        } else if node.pending.is_some() {
+            (Why::Restart, "its definition changed".to_owned())
+        } else if node.again {
+            (Why::Restart, "restart was asked for".to_owned())
+        } else if let Some(need) = self.project.lost_need(node) {
+            (Why::Lost, format!("{need} is no longer ready"))
+        } else {
+            let now = self.now;
+            if let Some(node) = self.project.nodes.get_mut(name)
+                && node.leaving.take().is_some()
+            {
+                // It stays after all, and has its time to get ready once more.
+                node.life.overdue_at = node.definition.start_timeout.map(|limit| now.after(limit));
+            }
+            return;
+        };
+        let blocked = self.project.dependents(name).any(|dependent| {
+            self.project.nodes.get(dependent).is_some_and(|other| {
+                let mut needs = other.definition.needs.iter();
+                needs.any(|need| need.service == *name) && other.gives_way(name)
+            })
+        });
+        if blocked {
+            if let Some(node) = self.project.nodes.get_mut(name) {
+                node.leaving = Some(why);
+            }
+        } else {
+            self.stop(name, why, message);
+        }
+    }
+
+    /// Tells a running node to end.
+    pub fn stop(&mut self, name: &str, why: Why, message: String) {
+        self.cancel_probes(name);
+        let Some(node) = self.project.nodes.get_mut(name) else { return };
+        node.phase = Phase::Stopping(why);
+        node.message = message;
+        node.again = false;
+        node.leaving = None;
+        node.life.kill_at = Some(self.now.after(node.definition.stop_timeout));
+        self.actions.push(Action::Stop { id: node.id.clone(), life: node.life.number });
+    }
+
+    /// Says a change of state to everybody, and a change of facts to the neighbours.
+    fn tell(&mut self, name: &Arc<str>) {
+        let Some(node) = self.project.nodes.get_mut(name) else { return };
+        let (from, to) = (node.shown, node.state());
+        if from != to {
+            node.shown = to;
+            node.since = self.now;
+            let (id, message) = (node.id.clone(), node.message.clone());
+            self.actions.push(Action::Changed(Transition { id, from, to, message }));
+        }
+        let facts = node.facts();
+        if node.told != facts {
+            node.told = facts;
+            self.look_at_neighbours(name);
+        }
+    }
+
+    fn look_at_neighbours(&mut self, name: &Arc<str>) {
+        let mut neighbours: Vec<Arc<str>> = self.project.dependents(name).cloned().collect();
+        if let Some(node) = self.project.nodes.get(name) {
+            neighbours.extend(node.linked.iter().cloned());
+        }
+        for neighbour in &neighbours {
+            self.look_at(neighbour);
+        }
+    }
+
+    /// Forgets a service that the file no longer has, once it is down. Its number is kept: a
+    /// service of that name may come back, and its lives count on.
+    fn drop_if_gone(&mut self, name: &Arc<str>) {
+        let droppable = self.project.nodes.get(name).is_some_and(|n| n.gone && n.is_down());
+        if droppable && let Some(node) = self.project.remove(name) {
+            self.numbers.insert(node.id, node.life.number);
+        }
+    }
+
+    /// Sets want anew on every node, from what is named.
+    pub fn weigh(&mut self) {
+        let wanted = self.project.wanted();
+        let mut changed = Vec::new();
+        for (name, node) in &mut self.project.nodes {
+            let want = if wanted.contains(name) { Want::Up } else { Want::Down };
+            if node.want != want {
+                node.set_want(want);
+                changed.push(name.clone());
+            }
+        }
+        for name in &changed {
+            self.look_at(name);
+        }
+    }
+}
+
+/// A node whose leader is gone: has something else been asked for than what was to follow?
+fn leave(node: &mut Node) {
+    if node.want == Want::Down || node.again || node.pending.is_some() {
+        node.phase = Phase::Ended(Next::Down);
+    }
+}
+
+/// Words for the end of a life that was told to stop.
+pub(crate) fn stopped_words(node: &Node, exit: &crate::Exit) -> String {
+    if node.life.killed {
+        format!("killed after {}", words::duration(node.definition.stop_timeout))
+    } else {
+        words::exit(exit)
+    }
+}

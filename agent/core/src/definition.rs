@@ -1,0 +1,106 @@
+//! What a service's file says, as far as decisions depend on it. The rest (command, environment,
+//! where to probe) is kept by the driver under the service's id.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::nouns::Kind;
+
+/// The part of a service's definition that decisions are made by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Definition {
+    /// Whether it runs on or runs once.
+    pub kind: Kind,
+    /// Whether `up` without names means it too.
+    pub enabled: bool,
+    /// Its name in health; `None` leaves it out.
+    pub display: Option<String>,
+    /// What must be ready before it is started.
+    pub needs: Vec<Need>,
+    /// All must pass before it is ready. Empty: it is ready once it has lived for `settle`.
+    /// A oneshot's are not asked: its exit is the answer.
+    pub tests: Vec<Test>,
+    /// How long it must live to be ready where there is no test.
+    pub settle: Duration,
+    /// A life that is not ready (a oneshot: not done) after this has failed. `None`: no limit.
+    pub start_timeout: Option<Duration>,
+    /// After which ends it is started again.
+    pub restart: Restart,
+    /// The pause before that.
+    pub backoff: Backoff,
+    /// When it is no longer tried.
+    pub give_up: GiveUp,
+    /// How long its tree has to end, before it is killed.
+    pub stop_timeout: Duration,
+    /// How long it stays when nobody holds it any more. Not acted on yet: it goes at once.
+    pub linger: Duration,
+    /// Of everything in the file about it; another one means that it changed.
+    pub fingerprint: u64,
+    /// Its place in the file.
+    pub order: u32,
+}
+
+/// Something that a service needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Need {
+    /// Its name, in the same project.
+    pub service: Arc<str>,
+    /// What happens to the one that needs it when it goes bad later.
+    pub lost: Lost,
+}
+
+/// What becomes of a dependent when a service that it needs goes bad.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// It runs on.
+    Keep,
+    /// It is stopped, and started again when the other is back.
+    Stop,
+}
+
+/// One readiness test.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Test {
+    /// The probe is asked once and answers when it comes true (`log`, `delay`, ...); once passed it
+    /// is not asked again.
+    pub event_driven: bool,
+    /// Pause between an answer and the next question until it passes, and while it fails.
+    pub every: Duration,
+    /// The same while it passes. Zero: not asked again.
+    pub then_every: Duration,
+    /// How long after the start a test that doesn't pass is shown as `starting`.
+    pub grace: Duration,
+    /// So many failures in a row make a ready service unhealthy; zero counts as one.
+    pub failures: u32,
+}
+
+/// After which ends a service is started again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Restart {
+    /// After each.
+    Always,
+    /// After a failure.
+    OnFailure,
+    /// After none.
+    Never,
+}
+
+/// The pause before the next try: `min`, doubled each time, `max` at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backoff {
+    /// The first pause.
+    pub min: Duration,
+    /// The longest.
+    pub max: Duration,
+    /// A life that lasted as long starts again at `min`.
+    pub reset_after: Duration,
+}
+
+/// When a service is no longer tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GiveUp {
+    /// So many failures ... Zero: it never is given up.
+    pub failures: u32,
+    /// ... within this. The time of lives that ended by `start_timeout` doesn't count, or a slow
+    /// start would never be given up.
+    pub within: Duration,
+}

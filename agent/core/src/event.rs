@@ -1,0 +1,140 @@
+//! What happens to the world: commands of people, news of shims, answers of probes, and time.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use crate::{
+    definition::Definition,
+    nouns::{Exit, ServiceId, Want},
+};
+
+/// One thing that happened. News of a life other than the current one changes nothing.
+#[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "made once, moved once, never kept")]
+pub enum Event {
+    /// These shall run, with all that they need. What changed is started anew, what is gone from
+    /// the file is stopped, what failed is tried again.
+    Up {
+        /// The project's path.
+        project: Arc<str>,
+        /// Every service of the file.
+        definitions: BTreeMap<Arc<str>, Definition>,
+        /// Names; empty: all that are enabled. Unknown ones are passed over.
+        targets: Vec<Arc<str>>,
+    },
+    /// These shall not run, nor what needs them.
+    Down {
+        /// `None`: every project.
+        project: Option<Arc<str>>,
+        /// Names; empty: all.
+        targets: Vec<Arc<str>>,
+    },
+    /// These shall begin a new life; what is down is started.
+    Restart {
+        /// The project's path.
+        project: Arc<str>,
+        /// Every service of the file.
+        definitions: BTreeMap<Arc<str>, Definition>,
+        /// Names; empty: all that are enabled.
+        targets: Vec<Arc<str>>,
+    },
+    /// Its process runs.
+    Started {
+        /// Whose.
+        id: ServiceId,
+        /// Which life.
+        life: u64,
+        /// The leader's pid.
+        pid: u32,
+    },
+    /// Its process could not be made; there is no tree. Nothing more comes of this life.
+    StartFailed {
+        /// Whose.
+        id: ServiceId,
+        /// Which life.
+        life: u64,
+        /// Why, for people.
+        reason: String,
+    },
+    /// Its leader has ended; the tree may live on.
+    Exited {
+        /// Whose.
+        id: ServiceId,
+        /// Which life.
+        life: u64,
+        /// How.
+        exit: Exit,
+    },
+    /// Its whole tree is gone.
+    Emptied {
+        /// Whose.
+        id: ServiceId,
+        /// Which life.
+        life: u64,
+    },
+    /// Its shim is gone without a word, and so is what the driver could find of the tree.
+    ShimLost {
+        /// Whose.
+        id: ServiceId,
+        /// Which life.
+        life: u64,
+        /// When this was seen, as in [`Exit::at`]; how it ended nobody knows.
+        at: String,
+    },
+    /// A probe's answer.
+    Probed {
+        /// Whose.
+        id: ServiceId,
+        /// Which life.
+        life: u64,
+        /// Index into [`Definition::tests`].
+        test: usize,
+        /// What it said.
+        verdict: Verdict,
+    },
+    /// A shim of an earlier agent was found. Come before any command of its project. Where its tree
+    /// is already empty, `Emptied` follows as it would from a shim of our own.
+    Adopted {
+        /// Whose.
+        id: ServiceId,
+        /// What it was started with.
+        definition: Definition,
+        /// Which life.
+        life: u64,
+        /// The leader's pid; `None` and no exit: it has not been started yet.
+        pid: Option<u32>,
+        /// How the leader ended, where it has.
+        exit: Option<Exit>,
+        /// Whether the shim was told that the service is ready (`MarkReady`).
+        ready: bool,
+        /// What was asked for. `Up` counts as named by `up`: who holds it is known again only
+        /// after the next command, and nothing may go down for an agent's death.
+        want: Want,
+        /// As [`crate::NodeView::restarts`] had it.
+        restarts: u32,
+        /// Whether the shim was told to stop it.
+        stopping: bool,
+    },
+    /// Time passed.
+    Tick,
+}
+
+/// What a probe says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It may be used.
+    Pass(String),
+    /// It says itself that it is still at work; no failure.
+    Loading(String),
+    /// It may not be used, for this reason.
+    Fail(String),
+}
+
+impl Verdict {
+    /// The words for people.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        match self {
+            Self::Pass(message) | Self::Loading(message) | Self::Fail(message) => message,
+        }
+    }
+}

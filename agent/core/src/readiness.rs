@@ -1,0 +1,163 @@
+//! When a service may be used: the verdicts of its tests against their thresholds.
+//!
+//! Invariant: at most one probe of a test is under way, and none of a life that was told to stop.
+//! Else a late answer of one life would make the next one ready.
+
+use std::sync::Arc;
+
+use crate::{
+    action::Action,
+    definition::Test,
+    event::Verdict,
+    node::{Node, Phase},
+    nouns::Kind,
+    time::Time,
+    world::Turn,
+};
+
+/// One test of one life.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Run {
+    /// A probe is under way.
+    pub asked: bool,
+    /// When it is asked next.
+    pub next_at: Option<Time>,
+    /// Failures in a row.
+    pub failed: u32,
+    /// What it said last.
+    pub verdict: Option<Verdict>,
+}
+
+impl Run {
+    fn take(&mut self, test: &Test, verdict: Verdict, now: Time) {
+        self.asked = false;
+        self.next_at = match &verdict {
+            Verdict::Pass(_) => {
+                self.failed = 0;
+                let again = !test.event_driven && !test.then_every.is_zero();
+                again.then(|| now.after(test.then_every))
+            }
+            Verdict::Loading(_) => Some(now.after(test.every)),
+            Verdict::Fail(_) => {
+                self.failed = self.failed.saturating_add(1);
+                Some(now.after(test.every))
+            }
+        };
+        self.verdict = Some(verdict);
+    }
+
+    pub fn passes(&self) -> bool {
+        matches!(self.verdict, Some(Verdict::Pass(_)))
+    }
+}
+
+impl Node {
+    /// Its tests with how they stand.
+    pub fn tests(&self) -> impl Iterator<Item = (&Test, &Run)> {
+        self.definition.tests.iter().zip(&self.life.runs)
+    }
+
+    fn is_failing(&self) -> bool {
+        self.tests().any(|(test, run)| run.failed >= test.failures.max(1))
+    }
+}
+
+impl Turn<'_> {
+    /// A life has begun: from now on its readiness is watched.
+    pub fn watch_start(&mut self, name: &Arc<str>) {
+        let now = self.now;
+        let Some(node) = self.project.nodes.get_mut(name) else { return };
+        match node.definition.kind {
+            Kind::Oneshot => {}
+            Kind::Service if node.definition.tests.is_empty() => {
+                node.life.settle_at = Some(now.after(node.definition.settle));
+            }
+            Kind::Service => {
+                let grace = node.definition.tests.iter().map(|test| test.grace).max();
+                node.life.grace_at = grace.map(|grace| now.after(grace));
+                node.life.runs =
+                    vec![Run { next_at: Some(now), ..Run::default() }; node.definition.tests.len()];
+                self.ask(name);
+            }
+        }
+    }
+
+    /// A life that was found ready: its tests go on where they can be asked again.
+    pub fn watch_ready(&mut self, name: &Arc<str>) {
+        let now = self.now;
+        let Some(node) = self.project.nodes.get_mut(name) else { return };
+        let first = |test: &Test| (!test.event_driven && !test.then_every.is_zero()).then_some(now);
+        let tests = node.definition.tests.iter();
+        node.life.runs = tests.map(|t| Run { next_at: first(t), ..Run::default() }).collect();
+        self.ask(name);
+    }
+
+    /// Asks whatever is due.
+    pub fn ask(&mut self, name: &str) {
+        let now = self.now;
+        let Some(node) = self.project.nodes.get_mut(name) else { return };
+        for (test, run) in node.life.runs.iter_mut().enumerate() {
+            if run.next_at.is_some_and(|at| at <= now) {
+                run.next_at = None;
+                run.asked = true;
+                let (id, life) = (node.id.clone(), node.life.number);
+                self.actions.push(Action::Probe { id, life, test });
+            }
+        }
+    }
+
+    /// Ends all probes of a life, where it has any.
+    pub fn cancel_probes(&mut self, name: &str) {
+        let Some(node) = self.project.nodes.get_mut(name) else { return };
+        if !node.life.runs.is_empty() {
+            node.life.runs.clear();
+            let (id, life) = (node.id.clone(), node.life.number);
+            self.actions.push(Action::CancelProbes { id, life });
+        }
+    }
+
+    pub fn probed(&mut self, name: &Arc<str>, life: u64, test: usize, verdict: Verdict) {
+        let now = self.now;
+        let Some(node) = self.living(name, life) else { return };
+        let phase = node.phase;
+        let known = node.definition.tests.get(test).zip(node.life.runs.get_mut(test));
+        let Some((test, run)) = known else { return };
+        // What is event-driven may speak up unasked: a file that was there is gone.
+        if !run.asked && !test.event_driven {
+            return;
+        }
+        match phase {
+            Phase::Starting => {
+                run.take(test, verdict, now);
+                if node.life.runs.iter().all(Run::passes) {
+                    self.ready(name);
+                }
+            }
+            Phase::Ready => {
+                run.take(test, verdict, now);
+                if node.is_failing() {
+                    node.phase = Phase::Unhealthy;
+                    node.message = crate::health::failing_words(node);
+                }
+            }
+            Phase::Unhealthy => {
+                run.take(test, verdict, now);
+                if !node.is_failing() {
+                    node.phase = Phase::Ready;
+                    node.message = "ready again".into();
+                }
+            }
+            Phase::Spawning | Phase::Stopping(_) | Phase::Ended(_) => {}
+            Phase::Down | Phase::Waiting | Phase::Backoff { .. } | Phase::Done | Phase::Failed => {}
+        }
+        self.look_at(name);
+    }
+
+    /// A starting life has become ready.
+    pub fn ready(&mut self, name: &str) {
+        let Some(node) = self.project.nodes.get_mut(name) else { return };
+        node.phase = Phase::Ready;
+        node.message = "ready".into();
+        self.actions.push(Action::MarkReady { id: node.id.clone(), life: node.life.number });
+    }
+}

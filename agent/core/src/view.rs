@@ -1,0 +1,108 @@
+//! What is shown of a node. A view is a copy: it holds no reference into the world.
+
+use std::sync::Arc;
+
+use crate::{
+    World, health,
+    node::Node,
+    nouns::{Exit, HealthStatus, Kind, ServiceId, State, Want},
+    project::Project,
+    time::Time,
+};
+
+/// One service as it is seen now.
+#[derive(Clone, Debug)]
+pub struct NodeView {
+    /// Whose.
+    pub id: ServiceId,
+    /// What kind of node.
+    pub kind: Kind,
+    /// Its name in health; `None`: it is left out of health.
+    pub display: Option<String>,
+    /// Its place in the file.
+    pub order: u32,
+    /// What was asked for.
+    pub want: Want,
+    /// What is seen.
+    pub state: State,
+    /// The words of the last change of state.
+    pub message: String,
+    /// The leader's pid while there is one.
+    pub pid: Option<u32>,
+    /// Last change of state.
+    pub since: Time,
+    /// Automatic restarts since want went up.
+    pub restarts: u32,
+    /// How the last finished life ended.
+    pub exit: Option<Exit>,
+    /// For people.
+    pub health: Health,
+    /// Of the definition that it runs with; a file with another one has changed.
+    pub fingerprint: u64,
+    /// Number of the current life, or of the last; 0: none yet.
+    pub life: u64,
+    /// What it needs that is not there, while it waits.
+    pub waits_for: Vec<Arc<str>>,
+    /// Why it is wanted; empty where it is not.
+    pub held_by: Vec<Holder>,
+}
+
+/// Health of a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// Which of the six.
+    pub status: HealthStatus,
+    /// Why, in a few words.
+    pub message: String,
+}
+
+/// Somebody because of whom a service stays.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// `up` named it.
+    Up,
+    /// This one needs it and is wanted.
+    Dependent(Arc<str>),
+}
+
+impl World {
+    /// One service; `None` where it is unknown.
+    #[must_use]
+    pub fn view(&self, id: &ServiceId) -> Option<NodeView> {
+        let project = self.project(&id.project)?;
+        Some(view(project, project.nodes.get(&id.name)?))
+    }
+
+    /// All services, of one project or of all: by project, then in file order.
+    #[must_use]
+    pub fn views(&self, project: Option<&str>) -> Vec<NodeView> {
+        let mut rows: Vec<NodeView> = self
+            .projects(project)
+            .flat_map(|project| project.nodes.values().map(|node| view(project, node)))
+            .collect();
+        // Stable, and they come by name: equal places in the file stay in order.
+        rows.sort_by(|a, b| (&a.id.project, a.order).cmp(&(&b.id.project, b.order)));
+        rows
+    }
+}
+
+fn view(project: &Project, node: &Node) -> NodeView {
+    NodeView {
+        id: node.id.clone(),
+        kind: node.definition.kind,
+        display: node.definition.display.clone(),
+        order: node.definition.order,
+        want: node.want,
+        state: node.state(),
+        message: node.message.clone(),
+        pid: if node.has_leader() { node.life.pid } else { None },
+        since: node.since,
+        restarts: node.history.restarts,
+        exit: node.exit.clone(),
+        health: health::of(project, node),
+        fingerprint: node.definition.fingerprint,
+        life: node.life.number,
+        waits_for: project.waits_for(node),
+        held_by: project.holders(node),
+    }
+}

@@ -1,0 +1,391 @@
+//! What people meet, told as sentences.
+
+mod stage;
+
+use hearth_core::*;
+use stage::*;
+
+/// A world where `names`, in this order, have come up.
+fn running(file: &[(&str, Definition)], names: &[&str]) -> Stage {
+    let mut stage = Stage::new(file);
+    stage.up(&[]);
+    for name in names {
+        stage.comes_up(name);
+    }
+    stage
+}
+
+#[test]
+fn services_start_in_order_and_side_by_side() {
+    let file = [("db", service(&[])), ("mq", service(&[])), ("api", service(&["db", "mq"]))];
+    let mut stage = Stage::new(&file);
+    assert_eq!(stage.up(&[]), ["spawn db 1", "spawn mq 1"]);
+    assert_eq!(stage.state("api"), State::Waiting);
+    assert_eq!(stage.health("api").1, "waits for db (starting), mq (starting)");
+    assert_eq!(stage.comes_up("db"), ["mark db 1"]);
+    assert_eq!(stage.comes_up("mq"), ["mark mq 1", "spawn api 1"]);
+    assert_eq!(stage.outcome(&[], Goal::Ready), None);
+    stage.comes_up("api");
+    assert_eq!(stage.outcome(&[], Goal::Ready), Some(Outcome::Ready));
+    assert_eq!(stage.up(&[]), [""; 0], "an up of what is up does nothing");
+}
+
+#[test]
+fn up_of_one_service_brings_up_what_it_needs_and_nothing_else() {
+    let off = Definition { enabled: false, ..service(&[]) };
+    let mut stage = Stage::new(&[("db", service(&[])), ("api", service(&["db"])), ("off", off)]);
+    assert_eq!(stage.up(&["api"]), ["spawn db 1"]);
+    assert_eq!(stage.state("off"), State::Down);
+    assert_eq!(stage.up(&["off"]), ["spawn off 1"], "named, it counts although not enabled");
+}
+
+#[test]
+fn down_takes_dependents_first_and_what_only_they_needed_after() {
+    let file = [("db", service(&[])), ("api", service(&["db"])), ("web", service(&["api"]))];
+    let mut stage = Stage::new(&file);
+    stage.up(&["web"]);
+    for name in ["db", "api", "web"] {
+        stage.comes_up(name);
+    }
+    assert_eq!(stage.down(&["api"]), ["stop web 1"]);
+    assert_eq!(stage.exits("web", 0), [""; 0], "its tree is not empty yet");
+    assert_eq!(stage.emptied("web"), ["acknowledge web 1", "stop api 1"]);
+    assert_eq!(stage.outcome(&["api"], Goal::Down), None);
+    assert_eq!(stage.ends("api", 0), ["acknowledge api 1", "stop db 1"]);
+    assert_eq!(stage.outcome(&["api"], Goal::Down), Some(Outcome::Down));
+    stage.ends("db", 0);
+    assert!(stage.world.is_idle() && stage.world.next_deadline().is_none());
+}
+
+#[test]
+fn a_service_that_up_named_stays_when_its_dependent_goes() {
+    let mut stage = running(&[("db", service(&[])), ("api", service(&["db"]))], &["db", "api"]);
+    stage.down(&["api"]);
+    assert_eq!(stage.ends("api", 0), ["acknowledge api 1"]);
+    assert_eq!(stage.world.view(&id("db")).unwrap().held_by, [Holder::Up]);
+}
+
+#[test]
+fn a_service_that_ignores_the_stop_is_killed_at_its_timeout() {
+    let mut stage = running(&[("db", tested(&[]))], &["db"]);
+    stage.passes("db");
+    assert_eq!(stage.down(&[]), ["cancel db 1", "stop db 1"]);
+    assert_eq!(stage.after(ms(9_999)), [""; 0]);
+    assert_eq!(stage.after(ms(1)), ["kill db 1"]);
+    assert_eq!(stage.ends("db", 137), ["acknowledge db 1"]);
+    assert_eq!(stage.said, ["db down: killed after 10s"]);
+}
+
+#[test]
+fn what_is_left_of_a_tree_is_killed_before_the_next_life() {
+    let mut stage = running(&[("db", service(&[]))], &["db"]);
+    assert_eq!(stage.exits("db", 1), [""; 0]);
+    assert_eq!(stage.said, ["db backoff: exited with code 1, next try in 100ms"]);
+    assert_eq!(stage.after(ms(10_000)), ["kill db 1"]);
+    assert_eq!(stage.emptied("db"), ["acknowledge db 1", "spawn db 2"]);
+}
+
+#[test]
+fn up_during_down_and_down_during_up_end_as_the_last_one_said() {
+    let mut stage = running(&[("db", service(&[]))], &["db"]);
+    stage.down(&[]);
+    assert_eq!(stage.up(&[]), [""; 0]);
+    assert!(matches!(stage.outcome(&[], Goal::Down), Some(Outcome::Failed { .. })));
+    assert_eq!(stage.ends("db", 0), ["acknowledge db 1", "spawn db 2"]);
+    assert_eq!(stage.down(&[]), ["stop db 2"], "even before it has started");
+    assert!(matches!(stage.outcome(&[], Goal::Ready), Some(Outcome::Failed { .. })));
+    stage.started("db");
+    stage.ends("db", 0);
+    assert_eq!(stage.state("db"), State::Down);
+}
+
+#[test]
+fn only_what_changed_is_restarted_and_what_was_removed_is_stopped() {
+    let file = [("db", service(&[])), ("api", service(&["db"])), ("old", service(&[]))];
+    let mut stage = running(&file, &["db", "api", "old"]);
+    stage.file.remove("old");
+    stage.edit("db", |db| db.settle = ms(5));
+    assert_eq!(stage.up(&[]), ["stop old 1", "stop db 1"]);
+    assert_eq!(stage.ends("db", 0), ["acknowledge db 1", "spawn db 2"]);
+    stage.ends("old", 0);
+    assert_eq!(stage.state("old"), State::Unknown, "forgotten");
+    assert_eq!(stage.state("api"), State::Ready, "lost = keep");
+}
+
+#[test]
+fn what_a_changed_service_no_longer_needs_goes_after_its_old_life() {
+    let mut stage = Stage::new(&[("db", service(&[])), ("api", service(&["db"]))]);
+    stage.up(&["api"]);
+    stage.comes_up("db");
+    stage.comes_up("api");
+    stage.file.remove("db");
+    stage.edit("api", |api| api.needs.clear());
+    assert_eq!(stage.up(&["api"]), ["stop api 1"]);
+    assert_eq!(stage.ends("api", 0), ["acknowledge api 1", "spawn api 2", "stop db 1"]);
+}
+
+#[test]
+fn a_down_reaches_what_a_changed_service_no_longer_needs() {
+    let mut stage = running(&[("db", service(&[])), ("api", service(&["db"]))], &["db", "api"]);
+    stage.edit("api", |api| api.needs.clear());
+    assert_eq!(stage.up(&[]), ["stop api 1"]);
+    assert_eq!(stage.down(&[]), [""; 0], "db waits for the old life");
+    assert_eq!(stage.ends("api", 0), ["acknowledge api 1", "stop db 1"]);
+}
+
+#[test]
+fn restart_keeps_dependents_by_lost_and_starts_what_is_down() {
+    let file =
+        [("db", service(&[])), ("api", service(&["db"])), ("job", lost_stop(service(&["db"])))];
+    let mut stage = running(&file, &["db", "api", "job"]);
+    assert_eq!(stage.restart(&["db"]), ["stop job 1"], "in order");
+    assert_eq!(stage.ends("job", 0), ["acknowledge job 1", "stop db 1"]);
+    assert_eq!(stage.said.last().unwrap(), "db stopping: restart was asked for");
+    assert!(stage.health("job").1.starts_with("waits for db ("));
+    assert_eq!(stage.ends("db", 0), ["acknowledge db 1", "spawn db 2"]);
+    assert_eq!(stage.comes_up("db"), ["mark db 2", "spawn job 2"]);
+    assert_eq!(stage.life("api"), 1);
+    let mut stage = Stage::new(&file);
+    assert_eq!(stage.restart(&["api"]), ["spawn db 1"]);
+}
+
+#[test]
+fn a_dependency_that_goes_bad_stops_a_dependent_that_says_so_and_brings_it_back() {
+    let mut stage = Stage::new(&[("db", tested(&[])), ("api", lost_stop(service(&["db"])))]);
+    stage.up(&[]);
+    stage.started("db");
+    stage.passes("db");
+    stage.comes_up("api");
+    for _ in 0..2 {
+        stage.after(ms(30_000));
+        assert_eq!(stage.fails("db"), [""; 0], "one failed probe is not a failure");
+    }
+    stage.after(ms(1_000));
+    assert_eq!(stage.fails("db"), ["stop api 1"]);
+    assert_eq!(stage.health("db"), (HealthStatus::Failure, "connection refused".into()));
+    stage.ends("api", 0);
+    assert_eq!(stage.health("api").1, "waits for db (unhealthy: connection refused)");
+    stage.after(ms(1_000));
+    assert_eq!(stage.passes("db"), ["spawn api 2"]);
+}
+
+#[test]
+fn a_oneshot_gates_runs_once_and_runs_again_only_when_it_is_asked_or_changed() {
+    let file =
+        [("db", service(&[])), ("migrate", oneshot(&["db"])), ("api", service(&["migrate"]))];
+    let mut stage = running(&file, &["db"]);
+    stage.started("migrate");
+    assert_eq!(stage.exits("migrate", 0), ["spawn api 1"]);
+    stage.emptied("migrate");
+    stage.comes_up("api");
+    assert_eq!(stage.outcome(&[], Goal::Ready), Some(Outcome::Ready));
+    stage.ends("db", 1);
+    stage.after(ms(100));
+    assert_eq!(stage.comes_up("db"), ["mark db 2"], "a flap does not run it again");
+    assert_eq!(stage.up(&[]), [""; 0]);
+    assert_eq!(stage.restart(&["migrate"]), ["spawn migrate 2"]);
+    stage.started("migrate");
+    stage.ends("migrate", 0);
+    stage.edit("migrate", |_| ());
+    assert_eq!(stage.up(&[]), ["spawn migrate 3"]);
+}
+
+#[test]
+fn a_oneshot_that_fails_is_retried_and_its_dependents_say_whom_they_wait_for() {
+    let mut migrate = oneshot(&[]);
+    migrate.give_up.failures = 2;
+    let mut stage = Stage::new(&[("migrate", migrate), ("api", service(&["migrate"]))]);
+    stage.up(&[]);
+    stage.started("migrate");
+    stage.ends("migrate", 3);
+    assert_eq!(
+        stage.health("api").1,
+        "waits for migrate (backoff: exited with code 3, next try in 100ms)"
+    );
+    assert_eq!(stage.after(ms(100)), ["spawn migrate 2"]);
+    stage.started("migrate");
+    stage.ends("migrate", 3);
+    assert_eq!(
+        stage.said,
+        ["migrate failed: gave up after 2 failures within 1m, last: exited with code 3"]
+    );
+    let (failed, not_ready) = (names(&["migrate"]), names(&["api"]));
+    assert_eq!(stage.outcome(&[], Goal::Ready), Some(Outcome::Failed { failed, not_ready }));
+    assert_eq!(stage.up(&[]), ["spawn migrate 3"], "asked again, it is tried again");
+    assert_eq!(stage.outcome(&[], Goal::Ready), None);
+}
+
+#[test]
+fn backoff_doubles_and_begins_anew_after_a_long_life() {
+    let mut stage = running(&[("db", service(&[]))], &["db"]);
+    let mut pauses = Vec::new();
+    for lived in [0, 0, 0, 60_000, 0] {
+        stage.after(ms(lived));
+        stage.ends("db", 1);
+        let next = stage.world.next_deadline().unwrap();
+        pauses.push(next.since(stage.now).as_millis());
+        stage.after(next.since(stage.now));
+        stage.comes_up("db");
+    }
+    assert_eq!(pauses, [100, 200, 400, 100, 200]);
+    assert_eq!(stage.world.view(&id("db")).unwrap().restarts, 5);
+}
+
+#[test]
+fn a_misspelled_command_fails_at_once_with_its_reason() {
+    let mut stage = Stage::new(&[("db", service(&[]))]);
+    stage.up(&[]);
+    assert_eq!(stage.start_fails("db", "pstgres: not found"), ["acknowledge db 1"]);
+    assert_eq!(stage.said, ["db failed: could not be started: pstgres: not found"]);
+    let failed = names(&["db"]);
+    let outcome = Outcome::Failed { failed, not_ready: Vec::new() };
+    assert_eq!(stage.outcome(&[], Goal::Ready), Some(outcome));
+}
+
+#[test]
+fn a_command_that_ran_before_and_is_gone_for_a_moment_is_tried_again() {
+    let mut stage = running(&[("db", service(&[]))], &["db"]);
+    stage.ends("db", 1);
+    stage.after(ms(100));
+    stage.start_fails("db", "not found");
+    assert_eq!(stage.state("db"), State::Backoff);
+}
+
+#[test]
+fn success_before_ready_is_failed_and_after_ready_is_done() {
+    let mut stage = Stage::new(&[("db", Definition { settle: ms(500), ..service(&[]) })]);
+    stage.up(&[]);
+    stage.started("db");
+    stage.ends("db", 0);
+    assert_eq!(stage.said, ["db failed: exited with code 0 before it was ready"]);
+    stage.up(&[]);
+    stage.started("db");
+    stage.after(ms(500));
+    stage.ends("db", 0);
+    assert_eq!(stage.state("db"), State::Done);
+}
+
+#[test]
+fn a_service_that_is_not_ready_in_time_is_stopped_and_counts_as_a_failure() {
+    let mut db = tested(&[]);
+    db.give_up.failures = 2;
+    let mut stage = Stage::new(&[("db", db)]);
+    stage.up(&[]);
+    for life in 1..=2 {
+        stage.started("db");
+        stage.fails("db");
+        let deeds = stage.after(ms(60_000));
+        assert_eq!(deeds, [format!("cancel db {life}"), format!("stop db {life}")]);
+        stage.ends("db", 143);
+        stage.after(ms(100));
+    }
+    assert_eq!(stage.state("db"), State::Failed, "the time of a hanging start doesn't count");
+    assert!(stage.health("db").1.ends_with("last: not ready within 1m: connection refused"));
+}
+
+#[test]
+fn all_tests_must_pass_and_each_is_asked_again_by_its_own_pause() {
+    let log = Test { event_driven: true, ..test() };
+    let db = Definition { tests: vec![test(), log], ..service(&[]) };
+    let mut stage = Stage::new(&[("db", db)]);
+    stage.up(&[]);
+    assert_eq!(stage.started("db"), ["probe db 1", "probe db 1"]);
+    stage.fails("db");
+    assert_eq!(stage.after(ms(1_000)), ["probe db 1"]);
+    assert_eq!(stage.passes("db"), [""; 0]);
+    assert_eq!(stage.probed("db", 1, Verdict::Pass("listens".into())), ["mark db 1"]);
+    assert_eq!(stage.health("db"), (HealthStatus::Success, "200 OK, listens".into()));
+    assert_eq!(stage.after(ms(29_999)), [""; 0]);
+    assert_eq!(stage.after(ms(1)), ["probe db 1"]);
+}
+
+#[test]
+fn grace_softens_what_is_reported_and_loading_shows_past_it() {
+    let mut stage = Stage::new(&[("db", tested(&[]))]);
+    stage.up(&[]);
+    stage.started("db");
+    stage.fails("db");
+    assert_eq!(stage.health("db").0, HealthStatus::Starting);
+    stage.after(ms(5_000));
+    assert_eq!(stage.health("db"), (HealthStatus::Failure, "connection refused".into()));
+    stage.probed("db", 0, Verdict::Loading("replays its log".into()));
+    assert_eq!(stage.health("db"), (HealthStatus::Loading, "replays its log".into()));
+}
+
+#[test]
+fn a_killed_shim_counts_as_a_failure_of_unknown_kind() {
+    let mut stage = running(&[("db", service(&[]))], &["db"]);
+    assert_eq!(stage.step(Event::ShimLost { id: id("db"), life: 1, at: "then".into() }), [""; 0]);
+    assert_eq!(stage.said, ["db backoff: ended, and nobody saw how, next try in 100ms"]);
+    let lost = Exit { code: None, signal: None, at: "then".into() };
+    assert_eq!(stage.world.view(&id("db")).unwrap().exit, Some(lost));
+    assert_eq!(stage.after(ms(100)), ["spawn db 2"]);
+}
+
+fn found(name: &str, definition: &Definition) -> Event {
+    Event::Adopted {
+        id: id(name),
+        definition: definition.clone(),
+        life: 7,
+        pid: Some(100),
+        exit: None,
+        ready: true,
+        want: Want::Up,
+        restarts: 2,
+        stopping: false,
+    }
+}
+
+#[test]
+fn an_adopted_service_runs_on_and_its_tests_go_on() {
+    let mut stage = Stage::new(&[("db", tested(&[]))]);
+    assert_eq!(stage.step(found("db", &tested(&[]))), ["probe db 7"]);
+    assert_eq!(stage.said, ["db ready: taken over by a new agent"]);
+    assert_eq!(stage.up(&[]), [""; 0], "never a second copy");
+    assert_eq!(stage.world.view(&id("db")).unwrap().restarts, 2);
+}
+
+#[test]
+fn an_adopted_service_that_ended_meanwhile_is_restarted_by_its_policy() {
+    let mut stage = Stage::new(&[("db", service(&[]))]);
+    let Event::Adopted { id: db, definition, life, pid, ready, want, restarts, stopping, .. } =
+        found("db", &service(&[]))
+    else {
+        unreachable!()
+    };
+    let exit = Some(exit(1));
+    let event =
+        Event::Adopted { id: db, definition, life, pid, exit, ready, want, restarts, stopping };
+    assert_eq!(stage.step(event), [""; 0]);
+    assert_eq!(stage.emptied("db"), ["acknowledge db 7"]);
+    assert_eq!(stage.after(ms(100)), ["spawn db 8"]);
+}
+
+#[test]
+fn adopted_services_that_are_not_wanted_go_in_order_whatever_the_order_of_their_finding() {
+    let mut stage = Stage::new(&[]);
+    for (name, definition) in [("db", service(&[])), ("api", service(&["db"]))] {
+        let mut event = found(name, &definition);
+        if let Event::Adopted { want, .. } = &mut event {
+            *want = Want::Down;
+        }
+        assert_eq!(stage.step(event), [""; 0]);
+    }
+    assert_eq!(stage.world.next_deadline(), Some(stage.now));
+    assert_eq!(stage.step(Event::Tick), ["stop api 7"]);
+    assert_eq!(stage.ends("api", 0), ["acknowledge api 7", "stop db 7"]);
+}
+
+#[test]
+fn a_cycle_fails_with_its_way_and_nothing_is_started() {
+    let mut stage = Stage::new(&[("a", service(&["b"])), ("b", service(&["a"]))]);
+    assert_eq!(stage.up(&[]), [""; 0]);
+    assert_eq!(stage.health("a"), (HealthStatus::Failure, "needs itself: a -> b -> a".into()));
+}
+
+#[test]
+fn life_numbers_count_on_from_what_the_driver_says() {
+    let mut stage = Stage::new(&[("db", service(&[]))]);
+    stage.world.set_last_life(&id("db"), 41);
+    assert_eq!(stage.up(&[]), ["spawn db 42"]);
+}

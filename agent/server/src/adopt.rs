@@ -1,0 +1,192 @@
+//! Taking over the shims of an earlier agent.
+//!
+//! Invariant: what lives is never started a second time. A record that is held is a living shim,
+//! whether it answers or not; what does not answer is left alone and keeps its record, so a start
+//! of its service is refused by the shim itself. A record that nobody holds is a shim that died:
+//! what it left is ended before its service may start again.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use hearth_core::ServiceId;
+use hearth_process::{Signal, locked};
+use hearth_shim::Record;
+use hearth_shim::frames::{Decoder, FromShim, ToShim, encode};
+use tokio::io::AsyncWriteExt;
+use tokio::net::UnixStream;
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+
+use crate::execute::link::{Ending, Line, Link, Seen, Told, hello, read};
+use crate::execute::{orphans, spawn};
+use crate::keep::Keep;
+use crate::place::Place;
+
+/// What a shim that was killed together with its agent has left gets so long after SIGTERM.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What was found under `shims/`.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    /// Shims that were asked; each tells [`Told::Answered`] or [`Told::Unanswered`].
+    pub(crate) asked: Vec<PathBuf>,
+    /// Services whose last shim died. Those with `true` are being cleared: [`Told::Cleared`] comes.
+    pub(crate) dead: Vec<(Record, bool)>,
+}
+
+/// Looks at every record, asks those who live, and clears up behind those who died.
+pub(crate) fn look(place: &Place, told: &mpsc::Sender<Told>) -> io::Result<Found> {
+    let mut found = Found::default();
+    for entry in std::fs::read_dir(place.records())? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|kind| kind == "rec") {
+            settle(&path, place, told, &mut found);
+        }
+    }
+    Ok(found)
+}
+
+/// One record.
+pub(crate) fn settle(path: &Path, place: &Place, told: &mpsc::Sender<Told>, found: &mut Found) {
+    match locked::is_held(path) {
+        Ok(true) => {
+            ask(path, place, told);
+            found.asked.push(path.to_owned());
+        }
+        Ok(false) => match record(path) {
+            Some(record) => {
+                let clearing = clear(&record, path, place, told);
+                found.dead.push((record, clearing));
+            }
+            None => {
+                warn!(record = %path.display(), "a shim's record is not understood: removed");
+                remove(path, place);
+            }
+        },
+        Err(error) => {
+            warn!(record = %path.display(), %error, "cannot tell whether a shim lives: left alone");
+        }
+    }
+}
+
+/// Asks the shim that holds a record.
+pub(crate) fn ask(path: &Path, place: &Place, told: &mpsc::Sender<Told>) {
+    let id = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    let (socket, path, told) = (place.socket(id), path.to_owned(), told.clone());
+    tokio::spawn(async move {
+        let asked = async {
+            let mut stream = UnixStream::connect(&socket).await?;
+            stream.write_all(&encode(&hello())).await?;
+            answer(&mut stream).await.map(|answer| (stream, answer))
+        };
+        match asked.await {
+            Ok((stream, (state, decoder))) => adopted(stream, state, decoder, socket, told).await,
+            Err(error) => {
+                warn!(record = %path.display(), %error, "a shim does not let itself be asked");
+                let _ = told.send(Told::Unanswered(path)).await;
+            }
+        }
+    });
+}
+
+type State = Box<hearth_shim::frames::State>;
+
+/// The first frame, and what may have come behind it.
+async fn answer(stream: &mut UnixStream) -> io::Result<(State, Decoder)> {
+    let mut decoder = Decoder::new();
+    loop {
+        match decoder.next::<FromShim>().map_err(io::Error::other)? {
+            Some(FromShim::State(state)) => return Ok((state, decoder)),
+            Some(_) => continue,
+            None => {}
+        }
+        stream.readable().await?;
+        if !read(stream, &mut decoder)? {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+}
+
+/// Makes the way to it, gives it to the owner, and relays from here on.
+async fn adopted(
+    stream: UnixStream,
+    state: State,
+    decoder: Decoder,
+    socket: PathBuf,
+    told: mpsc::Sender<Told>,
+) {
+    let ending = match Keep::from_text(&state.keep) {
+        Ok(keep) => spawn::ending(&keep.service),
+        Err(_) => Ending { signal: Signal::TERM, patience: PATIENCE },
+    };
+    let mut seen = Seen::default();
+    seen.note(&FromShim::State(state.clone()));
+    let (commands, orders) = mpsc::unbounded_channel::<ToShim>();
+    let id = ServiceId::new(state.project.as_str(), state.service.as_str());
+    let life = state.life;
+    let line = Line { id, life, socket, ending, told: told.clone(), orders, seen };
+    // First the answer, then what follows from it.
+    if told.send(Told::Answered { state, link: Link::to(commands) }).await.is_ok() {
+        line.relay(stream, decoder).await;
+    }
+}
+
+fn record(path: &Path) -> Option<Record> {
+    match locked::read_path(path) {
+        Ok(locked::Record::Valid(bytes)) => serde_json::from_slice(&bytes).ok(),
+        Ok(locked::Record::Empty | locked::Record::Torn) | Err(_) => None,
+    }
+}
+
+/// Whether what the shim left is being ended; the files are gone after that.
+fn clear(record: &Record, path: &Path, place: &Place, told: &mpsc::Sender<Told>) -> bool {
+    let (service, life) = (&record.service, record.life);
+    match (&record.exit, &record.failed) {
+        (Some(exit), _) => {
+            let signal = exit.signal.map(|signal| signal.name());
+            info!(
+                project = record.project,
+                service,
+                life,
+                code = exit.code,
+                ?signal,
+                "ended while no agent looked"
+            );
+        }
+        (None, Some(reason)) => {
+            info!(project = record.project, service, life, reason, "could not be started")
+        }
+        (None, None) => warn!(
+            project = record.project,
+            service, life, "its shim was killed, how it ended nobody knows"
+        ),
+    }
+    let over = record.emptied || record.failed.is_some() || !record.shim.same_world();
+    let Some(leader) = record.leader.clone().filter(|_| !over) else {
+        remove(path, place);
+        return false;
+    };
+    let id = ServiceId::new(record.project.as_str(), record.service.as_str());
+    let (path, place, told) = (path.to_owned(), place.clone(), told.clone());
+    tokio::spawn(async move {
+        orphans::end(&leader, Signal::TERM, PATIENCE).await;
+        remove(&path, &place);
+        let _ = told.send(Told::Cleared(id)).await;
+    });
+    true
+}
+
+/// Removes what a dead shim has left. Nobody but us starts shims, so nobody can have taken its
+/// place meanwhile.
+pub(crate) fn remove(record: &Path, place: &Place) {
+    let id = record.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    for path in [place.socket(id), record.to_owned()] {
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                warn!(path = %path.display(), %error, "cannot remove what a shim has left");
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! What routes ask of the owner, and the port by which they do.
+
+use std::sync::Arc;
+
+use hearth_api::{HealthReport, ServiceRow};
+use hearth_config::Project;
+use hearth_core::ServiceId;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::capture::Capture;
+use crate::refuse::Refusal;
+use crate::upstream::Upstream;
+
+/// One request to the owner. It answers in its turn; who does not wait any more is passed over.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// These shall run, or begin a new life.
+    Up(Up, Reply<Result<Upstream, Refusal>>),
+    /// These shall not.
+    Down(Down, Reply<Result<Upstream, Refusal>>),
+    /// How are they?
+    Rows(Option<Arc<str>>, Reply<Vec<ServiceRow>>),
+    /// Are they well?
+    Health(Option<Arc<str>>, Reply<HealthReport>),
+    /// Which are there, in file order?
+    Names(Option<Arc<str>>, Reply<Vec<ServiceId>>),
+    /// The agent stops: shims are told, streams end. The last command.
+    Leave(Reply<()>),
+}
+
+/// Where an answer goes.
+pub(crate) type Reply<T> = oneshot::Sender<T>;
+
+/// `up` and `restart`.
+#[derive(Debug)]
+pub(crate) struct Up {
+    /// Its path.
+    pub(crate) project: Arc<str>,
+    /// Its file, just read.
+    pub(crate) file: Arc<Project>,
+    /// Names; empty: all that are enabled. All are in the file.
+    pub(crate) targets: Vec<Arc<str>>,
+    /// What the caller's shell gave.
+    pub(crate) capture: Capture,
+    /// A new life for the targets, although they run.
+    pub(crate) restart: bool,
+    /// The request's id: one that was carried out already is only waited for.
+    pub(crate) request: Option<String>,
+}
+
+/// `down`.
+#[derive(Debug)]
+pub(crate) struct Down {
+    /// Its path; `None`: every project.
+    pub(crate) project: Option<Arc<str>>,
+    /// Names; empty: all.
+    pub(crate) targets: Vec<Arc<str>>,
+}
+
+/// The way to the owner.
+#[derive(Clone, Debug)]
+pub(crate) struct Port(mpsc::Sender<Command>);
+
+impl Port {
+    /// A port, and the end at which the owner listens.
+    pub(crate) fn open() -> (Self, mpsc::Receiver<Command>) {
+        let (sender, receiver) = mpsc::channel(64);
+        (Self(sender), receiver)
+    }
+
+    /// Asks, and waits for the answer. Errors: the agent is stopping.
+    pub(crate) async fn ask<T>(
+        &self,
+        command: impl FnOnce(Reply<T>) -> Command,
+    ) -> Result<T, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        self.0.send(command(reply)).await.map_err(|_| Refusal::stopping())?;
+        answer.await.map_err(|_| Refusal::stopping())
+    }
+}

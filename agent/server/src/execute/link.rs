@@ -1,0 +1,281 @@
+//! The connection to one shim: frames in, commands out, one task each.
+//!
+//! Invariant: the owner is told [`Told::Gone`] once for a life, and only when the shim has ended
+//! and so has all that it could have left behind. A connection that breaks is not a shim that died:
+//! it is asked for again before anybody concludes anything.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use hearth_core::{ServiceId, Verdict};
+use hearth_process::{ProcessHandle, ProcessId, Signal};
+use hearth_shim::frames::{Decoder, FromShim, State, ToShim, VERSION, encode};
+use tokio::io::AsyncWriteExt;
+use tokio::net::UnixStream;
+use tokio::sync::mpsc;
+use tracing::{debug, warn};
+
+use super::{fd, orphans};
+
+/// Connections that break without having said a word, before only the shim's end is waited for.
+const MUTE: u32 = 3;
+
+/// What executors tell the owner.
+#[derive(Debug)]
+pub(crate) enum Told {
+    /// A shim of an earlier agent has answered.
+    Answered {
+        /// All that it knows.
+        state: Box<State>,
+        /// The way to it.
+        link: Link,
+    },
+    /// A shim of an earlier agent ended before it had answered.
+    Unanswered(PathBuf),
+    /// A frame of a shim.
+    Frame {
+        /// Whose.
+        id: ServiceId,
+        /// Which life.
+        life: u64,
+        /// What it says.
+        frame: FromShim,
+    },
+    /// A shim has ended, with all that it had.
+    Gone {
+        /// Whose.
+        id: ServiceId,
+        /// Which life.
+        life: u64,
+        /// Why nothing was ever heard of it; empty otherwise.
+        reason: String,
+    },
+    /// A shim that has a service which was to be started was asked, and has not answered in time.
+    Overdue {
+        /// Whose.
+        id: ServiceId,
+        /// The life that was not begun.
+        life: u64,
+    },
+    /// What a lost shim had left is gone.
+    Cleared(ServiceId),
+    /// A probe's answer.
+    Probed {
+        /// Whose.
+        id: ServiceId,
+        /// Which life.
+        life: u64,
+        /// Number of the test.
+        test: usize,
+        /// What it said.
+        verdict: Verdict,
+    },
+}
+
+/// The way to a shim. Dropped, its task ends and the connection closes.
+#[derive(Debug)]
+pub(crate) struct Link {
+    commands: mpsc::UnboundedSender<ToShim>,
+}
+
+impl Link {
+    /// Tells the shim. What it does not hear any more is told by [`Told::Gone`].
+    pub(crate) fn tell(&self, frame: ToShim) {
+        let _ = self.commands.send(frame);
+    }
+
+    /// Says farewell, and returns when that is written.
+    pub(crate) async fn leave(self) {
+        self.tell(ToShim::Bye);
+        // The task that takes the orders ends with this one.
+        self.commands.closed().await;
+    }
+
+    /// A way to whoever takes orders at the other end.
+    pub(crate) fn to(commands: mpsc::UnboundedSender<ToShim>) -> Self {
+        Self { commands }
+    }
+}
+
+/// How what a killed shim leaves behind is ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ending {
+    /// With which signal.
+    pub(crate) signal: Signal,
+    /// After how long with SIGKILL.
+    pub(crate) patience: Duration,
+}
+
+/// One life's end of the line.
+pub(crate) struct Line {
+    pub(crate) id: ServiceId,
+    pub(crate) life: u64,
+    pub(crate) socket: PathBuf,
+    pub(crate) ending: Ending,
+    pub(crate) told: mpsc::Sender<Told>,
+    pub(crate) orders: mpsc::UnboundedReceiver<ToShim>,
+    pub(crate) seen: Seen,
+}
+
+/// What went by on the line, as far as its end depends on it.
+#[derive(Default)]
+pub(crate) struct Seen {
+    shim: Option<ProcessId>,
+    leader: Option<ProcessId>,
+    over: bool,
+    frames: bool,
+    reason: Option<String>,
+}
+
+enum Broken {
+    /// The agent has said farewell, or the owner is gone.
+    Left,
+    /// The connection ended.
+    Ended,
+}
+
+impl Line {
+    /// Relays until the shim has ended, and tells of it.
+    pub(crate) async fn relay(mut self, mut stream: UnixStream, mut decoder: Decoder) {
+        let mut mute = 0;
+        loop {
+            self.seen.frames = false;
+            match self.talk(&mut stream, std::mem::take(&mut decoder)).await {
+                Broken::Left => return,
+                Broken::Ended => {}
+            }
+            mute = if self.seen.frames { 0 } else { mute + 1 };
+            let again = if mute < MUTE { self.connect_again().await } else { None };
+            match again {
+                Some(connected) => stream = connected,
+                None => break,
+            }
+        }
+        self.shim_ended().await;
+        let reason = match self.seen.shim {
+            Some(_) => String::new(),
+            None => {
+                self.seen.reason.take().unwrap_or_else(|| "its shim ended without a word".into())
+            }
+        };
+        let _ = self.told.send(Told::Gone { id: self.id, life: self.life, reason }).await;
+    }
+
+    /// Nothing was connected: the reason why is told, and that is all.
+    pub(crate) async fn never(self, reason: String) {
+        let _ = self.told.send(Told::Gone { id: self.id, life: self.life, reason }).await;
+    }
+
+    async fn talk(&mut self, stream: &mut UnixStream, mut decoder: Decoder) -> Broken {
+        if self.pass_on(&mut decoder).await.is_err() {
+            return Broken::Ended;
+        }
+        loop {
+            tokio::select! {
+                order = self.orders.recv() => {
+                    let Some(order) = order else { return Broken::Left };
+                    let last = matches!(order, ToShim::Bye);
+                    let written = stream.write_all(&encode(&order)).await;
+                    if last {
+                        return Broken::Left;
+                    }
+                    // What is left to be read may still tell how it ended.
+                    if let Err(error) = written {
+                        debug!(service = %self.id.name, %error, "a shim does not listen");
+                    }
+                }
+                readable = stream.readable() => {
+                    let read = readable.and_then(|()| read(stream, &mut decoder));
+                    if self.pass_on(&mut decoder).await.is_err() {
+                        return Broken::Ended;
+                    }
+                    match read {
+                        Ok(true) => {}
+                        Ok(false) | Err(_) => return Broken::Ended,
+                    }
+                }
+            }
+        }
+    }
+
+    async fn pass_on(&mut self, decoder: &mut Decoder) -> Result<(), ()> {
+        loop {
+            let frame = match decoder.next::<FromShim>() {
+                Ok(Some(frame)) => frame,
+                Ok(None) => return Ok(()),
+                Err(error) => {
+                    warn!(service = %self.id.name, %error, "a shim speaks otherwise than agreed");
+                    return Err(());
+                }
+            };
+            self.seen.note(&frame);
+            let told = Told::Frame { id: self.id.clone(), life: self.life, frame };
+            self.told.send(told).await.map_err(drop)?;
+        }
+    }
+
+    /// A living shim takes us back; it has dropped us because we were slow, for example.
+    async fn connect_again(&mut self) -> Option<UnixStream> {
+        let known = self.seen.shim.as_ref()?;
+        ProcessHandle::open(known).ok()?;
+        let mut stream = UnixStream::connect(&self.socket).await.ok()?;
+        stream.write_all(&encode(&hello())).await.ok()?;
+        Some(stream)
+    }
+
+    /// Returns when the shim has ended and, if it left a tree, that has too.
+    async fn shim_ended(&mut self) {
+        let Some(shim) = self.seen.shim.clone() else { return };
+        if let Ok(handle) = ProcessHandle::open(&shim)
+            && let Err(error) = fd::ended(handle).await
+        {
+            warn!(pid = shim.pid, %error, "cannot wait for a shim's end");
+        }
+        if let Some(leader) = self.seen.leader.clone().filter(|_| !self.seen.over) {
+            warn!(service = %self.id.name, shim = shim.pid, leader = leader.pid, "a shim was killed: ending what it left");
+            orphans::end(&leader, self.ending.signal, self.ending.patience).await;
+        }
+    }
+}
+
+impl Seen {
+    /// Remembers what the end will depend on.
+    pub(crate) fn note(&mut self, frame: &FromShim) {
+        self.frames = true;
+        match frame {
+            FromShim::State(state) => {
+                self.shim = Some(state.shim.clone());
+                self.leader.clone_from(&state.leader);
+                self.over = state.emptied || state.failed.is_some();
+            }
+            FromShim::Started { leader } => self.leader = Some(leader.clone()),
+            FromShim::Refused { reason } | FromShim::StartFailed { reason } => {
+                self.reason = Some(reason.clone());
+                self.over = true;
+            }
+            FromShim::Emptied => self.over = true,
+            FromShim::Exited { .. } | FromShim::Probed { .. } | FromShim::Unknown => {}
+        }
+    }
+}
+
+/// Reads once what is there. False: the end.
+pub(crate) fn read(stream: &UnixStream, decoder: &mut Decoder) -> io::Result<bool> {
+    // On the stack, and across no await: a buffer in each of a thousand tasks would add up.
+    let mut bytes = [0; 8192];
+    loop {
+        match stream.try_read(&mut bytes) {
+            Ok(0) => return Ok(false),
+            Ok(count) => decoder.push(&bytes[..count]),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// I am the agent now.
+pub(crate) fn hello() -> ToShim {
+    ToShim::Hello { version: VERSION, agent: ProcessId::current() }
+}

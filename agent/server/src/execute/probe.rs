@@ -1,0 +1,138 @@
+//! One question to a service. Bounded in time, and gone when its task is aborted.
+//!
+//! `exec` is not here: it is the shim that runs it, in the service's own surroundings.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hearth_config::{Probe, Service, Test};
+use hearth_core::Verdict;
+use hearth_shim::frames::FromShim;
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+
+use super::http::{self, Expected};
+use super::log;
+
+/// The exit code by which an `exec` test says that it is still at work.
+const STILL_AT_WORK: i32 = 75;
+
+/// Asks test number `test` of a service; `None` where there is no such one, or it is an `exec`.
+pub(crate) async fn ask(
+    service: Arc<Service>,
+    test: usize,
+    log_dir: PathBuf,
+    life: u64,
+) -> Option<Verdict> {
+    let test = service.ready.get(test)?;
+    let verdict = match &test.probe {
+        Probe::Tcp { host, port } => {
+            within(test.timeout, async {
+                match TcpStream::connect((host.as_str(), *port)).await {
+                    Ok(_) => Verdict::Pass(format!("{host}:{port} accepts connections")),
+                    Err(error) => Verdict::Fail(format!("{host}:{port}: {}", short(&error))),
+                }
+            })
+            .await
+        }
+        Probe::Http { url, status, body } => {
+            let expected = Expected { status: *status, body: body.as_deref() };
+            within(test.timeout, http::get(url, &expected)).await
+        }
+        Probe::Log(pattern) => log::watch(log_dir, life, pattern).await,
+        Probe::Delay(delay) => {
+            sleep(*delay).await;
+            Verdict::Pass(format!("it has lived for {}", humantime::format_duration(*delay)))
+        }
+        Probe::Exec(_) => return None,
+    };
+    Some(in_its_words(test, verdict))
+}
+
+async fn within(bound: Duration, asking: impl Future<Output = Verdict>) -> Verdict {
+    match timeout(bound, asking).await {
+        Ok(verdict) => verdict,
+        Err(_) => Verdict::Fail(no_answer(bound)),
+    }
+}
+
+fn no_answer(bound: Duration) -> String {
+    format!("no answer within {}", humantime::format_duration(bound))
+}
+
+/// Without Rust's "(os error 111)".
+fn short(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_lowercase()
+}
+
+/// What the shim's answer to an `exec` means; `None`: it is no answer to one.
+pub(crate) fn judge(test: &Test, answer: FromShim) -> Option<Verdict> {
+    let FromShim::Probed { code, last_line, timed_out, .. } = answer else { return None };
+    let verdict = match (code, timed_out) {
+        (_, true) => Verdict::Fail(no_answer(test.timeout)),
+        (Some(0), false) => Verdict::Pass(last_line),
+        (Some(STILL_AT_WORK), false) => Verdict::Loading(last_line),
+        (Some(code), false) if last_line.is_empty() => {
+            Verdict::Fail(format!("the test exited with code {code}"))
+        }
+        (None, false) if last_line.is_empty() => Verdict::Fail("the test was killed".to_owned()),
+        (Some(_) | None, false) => Verdict::Fail(last_line),
+    };
+    Some(in_its_words(test, verdict))
+}
+
+/// The file's own words go before the probe's.
+fn in_its_words(test: &Test, verdict: Verdict) -> Verdict {
+    match (verdict, &test.ok, &test.failing) {
+        (Verdict::Pass(_), Some(ok), _) => Verdict::Pass(ok.clone()),
+        (Verdict::Fail(_), _, Some(failing)) => Verdict::Fail(failing.clone()),
+        (verdict, _, _) => verdict,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hearth_config::Run;
+
+    fn answer(code: Option<i32>, last_line: &str, timed_out: bool) -> FromShim {
+        FromShim::Probed { id: 1, code, last_line: last_line.into(), timed_out }
+    }
+
+    #[test]
+    fn an_exec_passes_by_0_loads_by_75_and_fails_by_everything_else() {
+        let test = Test::new(Probe::Exec(Run::Shell("x".into())));
+        let judged = |code, line: &str, late| judge(&test, answer(code, line, late)).unwrap();
+        assert_eq!(judged(Some(0), "fine", false), Verdict::Pass("fine".into()));
+        assert_eq!(judged(Some(75), "40 %", false), Verdict::Loading("40 %".into()));
+        assert_eq!(judged(Some(1), "", false), Verdict::Fail("the test exited with code 1".into()));
+        assert_eq!(judged(None, "", true), Verdict::Fail("no answer within 2s".into()));
+        assert_eq!(judged(None, "not run", false), Verdict::Fail("not run".into()));
+    }
+
+    #[test]
+    fn the_files_words_go_first_but_not_for_what_is_loading() {
+        let mut test = Test::new(Probe::Exec(Run::Shell("x".into())));
+        (test.ok, test.failing) = (Some("good".into()), Some("bad".into()));
+        let judged = |code| judge(&test, answer(Some(code), "line", false)).unwrap();
+        assert_eq!(judged(0), Verdict::Pass("good".into()));
+        assert_eq!(judged(75), Verdict::Loading("line".into()));
+        assert_eq!(judged(3), Verdict::Fail("bad".into()));
+    }
+
+    #[tokio::test]
+    async fn a_port_that_nobody_listens_on_fails_and_one_that_is_listened_on_passes() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let dir = tempfile::tempdir().unwrap();
+        let text = format!("[services.a]\nrun = 'x'\nready = {{ tcp = \"127.0.0.1:{port}\" }}\n");
+        std::fs::write(dir.path().join("hearth.toml"), text).unwrap();
+        let service = Arc::new(hearth_config::load(dir.path()).unwrap().services.remove(0));
+        let asked = || ask(Arc::clone(&service), 0, PathBuf::new(), 1);
+        assert!(matches!(asked().await, Some(Verdict::Pass(_))));
+        drop(listener);
+        assert!(matches!(asked().await, Some(Verdict::Fail(_))));
+    }
+}

@@ -1,0 +1,158 @@
+//! hearth's agent: one task that owns all state, executors that do what it decides, and the HTTP
+//! routes by which it is asked.
+//!
+//! # Theory of operation
+//!
+//! ```text
+//!  routes ──Command──▶ owner ──actions──▶ execute (links to shims, probes)
+//!     ▲                  │ ▲                   │
+//!     └──reply, lines────┘ └──────Told─────────┘
+//! ```
+//!
+//! The decisions are `hearth-core`'s. `owner` is the only task that steps it: commands and news
+//! become events, actions go to `execute`, transitions go to who listens. `execute` never decides,
+//! `routes` never touch state, `convert` and `rows` translate. What must outlive this process is
+//! in the shims: each holds its service's definition, environment and exit, and [`main`] begins by
+//! taking over those that it finds.
+//!
+//! Invariant: a service runs at most once. The shim's locked record keeps it so even where this
+//! crate is wrong; a new life waits for the end of everything of the one before.
+//!
+//! An idle agent sleeps: there is no timer but the core's next deadline.
+
+mod adopt;
+mod capture;
+mod clock;
+mod command;
+mod convert;
+mod execute;
+mod files;
+mod keep;
+mod logs;
+mod owner;
+mod place;
+mod refuse;
+mod routes;
+mod rows;
+mod upstream;
+
+use std::process::ExitCode;
+
+use hearth_lifecycle::agent::{Agent, Mode, ServeError, StartError, Stopped};
+use hearth_lifecycle::{App, BoundedLog, Home};
+use rustix::fs::Mode as FileMode;
+use tokio::sync::oneshot;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::fmt::writer::{BoxMakeWriter, MakeWriterExt};
+
+use clock::Clock;
+use command::{Command, Port};
+use owner::Owner;
+use place::Place;
+use routes::Routes;
+
+/// Refused by what is there already, or ended with something left undone.
+const REFUSED: u8 = 1;
+/// Called wrongly, or a faulty `agent.toml`.
+const FAULTY: u8 = 2;
+/// The home may not be used.
+const BLOCKED: u8 = 3;
+
+/// Becomes the agent of `home` and serves until it is told to stop or has nothing to do.
+///
+/// To be called first in the process, before any thread or child is made. The exit code: 0 ended in
+/// order; 1 an agent lives here already, or a hook hung at the end; 2 `agent.toml` is faulty, or
+/// the locks of [`Mode::Inherited`] are not there; 3 the home may not be used. Whatever is not 0 was
+/// told on stderr, and to the verb that waits.
+pub fn main(app: &App, home: Home, mode: Mode) -> ExitCode {
+    let agent = match Agent::take(app, home, mode) {
+        Ok(agent) => agent,
+        Err(error) => {
+            eprintln!("{}: {error}", app.name);
+            return ExitCode::from(match error {
+                StartError::AlreadyRunning { .. } => REFUSED,
+                StartError::Config(_) | StartError::NotInherited => FAULTY,
+                StartError::Blocked(_) => BLOCKED,
+            });
+        }
+    };
+    match prepare(&agent, mode) {
+        Ok((runtime, place)) => {
+            let served = runtime.block_on(serve(agent, place));
+            // What still waits in a thread (a name that is looked up) must not keep us.
+            runtime.shutdown_background();
+            ended(app, served)
+        }
+        Err(reason) => {
+            eprintln!("{}: {reason}", app.name);
+            agent.fail(&reason);
+            ExitCode::from(BLOCKED)
+        }
+    }
+}
+
+fn ended(app: &App, served: Result<Stopped, ServeError>) -> ExitCode {
+    match served {
+        Ok(stopped) if stopped.hung.is_empty() => ExitCode::SUCCESS,
+        Ok(stopped) => {
+            eprintln!("{}: did not end in time: {}", app.name, stopped.hung.join(", "));
+            ExitCode::from(REFUSED)
+        }
+        Err(error) => {
+            eprintln!("{}: {error}", app.name);
+            ExitCode::from(BLOCKED)
+        }
+    }
+}
+
+/// Log, directories, runtime. Errors: in words for people.
+fn prepare(agent: &Agent, mode: Mode) -> Result<(tokio::runtime::Runtime, Place), String> {
+    rustix::process::umask(FileMode::from_raw_mode(0o077));
+    // In the foreground too: a directory that the agent stands in can't be unmounted.
+    std::env::set_current_dir("/").map_err(|error| format!("cannot go to /: {error}"))?;
+    write_log(agent, mode)
+        .map_err(|error| format!("cannot write {}: {error}", agent.home().log().display()))?;
+    let place = Place::prepare(agent.home()).map_err(|error| error.to_string())?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()
+        .map_err(|error| format!("cannot make the runtime: {error}"))?;
+    Ok((runtime, place))
+}
+
+fn write_log(agent: &Agent, mode: Mode) -> std::io::Result<()> {
+    let config = &agent.config().log;
+    let log = BoundedLog::open(&agent.home().log(), config, mode == Mode::Inherited)?;
+    let file = move || log.clone();
+    let writer = match mode {
+        Mode::Inherited => BoxMakeWriter::new(file),
+        Mode::Foreground => BoxMakeWriter::new(file.and(std::io::stderr)),
+    };
+    let level = match config.level.as_str() {
+        "error" => LevelFilter::ERROR,
+        "warn" => LevelFilter::WARN,
+        "debug" => LevelFilter::DEBUG,
+        "trace" => LevelFilter::TRACE,
+        _ => LevelFilter::INFO,
+    };
+    let logger =
+        tracing_subscriber::fmt().with_max_level(level).with_ansi(false).with_target(false);
+    // Refused only where somebody has set one before: then that one is used.
+    let _ = logger.with_writer(writer).try_init();
+    Ok(())
+}
+
+async fn serve(agent: Agent, place: Place) -> Result<Stopped, ServeError> {
+    let handle = agent.handle();
+    let (port, commands) = Port::open();
+    let mut owner = Owner::new(place.clone(), Clock::start(), handle.clone());
+    owner.adopt().await;
+    tokio::spawn(owner.run(commands));
+    let leaving = port.clone();
+    handle.on_stop("shims", move || async move {
+        // The owner may be gone already: then so are its shims' connections.
+        let _ = leaving.ask(|reply: oneshot::Sender<()>| Command::Leave(reply)).await;
+    });
+    agent.serve(routes::table(Routes { port, handle, place })).await
+}

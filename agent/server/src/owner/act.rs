@@ -1,0 +1,189 @@
+//! Deeds: each action of the core, handed to what does it. No policy, and nothing that blocks.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use hearth_api::stream::Line;
+use hearth_api::time::rfc3339;
+use hearth_config::{Probe, Service};
+use hearth_core::{Action, Event, Kind, Need, ServiceId, State, Transition};
+use hearth_shim::frames::ToShim;
+use tracing::{debug, info};
+
+use super::Owner;
+use super::nodes::Running;
+use crate::convert;
+use crate::execute::{link, probe, spawn};
+use crate::keep::{Finished, Keep};
+use crate::upstream::to_bytes;
+
+impl Owner {
+    pub(super) fn act(&mut self, action: Action) {
+        match action {
+            Action::Spawn { id, life } => self.spawn(id, life),
+            Action::Stop { id, life } => self.end(id, life, ToShim::Stop),
+            Action::Kill { id, life } => self.end(id, life, ToShim::Kill),
+            Action::Acknowledge { id, life } => self.acknowledge(&id, life),
+            Action::Probe { id, life, test } => self.probe(id, life, test),
+            Action::CancelProbes { id, life } => self.cancel_probes(&id, life),
+            Action::MarkReady { id, life } => {
+                if let Some(running) = self.running(&id, life) {
+                    running.link.tell(ToShim::MarkReady);
+                }
+            }
+            Action::Changed(transition) => self.changed(transition),
+        }
+    }
+
+    pub(super) fn running(&mut self, id: &ServiceId, life: u64) -> Option<&mut Running> {
+        self.nodes.get_mut(id)?.life(life)
+    }
+
+    /// Begins a life, or has it wait until nothing is left of the one before.
+    pub(super) fn spawn(&mut self, id: ServiceId, life: u64) {
+        let node = self.nodes.entry(id.clone()).or_default();
+        if node.is_occupied() {
+            node.next = Some(life);
+            return;
+        }
+        match self.order(&id, life) {
+            Ok(order) => {
+                let service = Arc::clone(&order.service);
+                let link = spawn::begin(order, &self.place, self.tell.clone());
+                if let Some(node) = self.nodes.get_mut(&id) {
+                    node.running = Some(Running::new(life, link, service));
+                }
+            }
+            Err(reason) => self.later.push_back(Event::StartFailed { id, life, reason }),
+        }
+    }
+
+    fn order(&self, id: &ServiceId, life: u64) -> Result<spawn::Order, String> {
+        let missing = || "what it is to run is not known: run `hearth up`".to_owned();
+        let definition = self.world.definition(id).ok_or_else(missing)?;
+        let view = self.world.view(id).ok_or_else(missing)?;
+        let node = self.nodes.get(id).ok_or_else(missing)?;
+        let service = node.version(definition.fingerprint).ok_or_else(missing)?;
+        let capture = node.capture.as_ref();
+        let capture = capture.ok_or("its environment is gone: run `hearth up`")?;
+        let done = self.finished_below(id);
+        let keep = Keep::new(service, definition.order, capture, view.want, view.restarts, done);
+        Ok(spawn::Order {
+            id: id.clone(),
+            life,
+            service: Arc::clone(service),
+            capture: Arc::clone(capture),
+            keep: keep.to_text()?,
+        })
+    }
+
+    /// The oneshots that it needs, itself or through others, and that are done.
+    fn finished_below(&self, id: &ServiceId) -> Vec<Finished> {
+        let needs = |id: &ServiceId| {
+            let needs = self.world.definition(id).map_or(&[][..], |definition| &definition.needs);
+            let id = |need: &Need| ServiceId::new(id.project.clone(), need.service.clone());
+            needs.iter().map(id).collect::<Vec<_>>()
+        };
+        let (mut seen, mut todo) = (BTreeSet::new(), needs(id));
+        while let Some(need) = todo.pop() {
+            if !seen.contains(&need) {
+                todo.extend(needs(&need));
+                seen.insert(need);
+            }
+        }
+        seen.iter().filter_map(|id| self.finished(id)).collect()
+    }
+
+    fn finished(&self, id: &ServiceId) -> Option<Finished> {
+        let view = self.world.view(id)?;
+        let done = view.kind == Kind::Oneshot && view.state == State::Done;
+        let service = self.nodes.get(id)?.version(view.fingerprint).filter(|_| done)?;
+        let service = Service::clone(service);
+        Some(Finished { service, order: view.order, life: view.life, exit: view.exit? })
+    }
+
+    fn end(&mut self, id: ServiceId, life: u64, how: ToShim) {
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        if let Some(running) = node.life(life) {
+            running.link.tell(how);
+        } else if node.next == Some(life) {
+            // It has not begun, and now it never will.
+            node.next = None;
+            let reason = "stopped before it was started".to_owned();
+            self.later.push_back(Event::StartFailed { id, life, reason });
+        }
+    }
+
+    fn acknowledge(&mut self, id: &ServiceId, life: u64) {
+        self.cancel_probes(id, life);
+        let Some(node) = self.nodes.get_mut(id) else { return };
+        if let Some(running) = node.running.take_if(|running| running.life == life) {
+            running.link.tell(ToShim::Acknowledge);
+            // Not let go of before it is gone: that is when the next life may begin.
+            node.closing.push((life, running.link));
+        }
+    }
+
+    fn probe(&mut self, id: ServiceId, life: u64, test: usize) {
+        self.probes += 1;
+        let (number, log, tell) = (self.probes, self.place.log(&id), self.tell.clone());
+        let Some(running) = self.running(&id, life) else { return };
+        let Some(asked) = running.service.ready.get(test) else { return };
+        if let Probe::Exec(run) = &asked.probe {
+            let timeout_ms = convert::milliseconds(asked.timeout);
+            running.link.tell(ToShim::Probe { id: number, run: convert::run(run), timeout_ms });
+            running.execs.insert(number, test);
+            return;
+        }
+        let service = Arc::clone(&running.service);
+        let task = tokio::spawn(async move {
+            if let Some(verdict) = probe::ask(service, test, log, life).await {
+                let _ = tell.send(link::Told::Probed { id, life, test, verdict }).await;
+            }
+        });
+        if let Some(before) = running.probes.insert(test, task.abort_handle()) {
+            before.abort();
+        }
+    }
+
+    fn cancel_probes(&mut self, id: &ServiceId, life: u64) {
+        let Some(running) = self.running(id, life) else { return };
+        for number in running.cancel_probes() {
+            running.link.tell(ToShim::CancelProbe { id: number });
+        }
+    }
+
+    fn changed(&mut self, transition: Transition) {
+        let Transition { id, from, to, message } = transition;
+        let at = SystemTime::now();
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.since = Some(at);
+        }
+        match to {
+            State::Failed => {
+                info!(project = %id.project, service = %id.name, ?from, ?to, message)
+            }
+            State::Down
+            | State::Waiting
+            | State::Starting
+            | State::Ready
+            | State::Unhealthy
+            | State::Backoff
+            | State::Stopping
+            | State::Done
+            | State::Unknown => {
+                debug!(project = %id.project, service = %id.name, ?from, ?to, message);
+            }
+        }
+        let line = Line::Transition {
+            project: Some(id.project.to_string()),
+            service: id.name.to_string(),
+            from,
+            to,
+            at: rfc3339(at),
+            message,
+        };
+        self.publish(&id, &to_bytes(&line));
+    }
+}

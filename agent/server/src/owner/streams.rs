@@ -1,0 +1,104 @@
+//! Who waits for an outcome, and what is told meanwhile.
+//!
+//! Invariant: a listener is put on the list before the deed that it waits for, so it misses no
+//! transition; and it is taken off with its outcome, so it is told nothing after that.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use hearth_api::Result as Word;
+use hearth_core::{Goal, Outcome, ServiceId, Want};
+use hyper::body::Bytes;
+
+use super::Owner;
+use crate::upstream::{Ending, Item, Lost, Source};
+
+/// A verb that waits.
+#[derive(Debug)]
+pub(super) struct Listener {
+    /// Whose transitions it is told.
+    pub(super) scope: BTreeSet<ServiceId>,
+    /// The projects that it waits for.
+    pub(super) projects: Vec<Arc<str>>,
+    /// Names; empty: all (for `Ready` all that are enabled).
+    pub(super) targets: Vec<Arc<str>>,
+    /// What it waits for.
+    pub(super) goal: Goal,
+    /// Where it is told.
+    pub(super) source: Source,
+}
+
+impl Owner {
+    pub(super) fn publish(&mut self, id: &ServiceId, line: &Bytes) {
+        self.listeners.retain(|listener| {
+            !listener.scope.contains(id) || listener.source.put(Item::Line(line.clone()))
+        });
+    }
+
+    /// Everybody whose outcome is decided gets it.
+    pub(super) fn tell_outcomes(&mut self) {
+        let mut listeners = std::mem::take(&mut self.listeners);
+        listeners.retain(|listener| match self.ending(listener) {
+            Some(ending) => {
+                listener.source.put(Item::End(ending));
+                false
+            }
+            None => true,
+        });
+        self.listeners = listeners;
+    }
+
+    /// The agent stops: what would come is not known any more.
+    pub(super) fn end_streams(&mut self) {
+        for listener in self.listeners.drain(..) {
+            listener.source.put(Item::End(Ending::plain(Word::Interrupted)));
+        }
+    }
+
+    fn ending(&self, listener: &Listener) -> Option<Ending> {
+        let mut all = Ending::plain(match listener.goal {
+            Goal::Ready => Word::Ready,
+            Goal::Down => Word::Down,
+        });
+        let mut undecided = false;
+        for project in &listener.projects {
+            match self.world.outcome(project, &listener.targets, listener.goal) {
+                None => undecided = true,
+                Some(Outcome::Ready | Outcome::Down) => {}
+                Some(Outcome::Failed { failed, not_ready }) => {
+                    all.result = match failed.is_empty() && self.is_overtaken(project, listener) {
+                        true => Word::Interrupted,
+                        false => Word::Failed,
+                    };
+                    all.failed.extend(failed.iter().filter_map(|name| self.lost(project, name)));
+                    all.not_ready.extend(not_ready.iter().map(ToString::to_string));
+                }
+            }
+        }
+        // Several projects: the first that can't come to it ends the wait, all the others are due.
+        let decided = !undecided || matches!(all.result, Word::Failed | Word::Interrupted);
+        decided.then_some(all)
+    }
+
+    /// Whether a later command wants the reverse.
+    fn is_overtaken(&self, project: &Arc<str>, listener: &Listener) -> bool {
+        let against = match listener.goal {
+            Goal::Ready => Want::Down,
+            Goal::Down => Want::Up,
+        };
+        let mut mine = listener.scope.iter().filter(|id| id.project == *project);
+        mine.any(|id| self.world.view(id).is_none_or(|view| view.want == against))
+    }
+
+    fn lost(&self, project: &Arc<str>, name: &Arc<str>) -> Option<Lost> {
+        let id = ServiceId::new(Arc::clone(project), Arc::clone(name));
+        let view = self.world.view(&id)?;
+        Some(Lost {
+            name: name.to_string(),
+            exit: view.exit,
+            message: view.message,
+            life: view.life,
+            log: self.place.log(&id),
+        })
+    }
+}

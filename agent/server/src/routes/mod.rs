@@ -1,0 +1,110 @@
+//! The routes in one table. `/v1/version` and `/v1/shutdown` are the lifecycle's and never come
+//! here; nor do bodies over the limit, foreign uids, or ranges of versions that do not meet.
+
+mod down;
+mod health;
+mod logs;
+mod query;
+mod restart;
+mod services;
+mod up;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderValue, Method, Response, StatusCode, Uri, header};
+use axum::response::IntoResponse;
+use axum::routing::{MethodRouter, get, post};
+use hearth_api::{Code, Problem};
+use hearth_lifecycle::agent::Handle;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::command::Port;
+use crate::place::Place;
+use crate::refuse::Refusal;
+use crate::upstream::Upstream;
+
+/// What every route may use.
+#[derive(Clone, Debug)]
+pub(crate) struct Routes {
+    /// The way to the owner.
+    pub(crate) port: Port,
+    /// The lifecycle.
+    pub(crate) handle: Handle,
+    /// Where things stand.
+    pub(crate) place: Place,
+}
+
+/// The table.
+pub(crate) fn table(routes: Routes) -> Router {
+    Router::new()
+        .route("/v1/health", only("GET", get(health::answer)))
+        .route("/v1/services", only("GET", get(services::answer)))
+        .route("/v1/logs", only("GET", get(logs::answer)))
+        .route("/v1/up", only("POST", post(up::answer)))
+        .route("/v1/restart", only("POST", post(restart::answer)))
+        .route("/v1/down", only("POST", post(down::answer)))
+        .fallback(unknown)
+        .with_state(routes)
+}
+
+/// 405 for every other method.
+fn only(method: &'static str, route: MethodRouter<Routes>) -> MethodRouter<Routes> {
+    route.fallback(move |uri: Uri, _: Method| async move {
+        let words = format!("{} takes {method} only", uri.path());
+        let mut problem = Problem::new(Code::BadRequest, words, "");
+        problem.status = StatusCode::METHOD_NOT_ALLOWED.as_u16();
+        let mut reply = Refusal::from(problem).into_response();
+        reply.headers_mut().insert(header::ALLOW, HeaderValue::from_static(method));
+        reply
+    })
+}
+
+async fn unknown(uri: Uri) -> Refusal {
+    let words = format!("there is no route {}", uri.path());
+    Problem::new(Code::NotFound, words, "the API is at version 1; see /v1/version").into()
+}
+
+/// A body, or why it is none.
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
+    serde_json::from_slice(body).map_err(|error| Refusal::bad_request(format!("the body: {error}")))
+}
+
+/// Sessions come in a later version; one that is named can't be known.
+fn no_session(session: Option<&str>) -> Result<(), Refusal> {
+    match session {
+        None => Ok(()),
+        Some(_) => {
+            let words = "`session`: there is no such session (this agent has none)";
+            Err(Problem::new(Code::NotFound, words, "").into())
+        }
+    }
+}
+
+fn json(status: StatusCode, body: &impl Serialize) -> Result<Response<Body>, Refusal> {
+    let body = serde_json::to_vec(body).map_err(|error| Refusal::internal(error.to_string()))?;
+    let mut reply = Response::new(Body::from(body));
+    *reply.status_mut() = status;
+    let kind = HeaderValue::from_static("application/json");
+    reply.headers_mut().insert(header::CONTENT_TYPE, kind);
+    Ok(reply)
+}
+
+fn json_lines(body: Body) -> Response<Body> {
+    let mut reply = Response::new(body);
+    let kind = HeaderValue::from_static("application/x-ndjson");
+    reply.headers_mut().insert(header::CONTENT_TYPE, kind);
+    reply
+}
+
+/// A place first: over the limit, a stream waits for one before anything is done.
+async fn stream_place(handle: &Handle) -> Result<tokio::sync::OwnedSemaphorePermit, Refusal> {
+    tokio::select! {
+        place = handle.stream_place() => place.ok_or_else(Refusal::stopping),
+        () = handle.stopping() => Err(Refusal::stopping()),
+    }
+}
+
+fn stream(upstream: Upstream, place: tokio::sync::OwnedSemaphorePermit) -> Response<Body> {
+    json_lines(Body::new(upstream.holding(Some(place))))
+}

@@ -1,0 +1,63 @@
+//! Queries, strictly: a name that is not known is refused, as an unknown field of a body is.
+
+use std::borrow::Cow;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::refuse::Refusal;
+
+/// The pairs of a query, each with a name of `known`.
+pub(super) fn pairs<'q>(
+    query: Option<&'q str>,
+    known: &[&str],
+) -> Result<Vec<(Cow<'q, str>, Cow<'q, str>)>, Refusal> {
+    let pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+    pairs
+        .map(|(name, value)| match known.contains(&&*name) {
+            true => Ok((name, value)),
+            false => {
+                let words = format!(
+                    "unknown field `{}`, expected one of {}",
+                    name.escape_debug(),
+                    known.join(", ")
+                );
+                Err(Refusal::bad_request(words))
+            }
+        })
+        .collect()
+}
+
+/// The one value of `project`, where there is one; the only name that is known.
+pub(super) fn project_only(query: Option<&str>) -> Result<Option<Arc<str>>, Refusal> {
+    let pairs = pairs(query, &["project"])?;
+    match &pairs[..] {
+        [] => Ok(None),
+        [(_, value)] => project(value).map(Some),
+        _ => Err(Refusal::bad_request("`project` may stand once")),
+    }
+}
+
+/// A project's identity: its canonical path. One whose directory is gone keeps the path it had.
+pub(super) fn project(text: &str) -> Result<Arc<str>, Refusal> {
+    if !text.starts_with('/') || text.contains('\0') {
+        return Err(Refusal::bad_request("`project` must be an absolute path"));
+    }
+    let canonical = Path::new(text).canonicalize();
+    let canonical = canonical.ok().and_then(|path| path.into_os_string().into_string().ok());
+    Ok(canonical.map_or_else(|| Arc::from(text), Arc::from))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_are_not_known_and_relative_projects_are_refused() {
+        assert!(project_only(Some("projekt=/a")).is_err());
+        assert!(project_only(Some("project=a")).is_err());
+        assert!(project_only(Some("project=/a&project=/b")).is_err());
+        assert_eq!(project_only(None).unwrap(), None);
+        let gone = project_only(Some("project=%2Fno%20such%2Fdir")).unwrap();
+        assert_eq!(gone.as_deref(), Some("/no such/dir"));
+    }
+}

@@ -1,0 +1,16 @@
+//! `POST /v1/restart`: a new life for what is named, with the environment of who asks.
+
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{HeaderMap, Response};
+
+use super::{Routes, up};
+use crate::refuse::Refusal;
+
+pub(super) async fn answer(
+    State(routes): State<Routes>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response<Body>, Refusal> {
+    up::begin(&routes, &headers, &body, true).await
+}

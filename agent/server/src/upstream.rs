@@ -1,0 +1,182 @@
+//! The JSON lines that `up`, `down` and `restart` answer with, on their way to the verb.
+//!
+//! Invariants: a snapshot, every transition in order, one outcome, always last. And the services
+//! never wait for a verb: one that reads too slowly loses its stream (it ends without an outcome),
+//! one that is gone changes nothing.
+
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use hearth_api::stream::{Failed, Line, Outcome};
+use hearth_core::Exit;
+use hearth_logs::Reader;
+use hyper::body::{Body, Bytes, Frame};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+
+/// Lines that may wait for a slow reader.
+const BEHIND: usize = 10_000;
+/// So many of a failed service's last lines are told.
+const TAIL: usize = 20;
+/// Lines are put together up to this for one write.
+const TOGETHER: usize = 16 * 1024;
+
+/// One line, or what the last one is made of.
+#[derive(Debug)]
+pub(crate) enum Item {
+    /// As it is, with its newline.
+    Line(Bytes),
+    /// The outcome; the logs of what failed are read only when it is sent.
+    End(Ending),
+}
+
+/// How it ended.
+#[derive(Debug)]
+pub(crate) struct Ending {
+    /// In one word.
+    pub(crate) result: hearth_api::Result,
+    /// What failed for good.
+    pub(crate) failed: Vec<Lost>,
+    /// What was asked for and is not ready.
+    pub(crate) not_ready: Vec<String>,
+}
+
+/// One that failed.
+#[derive(Debug)]
+pub(crate) struct Lost {
+    /// Its name.
+    pub(crate) name: String,
+    /// How its last life ended.
+    pub(crate) exit: Option<Exit>,
+    /// Why, in words.
+    pub(crate) message: String,
+    /// Its last life; 0: it never had one.
+    pub(crate) life: u64,
+    /// Where its log is.
+    pub(crate) log: PathBuf,
+}
+
+impl Ending {
+    /// With nothing more to say than the word.
+    pub(crate) fn plain(result: hearth_api::Result) -> Self {
+        Self { result, failed: Vec::new(), not_ready: Vec::new() }
+    }
+
+    fn line(self) -> Bytes {
+        let failed = self.failed.into_iter().map(Lost::with_its_last_lines).collect();
+        let outcome =
+            Outcome { result: self.result, failed, not_ready: self.not_ready, agent: None };
+        to_bytes(&Line::Outcome(outcome))
+    }
+}
+
+impl Lost {
+    fn with_its_last_lines(self) -> Failed {
+        let lines = match self.life {
+            0 => Vec::new(),
+            life => Reader::open(self.log).last_lines_of(life, TAIL).unwrap_or_default(),
+        };
+        let text = |line: &hearth_logs::Line| String::from_utf8_lossy(&line.bytes).into_owned();
+        let log_tail = lines.iter().map(text).collect();
+        Failed { name: self.name, exit: self.exit, log_tail, message: self.message }
+    }
+}
+
+/// A line as it goes over the wire.
+pub(crate) fn to_bytes(line: &impl serde::Serialize) -> Bytes {
+    // Strings, numbers, lists: there is nothing in them that can't be written.
+    let mut bytes = serde_json::to_vec(line).unwrap_or_default();
+    bytes.push(b'\n');
+    bytes.into()
+}
+
+/// The owner's end.
+#[derive(Clone, Debug)]
+pub(crate) struct Source(mpsc::Sender<Item>);
+
+impl Source {
+    /// False: nobody listens, or too slowly; to be dropped.
+    pub(crate) fn put(&self, item: Item) -> bool {
+        self.0.try_send(item).is_ok()
+    }
+}
+
+/// The verb's end: a reply's body.
+#[derive(Debug)]
+pub(crate) struct Upstream {
+    items: mpsc::Receiver<Item>,
+    place: Option<OwnedSemaphorePermit>,
+}
+
+/// Both ends.
+pub(crate) fn open() -> (Source, Upstream) {
+    let (source, items) = mpsc::channel(BEHIND);
+    (Source(source), Upstream { items, place: None })
+}
+
+impl Upstream {
+    /// Keeps its place among the streams for as long as it lives.
+    pub(crate) fn holding(mut self, place: Option<OwnedSemaphorePermit>) -> Self {
+        self.place = place;
+        self
+    }
+}
+
+impl Body for Upstream {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let bytes = |item| match item {
+            Item::Line(line) => line,
+            Item::End(ending) => ending.line(),
+        };
+        let Some(first) = ready!(self.items.poll_recv(cx)) else { return Poll::Ready(None) };
+        let first = bytes(first);
+        let Ok(second) = self.items.try_recv() else {
+            return Poll::Ready(Some(Ok(Frame::data(first))));
+        };
+        let mut together = first.to_vec();
+        together.extend_from_slice(&bytes(second));
+        while together.len() < TOGETHER {
+            match self.items.try_recv() {
+                Ok(item) => together.extend_from_slice(&bytes(item)),
+                Err(_) => break,
+            }
+        }
+        Poll::Ready(Some(Ok(Frame::data(together.into()))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::BodyExt;
+
+    #[tokio::test]
+    async fn what_is_there_goes_out_together_and_the_outcome_last() {
+        let (source, stream) = open();
+        assert!(source.put(Item::Line("{\"a\":1}\n".into())));
+        assert!(source.put(Item::Line("{\"b\":2}\n".into())));
+        assert!(source.put(Item::End(Ending::plain(hearth_api::Result::Ready))));
+        drop(source);
+        let all = stream.collect().await.unwrap().to_bytes();
+        let lines: Vec<&str> = std::str::from_utf8(&all).unwrap().lines().collect();
+        assert_eq!(lines.len(), 3);
+        assert!(lines[2].contains("\"type\":\"outcome\""), "{}", lines[2]);
+        assert!(lines[2].contains("\"result\":\"ready\""), "{}", lines[2]);
+    }
+
+    #[test]
+    fn who_reads_too_slowly_is_given_up_and_nothing_grows() {
+        let (source, stream) = open();
+        let taken =
+            (0..BEHIND + 5).take_while(|_| source.put(Item::Line(Bytes::from_static(b"\n"))));
+        assert_eq!(taken.count(), BEHIND);
+        drop(stream);
+        assert!(!source.put(Item::Line(Bytes::new())));
+    }
+}

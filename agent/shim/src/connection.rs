@@ -1,0 +1,137 @@
+//! One control connection, never waited for.
+//!
+//! Invariant: a peer that does not read, sends rubbish or belongs to somebody else costs its own
+//! connection and nothing more; the service's output is copied on meanwhile.
+
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+
+use crate::frames::{Decoder, FromShim, MAX_FRAME, ToShim, encode};
+
+/// Beyond so much unread the peer is given up: one `State` of the largest size and some frames.
+const QUEUE: usize = MAX_FRAME + (64 << 10);
+
+/// A connection and what is still to be written to it.
+pub struct Connection {
+    socket: UnixStream,
+    decoder: Decoder,
+    queue: Vec<u8>,
+    /// It has said `Start` or `Hello` and no newer one has.
+    pub agent: bool,
+    /// It ended, failed or was given up; to be dropped.
+    pub ended: bool,
+}
+
+impl Connection {
+    /// Takes a socket that somebody has connected to ours.
+    ///
+    /// Errors: a foreign uid at the other end, or no way to tell.
+    pub fn accepted(socket: UnixStream) -> io::Result<Self> {
+        let uid = hearth_process::peer_uid(&socket)?;
+        if uid != rustix::process::geteuid().as_raw() {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        socket.set_nonblocking(true)?;
+        Ok(Self::over(socket))
+    }
+
+    /// Takes the socket that the caller gave us. It is trusted as the caller is; a pair of sockets
+    /// has no peer credentials on macOS.
+    ///
+    /// Errors: it is no connected Unix socket.
+    pub fn inherited(socket: UnixStream) -> io::Result<Self> {
+        socket.peer_addr()?;
+        Ok(Self::over(socket))
+    }
+
+    fn over(socket: UnixStream) -> Self {
+        let (decoder, queue) = (Decoder::new(), Vec::new());
+        Self { socket, decoder, queue, agent: false, ended: false }
+    }
+
+    /// Waits for one frame: only before the loop. None: the end, or something else than frames.
+    pub fn wait_for_frame(&mut self) -> Option<ToShim> {
+        let mut bytes = [0; 4096];
+        loop {
+            match self.decoder.next() {
+                Ok(Some(frame)) => return Some(frame),
+                Ok(None) => {}
+                Err(_) => return None,
+            }
+            match self.socket.read(&mut bytes) {
+                Ok(0) => return None,
+                Ok(count) => self.decoder.push(&bytes[..count]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return None,
+            }
+        }
+    }
+
+    /// From here on nothing waits for this peer.
+    pub fn never_wait(&self) -> io::Result<()> {
+        self.socket.set_nonblocking(true)
+    }
+
+    /// Reads once, for [`Connection::next`].
+    pub fn read(&mut self) {
+        let mut bytes = [0; 4096];
+        match self.socket.read(&mut bytes) {
+            Ok(0) => self.ended = true,
+            Ok(count) => self.decoder.push(&bytes[..count]),
+            Err(error) if may_try_again(&error) => {}
+            Err(_) => self.ended = true,
+        }
+    }
+
+    /// The next frame of what was read.
+    pub fn next(&mut self) -> Option<ToShim> {
+        match self.decoder.next() {
+            Ok(frame) => frame,
+            Err(_) => {
+                self.ended = true;
+                None
+            }
+        }
+    }
+
+    /// Sends what goes at once and keeps the rest for [`Connection::write`].
+    pub fn send(&mut self, frame: &FromShim) {
+        self.queue.extend_from_slice(&encode(frame));
+        self.write();
+        if self.queue.len() > QUEUE {
+            self.ended = true;
+        }
+    }
+
+    /// Something is left to be written.
+    pub fn is_behind(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    /// Writes what the peer takes now.
+    pub fn write(&mut self) {
+        while !self.queue.is_empty() && !self.ended {
+            match self.socket.write(&self.queue) {
+                Ok(0) => self.ended = true,
+                Ok(count) => drop(self.queue.drain(..count)),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if may_try_again(&error) => break,
+                Err(_) => self.ended = true,
+            }
+        }
+        if self.queue.is_empty() {
+            self.queue = Vec::new();
+        }
+    }
+}
+
+impl AsFd for Connection {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+fn may_try_again(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}

@@ -1,0 +1,112 @@
+//! The service's output: from its two pipes into its log.
+//!
+//! Invariants: nothing is held back, so what was read is in the log before the next thing is told;
+//! and nothing waits for the end of a pipe, which a process outside the tree may hold open.
+
+use std::io::{self, PipeReader, PipeWriter};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::SystemTime;
+
+use hearth_logs::{Limits, Stream, Writer};
+use rustix::io::Errno;
+
+use crate::frames::Spec;
+
+/// As much as a pipe holds by default. Only what was once filled takes memory.
+const BUFFER: usize = 64 << 10;
+
+/// A read of less than this is one of a quiet service, more than [`LOUD`] one of a loud one.
+const QUIET: usize = 4 << 10;
+const LOUD: usize = 16 << 10;
+
+/// So much is copied before an exit is told, however fast a survivor of the tree writes.
+const BEFORE_EXIT: usize = 4 << 20;
+
+/// Both pipes and the log.
+pub struct Output {
+    pipes: [Option<PipeReader>; 2],
+    log: Writer,
+    buffer: Vec<u8>,
+    /// More of the buffer was filled than a quiet service needs, and holds memory since.
+    grown: bool,
+}
+
+/// The ends that the service gets.
+pub struct Ends {
+    /// Descriptor 1.
+    pub stdout: PipeWriter,
+    /// Descriptor 2.
+    pub stderr: PipeWriter,
+}
+
+const STREAMS: [Stream; 2] = [Stream::Stdout, Stream::Stderr];
+
+impl Output {
+    /// Opens the log and makes the pipes.
+    pub fn open(spec: &Spec) -> io::Result<(Self, Ends)> {
+        let limits = Limits { max_size: spec.log.max_size, keep: spec.log.keep };
+        let log = Writer::open(spec.log_dir.as_path(), limits, spec.life)?;
+        let (out, stdout) = io::pipe()?;
+        let (err, stderr) = io::pipe()?;
+        // Only our ends: a service may rely on writes that wait.
+        rustix::io::ioctl_fionbio(&out, true)?;
+        rustix::io::ioctl_fionbio(&err, true)?;
+        let (pipes, buffer) = ([Some(out), Some(err)], Vec::with_capacity(BUFFER));
+        Ok((Self { pipes, log, buffer, grown: false }, Ends { stdout, stderr }))
+    }
+
+    /// The pipes that are still open, by number.
+    pub fn open_pipes(&self) -> impl Iterator<Item = (usize, BorrowedFd<'_>)> {
+        let pipes = self.pipes.iter().enumerate();
+        pipes.filter_map(|(number, pipe)| pipe.as_ref().map(|pipe| (number, pipe.as_fd())))
+    }
+
+    /// Copies what one read gives. Says how many bytes that were; 0: nothing is there now.
+    pub fn copy(&mut self, number: usize) -> usize {
+        let Some(pipe) = &self.pipes[number] else { return 0 };
+        self.buffer.clear();
+        match rustix::io::read(pipe, rustix::buffer::spare_capacity(&mut self.buffer)) {
+            Ok(0) => self.pipes[number] = None,
+            Ok(count) => {
+                // What can't be written is counted and told by the log itself.
+                let _ = self.log.write(STREAMS[number], &self.buffer, SystemTime::now());
+                self.let_go_after(count);
+                return count;
+            }
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(_) => self.pipes[number] = None,
+        }
+        0
+    }
+
+    /// A burst of output is no reason to keep the memory that it took for the rest of the life.
+    fn let_go_after(&mut self, count: usize) {
+        self.grown |= count > LOUD;
+        if self.grown && count < QUIET {
+            self.grown = false;
+            self.buffer = Vec::new();
+            crate::turn::trim();
+            self.buffer = Vec::with_capacity(BUFFER);
+        }
+    }
+
+    /// Copies what is there now, of both, and waits for nothing.
+    pub fn copy_what_is_there(&mut self) {
+        for number in 0..self.pipes.len() {
+            let mut copied = 0;
+            while copied < BEFORE_EXIT {
+                match self.copy(number) {
+                    0 => break,
+                    count => copied += count,
+                }
+            }
+        }
+    }
+
+    /// Copies the rest of what the tree wrote, which has ended; what a process outside of it goes
+    /// on writing is still copied as long as the shim lives.
+    pub fn end(&mut self) {
+        self.copy_what_is_there();
+        self.log.end();
+    }
+}

@@ -1,0 +1,201 @@
+//! How a verb gets its agent, and what it tells about it.
+//!
+//! Kept true here: starting one is allowed by the contract's list alone, `--timeout` bounds getting
+//! one too, and an agent older than this command is told in one line on stderr.
+
+use std::io::IsTerminal;
+use std::time::{Duration, SystemTime};
+
+use hearth_api::{AgentRow, reply::Services, stream::OutcomeAgent};
+use hearth_lifecycle::{CallError, Options, Ready, Reply, Request, Version, call, ensure_ready};
+
+use crate::args::Context;
+use crate::refuse::{self, Refusal};
+use crate::{APP, output};
+
+/// What a verb allows for getting its agent.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wish {
+    /// Whether one may be started.
+    pub start: bool,
+    /// Bounds it.
+    pub timeout: Option<Duration>,
+    /// Start one although a recent failure is on record.
+    pub past_backoff: bool,
+}
+
+/// Sends `request`, in the same write as the question for the agent's version.
+pub fn ask(context: &Context, wish: Wish, request: &Request) -> Result<(Ready, Reply), CallError> {
+    let say = say(context);
+    let answer = call(&APP, &context.home, &options(context, wish, &say), request)?;
+    tell(context, &answer.0);
+    Ok(answer)
+}
+
+/// The same, where nothing but the whole answer will do.
+pub fn fetch(
+    context: &Context,
+    wish: Wish,
+    request: &Request,
+) -> Result<(Ready, Vec<u8>), Refusal> {
+    let (ready, mut reply) =
+        ask(context, wish, request).map_err(|error| refuse::of_call(error, wish.timeout))?;
+    let body = body(&mut reply)?;
+    if reply.is_success() { Ok((ready, body)) } else { Err(Refusal::of_reply(reply.status, &body)) }
+}
+
+/// All rows that the agent has, for finding a project whose file is gone.
+pub fn all_rows(context: &Context, wish: Wish) -> Result<Services, Refusal> {
+    let (_, body) = fetch(context, wish, &Request::get("/v1/services"))?;
+    parse(&body)
+}
+
+/// Makes sure that an agent answers.
+pub fn ready(context: &Context, wish: Wish) -> Ready {
+    let say = say(context);
+    let ready = ensure_ready(&APP, &context.home, &options(context, wish, &say));
+    tell(context, &ready);
+    ready
+}
+
+/// Reads the rest of a reply.
+pub fn body(reply: &mut Reply) -> Result<Vec<u8>, Refusal> {
+    reply.bytes().map_err(|error| refuse::of_call(CallError::Broken(error), None))
+}
+
+/// Understands an answer.
+pub fn parse<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
+    serde_json::from_slice(body).map_err(|error| {
+        let why = format!("the agent's answer cannot be read: {error}");
+        Refusal::new(hearth_api::Code::Internal, why).hint("hearth daemon restart")
+    })
+}
+
+/// The agent's row in `status --json`.
+pub fn row(ready: &Ready) -> AgentRow {
+    let version = ready.version.as_ref();
+    AgentRow {
+        state: ready.state.as_str().to_owned(),
+        pid: version.map(|version| version.pid),
+        version: version.map(|version| version.version.clone()),
+        instance: version.map(|version| version.instance.clone()),
+        uptime_s: version.and_then(uptime),
+    }
+}
+
+/// The agent in an outcome.
+pub fn outcome(ready: &Ready) -> OutcomeAgent {
+    OutcomeAgent {
+        state: ready.state.as_str().to_owned(),
+        duration_ms: refuse::milliseconds(ready.duration),
+        reason: ready.reason.clone(),
+    }
+}
+
+/// A path with a query, its values encoded.
+pub fn path(path: &str, query: &[(&str, &str)]) -> String {
+    use std::fmt::Write;
+    let mut out = path.to_owned();
+    for (n, (name, value)) in query.iter().enumerate() {
+        out.push(if n == 0 { '?' } else { '&' });
+        out.push_str(name);
+        out.push('=');
+        for byte in value.bytes() {
+            match byte {
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
+                    out.push(char::from(byte));
+                }
+                _ => {
+                    let _ = write!(out, "%{byte:02X}");
+                }
+            }
+        }
+    }
+    out
+}
+
+fn uptime(version: &Version) -> Option<f64> {
+    let started = hearth_api::time::parse_rfc3339(&version.started_at)?;
+    let up = SystemTime::now().duration_since(started).unwrap_or_default();
+    Some((up.as_secs_f64() * 1000.0).round() / 1000.0)
+}
+
+fn options<'a>(context: &Context, wish: Wish, say: &'a Option<fn(&str)>) -> Options<'a> {
+    Options {
+        no_spawn: context.no_spawn || !wish.start,
+        timeout: wish.timeout,
+        past_backoff: wish.past_backoff,
+        on_wait: say.as_ref().map(|say| say as &dyn Fn(&str)),
+    }
+}
+
+/// A wait is named on a terminal alone. The terminal is looked for when there is something to say:
+/// a warm verb does not pay for it.
+fn say(context: &Context) -> Option<fn(&str)> {
+    fn on_terminal(words: &str) {
+        if std::io::stderr().is_terminal() {
+            output::tell(&format!("hearth: waiting: {words}"));
+        }
+    }
+    (!context.quiet).then_some(on_terminal as fn(&str))
+}
+
+fn tell(context: &Context, ready: &Ready) {
+    if context.quiet {
+        return;
+    }
+    if let Some(version) = &ready.version
+        && is_older(&version.version, hearth_api::VERSION)
+    {
+        output::tell(&format!(
+            "hearth: the agent ({}) is older than this command ({}): `hearth daemon restart`",
+            version.version,
+            hearth_api::VERSION
+        ));
+    }
+    if context.verbose {
+        let pid = ready.version.as_ref().map(|version| format!(" (pid {})", version.pid));
+        output::tell(&format!(
+            "hearth: agent {}{} in {} ms",
+            ready.state.as_str(),
+            pid.unwrap_or_default(),
+            refuse::milliseconds(ready.duration)
+        ));
+    }
+}
+
+/// By the three numbers; what cannot be read is not older.
+fn is_older(one: &str, other: &str) -> bool {
+    if one == other {
+        return false;
+    }
+    let numbers = |text: &str| {
+        let core = text.split(['-', '+']).next().unwrap_or_default();
+        core.split('.').map(|part| part.parse::<u64>().ok()).collect::<Option<Vec<_>>>()
+    };
+    match (numbers(one), numbers(other)) {
+        (Some(one), Some(other)) => one < other,
+        (_, _) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_compared_by_their_numbers() {
+        assert!(is_older("0.9.0", "0.10.0"));
+        assert!(!is_older("0.10.0", "0.9.0"));
+        assert!(!is_older("0.1.0", "0.1.0"));
+        assert!(!is_older("unknown", "0.1.0"));
+    }
+
+    #[test]
+    fn values_are_encoded() {
+        assert_eq!(
+            path("/v1/logs", &[("project", "/a b&c/é"), ("n", "5")]),
+            "/v1/logs?project=/a%20b%26c/%C3%A9&n=5"
+        );
+    }
+}

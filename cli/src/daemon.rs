@@ -1,0 +1,269 @@
+//! `hearth daemon`: the agent itself, for who wants to see it. Nobody has to.
+//!
+//! Kept true here: `down` and `restart` end the agent and leave services as they are, unless asked;
+//! an end is told only when the lifetime lock is free.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{ArgMatches, Command};
+use hearth_api::Code;
+use hearth_lifecycle::agent::Mode;
+use hearth_lifecycle::{AgentConfig, CallError, Ended, Presence, Ready, Record, StopError};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::agent::{self, Wish};
+use crate::args::{self, Context};
+use crate::refuse::{self, Refusal};
+use crate::{APP, cold, down, output, tail};
+
+/// What an agent may take for ending beyond its own shutdown timeout.
+const SLACK: Duration = Duration::from_secs(5);
+
+/// Its grammar.
+pub fn grammar() -> Command {
+    let force = |help| args::flag("force", help);
+    Command::new("daemon")
+        .about("The agent itself: it starts by itself, nobody has to do it")
+        .subcommand_required(true)
+        .subcommands([
+            Command::new("up")
+                .about("Start the agent and wait until it is ready")
+                .arg(args::timeout()),
+            Command::new("down").about("End the agent; services stay").args([
+                args::flag("services", "End all services first"),
+                args::timeout(),
+                force("Kill it where it does not end in time"),
+            ]),
+            Command::new("restart")
+                .about("End the agent and start another; services stay")
+                .arg(force("Kill one that does not answer")),
+            Command::new("status")
+                .about("Show how it stands with the agent; exit 3 where none lives"),
+            Command::new("run")
+                .about("Be the agent, in the foreground (what service managers execute)"),
+            Command::new("logs")
+                .about("Show the agent's own log")
+                .args([args::follow(), args::last()]),
+        ])
+}
+
+/// One of the six.
+pub fn run(context: &Context, matches: &ArgMatches) -> Result<u8, Refusal> {
+    let Some((verb, matches)) = matches.subcommand() else {
+        return Err(Refusal::usage("what about the agent?").hint("hearth daemon --help"));
+    };
+    match verb {
+        "up" => up(context, args::timeout_of(matches)),
+        "down" => stop(context, matches),
+        "restart" => restart(context, matches.get_flag("force")),
+        "status" => status(context),
+        "run" => foreground(context),
+        "logs" => {
+            let last = matches.get_one::<usize>("lines").copied();
+            tail::show(&context.home.log(), last, matches.get_flag("follow"))
+        }
+        other => Err(Refusal::usage(format!("there is no `hearth daemon {other}`"))),
+    }
+}
+
+/// Goes round the backoff: somebody asked for it by name.
+fn up(context: &Context, timeout: Option<Duration>) -> Result<u8, Refusal> {
+    let ready = agent::ready(context, Wish { start: true, timeout, past_backoff: true });
+    if context.json {
+        output::print_json(&report(context, &ready))?;
+    } else if ready.state.is_ready() && !context.quiet {
+        let pid = ready.version.as_ref().map(|version| format!(" (pid {})", version.pid));
+        output::tell(&format!("hearth: agent {}{}", ready.state.as_str(), pid.unwrap_or_default()));
+    }
+    usable(ready, timeout)
+}
+
+fn status(context: &Context) -> Result<u8, Refusal> {
+    let ready = agent::ready(context, Wish::default());
+    let report = report(context, &ready);
+    if context.json {
+        output::print_json(&report)?;
+    } else {
+        let report = serde_json::to_value(&report).unwrap_or_default();
+        let line = |name: &str| match &report[name] {
+            Value::Null => String::new(),
+            Value::String(text) => format!("{name:<10} {text}\n"),
+            Value::Object(last) => {
+                let started = last["started_at"].as_str().unwrap_or_default();
+                format!("{name:<10} pid {} died without stopping, started {started}\n", last["pid"])
+            }
+            other => format!("{name:<10} {other}\n"),
+        };
+        let names =
+            ["state", "reason", "pid", "version", "instance", "home", "socket", "log", "last"];
+        output::print(names.map(line).concat().as_bytes())?;
+    }
+    usable(ready, None)
+}
+
+fn usable(ready: Ready, timeout: Option<Duration>) -> Result<u8, Refusal> {
+    if ready.state.is_ready() {
+        return Ok(0);
+    }
+    Err(refuse::of_call(CallError::NotReady(Box::new(ready)), timeout))
+}
+
+/// What `daemon up` and `daemon status` print.
+#[derive(Serialize)]
+struct Report {
+    state: &'static str,
+    duration_ms: f64,
+    reason: Option<String>,
+    pid: Option<u32>,
+    version: Option<String>,
+    instance: Option<String>,
+    home: PathBuf,
+    socket: PathBuf,
+    log: PathBuf,
+    last: Option<Last>,
+}
+
+/// An agent that died without stopping.
+#[derive(Serialize)]
+struct Last {
+    pid: u32,
+    started_at: String,
+}
+
+/// Who does not answer is known by the record that it wrote into the lifetime lock.
+fn report(context: &Context, ready: &Ready) -> Report {
+    let home = &context.home;
+    let version = ready.version.as_ref();
+    let (living, last) = match hearth_lifecycle::inspect(home) {
+        Ok(Presence::Living(record)) => (record, None),
+        Ok(Presence::None(record)) => (None, record.filter(Record::is_unclean)),
+        Err(_) => (None, None),
+    };
+    let living = living.as_ref();
+    Report {
+        state: ready.state.as_str(),
+        duration_ms: refuse::milliseconds(ready.duration),
+        reason: ready.reason.clone(),
+        pid: version.map(|v| v.pid).or(living.map(|record| record.process.pid)),
+        version: version.map(|v| &v.version).or(living.map(|record| &record.version)).cloned(),
+        instance: version.map(|v| &v.instance).or(living.map(|record| &record.instance)).cloned(),
+        home: home.dir().to_owned(),
+        socket: home.socket(),
+        log: home.log(),
+        last: last.map(|record| Last { pid: record.process.pid, started_at: record.started_at }),
+    }
+}
+
+fn stop(context: &Context, matches: &ArgMatches) -> Result<u8, Refusal> {
+    let timeout = args::timeout_of(matches);
+    let force = matches.get_flag("force");
+    if matches.get_flag("services") && cold::any_shim(context) {
+        let code = down::everything(context, Wish { start: true, timeout, past_backoff: false })?;
+        if code != 0 {
+            return Ok(code);
+        }
+    }
+    let ended = end(context, timeout, force)?;
+    let stay = cold::shims(context);
+    if context.json {
+        let hung = if let Ended::Hung(names) = &ended { names.clone() } else { Vec::new() };
+        let was_up = ended != Ended::WasDown;
+        output::print_json(
+            &json!({ "state": "down", "was_up": was_up, "hung": hung, "services": stay }),
+        )?;
+    }
+    if !context.quiet {
+        tell(&ended, stay);
+    }
+    Ok(0)
+}
+
+fn tell(ended: &Ended, stay: usize) {
+    match ended {
+        Ended::WasDown => output::tell("hearth: no agent runs"),
+        Ended::Stopped => output::tell("hearth: agent down"),
+        Ended::Hung(names) => {
+            output::tell(&format!(
+                "hearth: agent down, without waiting longer for: {}",
+                names.join(", ")
+            ));
+        }
+    }
+    match stay {
+        0 => {}
+        1 => output::tell("hearth: 1 service stays up; `hearth down --all` ends it"),
+        count => output::tell(&format!(
+            "hearth: {count} services stay up; `hearth down --all` ends them"
+        )),
+    }
+}
+
+/// Ends the agent, and kills it with `force` where it does not end by itself.
+fn end(context: &Context, timeout: Option<Duration>, force: bool) -> Result<Ended, Refusal> {
+    let own = timeout.is_some();
+    let timeout = timeout.unwrap_or_else(|| {
+        let own = AgentConfig::load(context.home.config()).unwrap_or_default().shutdown_timeout;
+        own.saturating_add(SLACK)
+    });
+    let error = match hearth_lifecycle::stop(&APP, &context.home, timeout) {
+        Ok(ended) => return Ok(ended),
+        Err(error) => error,
+    };
+    match (error, force) {
+        (StopError::Blocked(blocked), _) => Err(blocked.into()),
+        (_, true) => hearth_lifecycle::kill(&context.home, SLACK)
+            .map_err(|error| refusal(error, timeout, own)),
+        (error, false) => Err(refusal(error, timeout, own)),
+    }
+}
+
+/// `own`: the time was the caller's, and it being over is what he asked to be told.
+fn refusal(error: StopError, timeout: Duration, own: bool) -> Refusal {
+    match error {
+        StopError::NotReady(ready) => {
+            let refusal =
+                refuse::of_call(CallError::NotReady(ready), Some(timeout).filter(|_| own));
+            let code =
+                if refusal.code == Code::Timeout { Code::ShutdownTimeout } else { refusal.code };
+            Refusal { code, ..refusal }
+        }
+        StopError::Late { record } => {
+            let pid = record.as_ref().map(|record| format!(" (pid {})", record.process.pid));
+            let hung = record.map(|record| record.hung).unwrap_or_default();
+            let waits = if hung.is_empty() {
+                String::new()
+            } else {
+                format!(", waiting for {}", hung.join(", "))
+            };
+            let why = format!(
+                "the agent{} has not ended within {}{waits}",
+                pid.unwrap_or_default(),
+                hearth_config::duration::format(timeout)
+            );
+            Refusal::new(Code::ShutdownTimeout, why)
+                .hint("`hearth daemon down --force` kills it; services stay")
+                .details(json!({ "hung": hung }))
+        }
+        StopError::Failed(why) => {
+            Refusal::new(Code::Internal, format!("the agent could not be ended: {why}"))
+                .hint("hearth daemon logs")
+        }
+        StopError::Blocked(blocked) => blocked.into(),
+    }
+}
+
+fn restart(context: &Context, force: bool) -> Result<u8, Refusal> {
+    end(context, None, force)?;
+    up(context, None)
+}
+
+/// Does not come back before the agent has ended.
+fn foreground(context: &Context) -> Result<u8, Refusal> {
+    let code = hearth_agent::main(&APP, context.home.clone(), Mode::Foreground);
+    // It has said why itself. An `ExitCode` can only be compared.
+    let known = [0, 1, 2, 3, 4, 5].into_iter().find(|known| ExitCode::from(*known) == code);
+    Ok(known.unwrap_or(1))
+}

@@ -1,0 +1,95 @@
+//! `hearth down`: want down; returns when the trees are empty.
+//!
+//! Kept true here: an agent is started for it only where a shim lives, since without one nothing
+//! runs; and what is down already is done.
+
+use clap::{ArgMatches, Command};
+use hearth_api::stream::OutcomeAgent;
+use hearth_api::{Code, DownRequest, Line, Outcome};
+use hearth_lifecycle::{Ready, Request};
+
+use crate::agent::{self, Wish};
+use crate::args::{self, Context};
+use crate::refuse::Refusal;
+use crate::stream::{Goal, Wait};
+use crate::{cold, output, project};
+
+/// Its grammar.
+pub fn grammar() -> Command {
+    Command::new("down").about("End services, and what needs them, with their whole trees").args([
+        args::services(),
+        args::flag("all", "Those of every project").conflicts_with("services"),
+        args::flag("force", "Although sessions hold leases"),
+        args::timeout(),
+    ])
+}
+
+/// Goes by what runs: a faulty file is told in one line, and stops nothing.
+pub fn run(context: &Context, matches: &ArgMatches) -> Result<u8, Refusal> {
+    let names = args::names(matches);
+    let start = cold::any_shim(context);
+    let wish = Wish { start, timeout: args::timeout_of(matches), ..Wish::default() };
+    let mut file = None;
+    let project = if matches.get_flag("all") {
+        None
+    } else if let Some(place) = project::find(context)? {
+        file = project::load_or_tell(context, &place);
+        Some(place.id)
+    } else {
+        Some(nearest(context, wish)?)
+    };
+    let body = body(project, names.clone(), matches.get_flag("force"))?;
+    let cold = |ready: &Ready| {
+        if let Some(file) = &file {
+            project::check_names(file, &names)?;
+        }
+        nothing_runs(context, ready)
+    };
+    let wait = Wait {
+        context,
+        wish,
+        request: Request::post("/v1/down", body).repeatable(),
+        goal: Goal::Down,
+        no_wait: false,
+        cold: if start { None } else { Some(&cold) },
+    };
+    wait.run()
+}
+
+/// Takes everything down: `daemon down --services`.
+pub fn everything(context: &Context, wish: Wish) -> Result<u8, Refusal> {
+    // Its lines are not the answer of the verb that this is a part of.
+    let context = &Context { json: false, home: context.home.clone(), directory: None, ..*context };
+    let request = Request::post("/v1/down", body(None, Vec::new(), true)?).repeatable();
+    Wait { context, wish, request, goal: Goal::Down, no_wait: false, cold: None }.run()
+}
+
+/// In no project: the nearest directory upward whose services run. Without a shim, none do.
+fn nearest(context: &Context, wish: Wish) -> Result<String, Refusal> {
+    match agent::all_rows(context, wish) {
+        Ok(rows) => Ok(project::running(context, &rows.services)?.id),
+        Err(refusal) if refusal.code.exit() == 3 && !wish.start => Err(project::none(context)),
+        Err(refusal) => Err(refusal),
+    }
+}
+
+fn body(project: Option<String>, services: Vec<String>, force: bool) -> Result<Vec<u8>, Refusal> {
+    serde_json::to_vec(&DownRequest { project, services, force, session: None })
+        .map_err(|error| Refusal::new(Code::Internal, error.to_string()))
+}
+
+/// No agent, and no shim: so is everything that could be asked for.
+fn nothing_runs(context: &Context, ready: &Ready) -> Result<u8, Refusal> {
+    if context.json {
+        let agent: OutcomeAgent = agent::outcome(ready);
+        output::print_json(&Line::Outcome(Outcome {
+            result: hearth_api::Result::Down,
+            failed: Vec::new(),
+            not_ready: Vec::new(),
+            agent: Some(agent),
+        }))?;
+    } else if !context.quiet {
+        output::tell("hearth: nothing runs");
+    }
+    Ok(0)
+}

@@ -1,0 +1,73 @@
+//! Ctrl-C: ends the wait, never the services, and says so.
+//!
+//! Kept true here: the exit code is 130, at whatever moment it comes. Before a verb waits on its
+//! stream the handler itself ends the process; a verb that has something to tell asks to be woken
+//! instead, and a second Ctrl-C ends it all the same.
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+
+/// Exit code of a wait that Ctrl-C has ended: 128 and the number of SIGINT, as shells have it.
+pub const EXIT: u8 = 130;
+
+/// What is said of it.
+pub const WORDS: &str = "hearth: interrupted; services stay as they are";
+
+/// Where the handler writes a byte; -1: it ends the process.
+static WAKER: AtomicI32 = AtomicI32::new(-1);
+static HIT: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn on_interrupt(_: libc::c_int) {
+    let waker = WAKER.load(Ordering::SeqCst);
+    let again = HIT.swap(true, Ordering::SeqCst);
+    // SAFETY: write(2) and _exit(2) are async-signal-safe, the buffers are static.
+    unsafe {
+        if waker < 0 || again {
+            libc::write(2, WORDS.as_ptr().cast(), WORDS.len());
+            libc::write(2, b"\n".as_ptr().cast(), 1);
+            libc::_exit(libc::c_int::from(EXIT));
+        }
+        libc::write(waker, b"!".as_ptr().cast(), 1);
+    }
+}
+
+/// From now on Ctrl-C means exit code 130. A caller that ignores it (nohup, `&` in a script) goes on
+/// ignoring it.
+pub fn install() {
+    // SAFETY: both structures are plain data, whole when zeroed; the handler keeps to what
+    // signal-safety(7) allows.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = on_interrupt as extern "C" fn(libc::c_int) as usize;
+        action.sa_flags = libc::SA_RESTART;
+        let mut old: libc::sigaction = std::mem::zeroed();
+        if libc::sigaction(libc::SIGINT, &action, &mut old) == 0
+            && old.sa_sigaction == libc::SIG_IGN
+        {
+            libc::sigaction(libc::SIGINT, &old, std::ptr::null_mut());
+        }
+    }
+}
+
+/// From now on Ctrl-C writes a byte to `waker`, which must be open for as long as this process is.
+pub fn wake(waker: &OwnedFd) {
+    WAKER.store(waker.as_raw_fd(), Ordering::SeqCst);
+}
+
+/// Whether Ctrl-C was typed.
+pub fn hit() -> bool {
+    HIT.load(Ordering::SeqCst)
+}
+
+/// A pipe, close-on-exec, its writing end never blocking: one that is full wakes all the same.
+pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (reader, writer) = io::pipe()?;
+    let (reader, writer) = (OwnedFd::from(reader), OwnedFd::from(writer));
+    let fd: RawFd = writer.as_raw_fd();
+    // SAFETY: the descriptor is open and ours.
+    if unsafe { libc::fcntl(fd, libc::F_SETFL, libc::O_NONBLOCK) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok((reader, writer))
+}

@@ -1,0 +1,52 @@
+//! Standard output: results, and nothing else.
+//!
+//! Kept true here: an answer is one write, so that readers see it whole and a warm verb pays for
+//! one system call; and a reader who has gone away (`hearth logs | head`) is no fault of anybody's.
+
+use std::io;
+
+use hearth_api::Code;
+
+use crate::args::Context;
+use crate::refuse::Refusal;
+
+/// Writes all of it. Stdout closed (EPIPE) ends this process with exit code 0.
+///
+/// Errors: `internal` for anything else, a full disk for example.
+pub fn print(bytes: &[u8]) -> Result<(), Refusal> {
+    let mut left = bytes;
+    while !left.is_empty() {
+        match rustix::io::write(rustix::stdio::stdout(), left) {
+            Ok(written) => left = &left[written..],
+            Err(rustix::io::Errno::INTR) => {}
+            Err(rustix::io::Errno::PIPE) => std::process::exit(0),
+            Err(error) => {
+                let why = io::Error::from(error);
+                return Err(Refusal::new(Code::Internal, format!("cannot write to stdout: {why}")));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Writes one line of JSON.
+pub fn print_json(value: &impl serde::Serialize) -> Result<(), Refusal> {
+    let mut line = serde_json::to_vec(value)
+        .map_err(|error| Refusal::new(Code::Internal, format!("cannot write JSON: {error}")))?;
+    line.push(b'\n');
+    print(&line)
+}
+
+/// Writes a line to stderr, in one write. Stderr that is closed or full stops nobody.
+pub fn tell(line: &str) {
+    use std::io::Write;
+    let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
+}
+
+/// Whether stdout is to have colours: `--color`, else what `NO_COLOR`, `CLICOLOR`, `TERM` and the
+/// terminal say (no-color.org, bixense.com/clicolors).
+pub fn color(context: &Context) -> bool {
+    context.color.unwrap_or_else(|| {
+        !matches!(anstream::AutoStream::choice(&io::stdout()), anstream::ColorChoice::Never)
+    })
+}

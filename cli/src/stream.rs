@@ -1,0 +1,404 @@
+//! A request that is answered by JSON lines: `up`, `down` and `restart` wait on such a stream.
+//!
+//! Kept true here: whatever ends the wait (the outcome, the caller's time, Ctrl-C, the agent's
+//! death) is told in one outcome, and none of it touches a service. The lines are read by a thread
+//! of their own, so that the wait can end in the middle of a line; an agent that goes away before
+//! the outcome is asked once more through the ordinary way.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io::{self, BufRead, BufReader};
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use hearth_api::stream::OutcomeAgent;
+use hearth_api::{Code, Failed, Line, Outcome, Result as Word, State};
+use hearth_lifecycle::{CallError, Ready, Reply, Request};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use serde_json::json;
+
+use crate::agent::{self, Wish};
+use crate::args::Context;
+use crate::progress::{self, Progress};
+use crate::refuse::{self, Refusal};
+use crate::{interrupt, output};
+
+/// How often an agent that was replaced, or died, in the middle of a wait is asked again.
+const REPLACED: usize = 5;
+const DIED: usize = 1;
+
+/// What is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Goal {
+    /// Everything asked for is ready.
+    Ready,
+    /// Everything asked for is down.
+    Down,
+}
+
+/// What a verb comes to where there is no agent.
+pub type Cold<'a> = dyn Fn(&Ready) -> Result<u8, Refusal> + 'a;
+
+/// A wait on a stream.
+pub struct Wait<'a> {
+    /// What holds for every verb.
+    pub context: &'a Context,
+    /// What is allowed for getting an agent.
+    pub wish: Wish,
+    /// To be sent; must be one that can be sent again.
+    pub request: Request,
+    /// What is waited for.
+    pub goal: Goal,
+    /// Return as soon as the request is taken.
+    pub no_wait: bool,
+    /// What it comes to where there is no agent; without, that is a refusal.
+    pub cold: Option<&'a Cold<'a>>,
+}
+
+/// What came next.
+enum Next {
+    Line(Vec<u8>),
+    /// The stream ended, without an outcome.
+    End,
+    Interrupted,
+    Late,
+    Tick,
+}
+
+/// How one stream ended.
+enum Ended {
+    Outcome(Outcome),
+    Taken,
+    Broke,
+    Interrupted,
+    Late,
+}
+
+impl Wait<'_> {
+    /// Sends the request and waits. The exit code, or why not.
+    pub fn run(&self) -> Result<u8, Refusal> {
+        let began = Instant::now();
+        let deadline = self.wish.timeout.and_then(|timeout| began.checked_add(timeout));
+        let bell = Bell::new().map_err(|error| Refusal::new(Code::Internal, error.to_string()))?;
+        let mut seen = Seen { states: BTreeMap::new(), progress: Progress::new(self.context) };
+        let (mut died, mut replaced) = (0, 0);
+        loop {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let wish = Wish { timeout: left, ..self.wish };
+            let (ready, mut reply) =
+                match (agent::ask(self.context, wish, &self.request), self.cold) {
+                    (Ok(answer), _) => answer,
+                    (Err(CallError::NotReady(ready)), Some(cold)) => return cold(&ready),
+                    (Err(error), _) => return Err(self.not_ready(error, left)),
+                };
+            let ours = agent::outcome(&ready);
+            if !reply.is_success() {
+                let body = agent::body(&mut reply)?;
+                return Err(Refusal::of_reply(reply.status, &body));
+            }
+            match self.read(&mut seen, Lines::of(reply, &bell), deadline)? {
+                Ended::Taken => return Ok(0),
+                Ended::Outcome(outcome)
+                    if outcome.result == Word::Replaced && replaced < REPLACED =>
+                {
+                    replaced += 1;
+                }
+                Ended::Outcome(outcome) => return self.finish(&mut seen, outcome, ours, began),
+                Ended::Broke if died < DIED => died += 1,
+                Ended::Broke => {
+                    seen.progress.end("");
+                    let why = "the agent ended twice in the middle of the request";
+                    return Err(Refusal::new(Code::Internal, why)
+                        .hint("`hearth daemon logs` tells why; services run on"));
+                }
+                Ended::Interrupted => return self.interrupted(&mut seen, ours),
+                Ended::Late => return self.late(&mut seen, ours),
+            }
+        }
+    }
+
+    fn read(
+        &self,
+        seen: &mut Seen,
+        lines: Lines<'_>,
+        deadline: Option<Instant>,
+    ) -> Result<Ended, Refusal> {
+        loop {
+            match lines.next(deadline, seen.progress.tick_after()) {
+                Next::Line(mut bytes) => {
+                    // A line of a kind that this version does not know is for `--json` alone.
+                    let line = serde_json::from_slice::<Line>(&bytes).ok();
+                    if let Some(Line::Outcome(outcome)) = line {
+                        return Ok(Ended::Outcome(outcome));
+                    }
+                    if self.context.json {
+                        bytes.push(b'\n');
+                        output::print(&bytes)?;
+                    }
+                    if let Some(line) = line {
+                        seen.take(line);
+                    }
+                    if self.no_wait {
+                        return Ok(Ended::Taken);
+                    }
+                }
+                Next::End => return Ok(Ended::Broke),
+                Next::Interrupted => return Ok(Ended::Interrupted),
+                Next::Late => return Ok(Ended::Late),
+                Next::Tick => seen.progress.tick(),
+            }
+        }
+    }
+
+    fn finish(
+        &self,
+        seen: &mut Seen,
+        outcome: Outcome,
+        agent: OutcomeAgent,
+        began: Instant,
+    ) -> Result<u8, Refusal> {
+        let outcome = Outcome { agent: Some(agent), ..outcome };
+        self.print(&outcome)?;
+        let count = match seen.states.len() {
+            1 => "1 service".to_owned(),
+            count => format!("{count} services"),
+        };
+        let took = in_short(began.elapsed());
+        match (outcome.result, self.goal) {
+            (Word::Ready, _) => {
+                seen.progress.end(&format!("{count} ready in {took}"));
+                Ok(0)
+            }
+            (Word::Down, Goal::Down) => {
+                seen.progress.end(&format!("{count} down in {took}"));
+                Ok(0)
+            }
+            (Word::Failed, _) => {
+                seen.progress.end("");
+                Err(failed(&outcome))
+            }
+            (Word::Down | Word::Interrupted | Word::Timeout | Word::Replaced, _) => {
+                seen.progress.end("");
+                let names = outcome.not_ready.join(", ");
+                let why = format!(
+                    "another request ended this one before its services were ready: {names}"
+                );
+                Err(Refusal::new(Code::ServiceFailed, why)
+                    .hint("hearth status")
+                    .details(json!({ "failed": outcome.failed, "not_ready": outcome.not_ready })))
+            }
+        }
+    }
+
+    fn interrupted(&self, seen: &mut Seen, agent: OutcomeAgent) -> Result<u8, Refusal> {
+        seen.progress.end("");
+        self.print(&ended(Word::Interrupted, seen.left(self.goal), agent))?;
+        output::tell(interrupt::WORDS);
+        Ok(interrupt::EXIT)
+    }
+
+    fn late(&self, seen: &mut Seen, agent: OutcomeAgent) -> Result<u8, Refusal> {
+        seen.progress.end("");
+        let left = seen.left(self.goal);
+        let states: Vec<_> = (seen.states.iter())
+            .filter(|(name, _)| left.contains(name))
+            .map(|(name, state)| format!("{name} ({})", progress::in_word(*state)))
+            .collect();
+        self.print(&ended(Word::Timeout, left.clone(), agent))?;
+        let timeout = self.wish.timeout.map(hearth_config::duration::format).unwrap_or_default();
+        let goal = match self.goal {
+            Goal::Ready => "ready",
+            Goal::Down => "down",
+        };
+        let why = format!("not {goal} within {timeout}: {}", states.join(", "));
+        Err(Refusal::new(Code::Timeout, why)
+            .hint("they go on meanwhile: `hearth status`, `hearth logs NAME`")
+            .details(json!({ "not_ready": left })))
+    }
+
+    /// No agent, no stream; the outcome tells why all the same.
+    fn not_ready(&self, error: CallError, timeout: Option<Duration>) -> Refusal {
+        let agent = match &error {
+            CallError::NotReady(ready) => Some(agent::outcome(ready)),
+            CallError::Version { .. } | CallError::Broken(_) => None,
+        };
+        let refusal = refuse::of_call(error, timeout);
+        if let Some(agent) = agent {
+            let word = if refusal.code == Code::Timeout { Word::Timeout } else { Word::Failed };
+            if let Err(refusal) = self.print(&ended(word, Vec::new(), agent)) {
+                return refusal;
+            }
+        }
+        refusal
+    }
+
+    fn print(&self, outcome: &Outcome) -> Result<(), Refusal> {
+        if self.context.json { output::print_json(&Line::Outcome(outcome.clone())) } else { Ok(()) }
+    }
+}
+
+/// A time for people: `45 ms`, `1.2 s`.
+fn in_short(took: Duration) -> String {
+    if took < Duration::from_secs(1) {
+        format!("{} ms", took.as_millis())
+    } else {
+        format!("{:.1} s", took.as_secs_f64())
+    }
+}
+
+fn ended(result: Word, not_ready: Vec<String>, agent: OutcomeAgent) -> Outcome {
+    Outcome { result, failed: Vec::new(), not_ready, agent: Some(agent) }
+}
+
+/// What failed for good: each with its exit, its words and its last lines.
+fn failed(outcome: &Outcome) -> Refusal {
+    let mut message = String::new();
+    for (n, failed) in outcome.failed.iter().enumerate() {
+        message.push_str(if n == 0 { "" } else { "\n" });
+        message.push_str(&format!("service `{}` failed: {}", failed.name, in_words(failed)));
+        for line in &failed.log_tail {
+            message.push_str(&format!("\n  | {}", anstream::adapter::strip_str(line)));
+        }
+    }
+    if outcome.failed.is_empty() {
+        message = format!("not ready: {}", outcome.not_ready.join(", "));
+    }
+    let hint = match outcome.failed.as_slice() {
+        [] => "hearth status".to_owned(),
+        [first, ..] => format!("hearth logs {}", first.name),
+    };
+    Refusal::new(Code::ServiceFailed, message)
+        .hint(hint)
+        .details(json!({ "failed": outcome.failed, "not_ready": outcome.not_ready }))
+}
+
+fn in_words(failed: &Failed) -> String {
+    let exit = failed.exit.as_ref().map(|exit| match (&exit.code, &exit.signal) {
+        (Some(code), _) => format!("exit code {code}"),
+        (None, Some(signal)) => format!("ended by {signal}"),
+        (None, None) => "its end was seen by nobody".to_owned(),
+    });
+    match (failed.message.as_str(), exit) {
+        ("", Some(exit)) => exit,
+        ("", None) => "no reason is known".to_owned(),
+        (message, _) => message.to_owned(),
+    }
+}
+
+/// What the stream has told so far.
+struct Seen {
+    states: BTreeMap<String, State>,
+    progress: Progress,
+}
+
+impl Seen {
+    fn take(&mut self, line: Line) {
+        match line {
+            Line::Snapshot { services } => {
+                self.states = services.into_iter().map(|row| (row.name, row.state)).collect();
+            }
+            Line::Transition { service, to, message, .. } => {
+                self.progress.step(&service, to, &message);
+                self.states.insert(service, to);
+            }
+            Line::Outcome(_) => {}
+        }
+    }
+
+    /// Who has not come to the goal.
+    fn left(&self, goal: Goal) -> Vec<String> {
+        let there = |state: State| match goal {
+            Goal::Ready => matches!(state, State::Ready | State::Done),
+            Goal::Down => matches!(state, State::Down | State::Done | State::Failed),
+        };
+        let left = self.states.iter().filter(|(_, state)| !there(**state));
+        left.map(|(name, _)| name.clone()).collect()
+    }
+}
+
+/// A pipe that wakes the wait: the reading thread and Ctrl-C write to it.
+struct Bell {
+    reader: OwnedFd,
+    writer: Arc<OwnedFd>,
+}
+
+impl Bell {
+    fn new() -> io::Result<Self> {
+        let (reader, writer) = interrupt::pipe()?;
+        interrupt::wake(&writer);
+        let writer = Arc::new(writer);
+        // The handler writes to it for as long as this process is: it is never closed.
+        std::mem::forget(Arc::clone(&writer));
+        Ok(Self { reader, writer })
+    }
+}
+
+type Queue = Arc<Mutex<VecDeque<Next>>>;
+
+/// Lines of a reply, as they come.
+struct Lines<'a> {
+    bell: &'a Bell,
+    queue: Queue,
+}
+
+impl<'a> Lines<'a> {
+    fn of(reply: Reply, bell: &'a Bell) -> Self {
+        let queue = Queue::default();
+        let (theirs, writer) = (Arc::clone(&queue), Arc::clone(&bell.writer));
+        std::thread::spawn(move || read_lines(reply, &theirs, &writer));
+        Self { bell, queue }
+    }
+
+    fn next(&self, deadline: Option<Instant>, tick: Option<Duration>) -> Next {
+        loop {
+            if interrupt::hit() {
+                return Next::Interrupted;
+            }
+            if let Some(next) =
+                self.queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+            {
+                return next;
+            }
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if left == Some(Duration::ZERO) {
+                return Next::Late;
+            }
+            let patience = match (left, tick) {
+                (Some(left), Some(tick)) => Some(left.min(tick)),
+                (left, tick) => left.or(tick),
+            };
+            let patience = patience.and_then(|patience| Timespec::try_from(patience).ok());
+            let mut fds = [PollFd::new(&self.bell.reader, PollFlags::IN)];
+            match rustix::event::poll(&mut fds, patience.as_ref()) {
+                Ok(0) if tick.is_some() => return Next::Tick,
+                Ok(0) | Err(_) => {}
+                Ok(_) => {
+                    let mut rung = [0; 512];
+                    let _ = rustix::io::read(&self.bell.reader, &mut rung);
+                }
+            }
+        }
+    }
+}
+
+/// On a thread of its own, until the stream ends. A line cut short by a dying agent is no line.
+fn read_lines(reply: Reply, queue: &Queue, bell: &OwnedFd) {
+    let mut reader = BufReader::new(reply);
+    loop {
+        let mut line = Vec::new();
+        let next = match reader.read_until(b'\n', &mut line) {
+            Ok(_) if line.last() == Some(&b'\n') => {
+                line.pop();
+                Next::Line(line)
+            }
+            Ok(_) | Err(_) => Next::End,
+        };
+        let end = matches!(next, Next::End);
+        queue.lock().unwrap_or_else(PoisonError::into_inner).push_back(next);
+        // A full pipe rings already.
+        let _ = rustix::io::write(bell, b".");
+        if end {
+            return;
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! What is typed wrong, what is asked for help, and what is not built yet.
+
+mod support;
+
+use support::{Place, names_in};
+
+const VERBS: &[&str] = &[
+    "up",
+    "down",
+    "restart",
+    "status",
+    "ps",
+    "logs",
+    "health",
+    "config",
+    "init",
+    "daemon",
+    "completions",
+    "version",
+];
+
+#[test]
+fn every_verb_has_help_on_stdout() {
+    let place = Place::new();
+    for verb in VERBS {
+        for flag in ["--help", "-h"] {
+            let ran = place.run(&[verb, flag]);
+            assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{verb} {flag}");
+            assert!(ran.out.contains("Usage: hearth"), "{verb}: {}", ran.out);
+            assert!(ran.out.contains("--no-spawn"), "{verb}: {}", ran.out);
+        }
+    }
+    for verb in ["up", "down", "restart", "status", "run", "logs"] {
+        assert_eq!(place.run(&["daemon", verb, "--help"]).code, 0, "{verb}");
+    }
+    assert!(names_in(&place.home()).is_empty());
+}
+
+#[test]
+fn the_help_names_every_verb_whatever_stands_behind_it() {
+    let place = Place::new();
+    for arguments in [&["--help"][..], &["help"], &["--help", "up"]] {
+        let ran = place.run(arguments);
+        assert_eq!(ran.code, 0);
+        for verb in VERBS {
+            assert!(ran.out.contains(verb), "{verb}: {}", ran.out);
+        }
+    }
+}
+
+#[test]
+fn wrong_usage_is_exit_2_for_people_and_for_tools() {
+    let place = Place::with("");
+    let wrong: &[&[&str]] = &[
+        &[],
+        &["frobnicate"],
+        &["up", "--frobnicate"],
+        &["up", "--timeout", "5"],
+        &["up", "--timeout", "soon"],
+        &["up", "--timeout"],
+        &["restart"],
+        &["down", "--all", "web"],
+        &["logs", "-n", "many"],
+        &["status", "--color", "pink"],
+        &["config"],
+        &["config", "frobnicate"],
+        &["daemon"],
+        &["daemon", "frobnicate"],
+        &["completions"],
+        &["completions", "cmd.exe"],
+        &["status", "--home", "relative"],
+        &["status", "-C", "/no/such/directory"],
+    ];
+    for arguments in wrong {
+        let ran = place.run(arguments);
+        assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{arguments:?}");
+        assert!(ran.err.starts_with("hearth: "), "{arguments:?}: {}", ran.err);
+        let ran = place.run(&[arguments, &["--json"][..]].concat());
+        assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{arguments:?}");
+        assert_eq!(ran.error()["code"], "usage", "{arguments:?}");
+    }
+    assert!(names_in(&place.home()).is_empty(), "nothing was made");
+}
+
+#[test]
+fn a_relative_home_is_refused_from_the_environment_too() {
+    let place = Place::with("");
+    let ran = place.command(&["status"]).env("HEARTH_HOME", "relative").output();
+    assert_eq!(support::Ran::of(ran.expect("hearth runs")).code, 2);
+}
+
+#[test]
+fn what_is_not_built_is_refused_as_such() {
+    let place = Place::with("");
+    let verbs = [
+        "run",
+        "try",
+        "with",
+        "wait",
+        "why",
+        "env",
+        "events",
+        "sessions",
+        "session",
+        "install",
+        "uninstall",
+        "enable",
+        "disable",
+        "hook",
+        "trust",
+        "doctor",
+    ];
+    for verb in verbs {
+        let ran = place.run(&["--json", verb, "x", "--lease", "--", "y"]);
+        assert_eq!(ran.code, 2, "{verb}");
+        let error = ran.error();
+        assert_eq!(error["code"], "usage", "{verb}");
+        let words = format!("`hearth {verb}` is not built yet in this version");
+        assert_eq!(error["message"], words.as_str());
+    }
+    let options: &[&[&str]] = &[
+        &["up", "--lease"],
+        &["up", "--lease-to", "1"],
+        &["up", "--attach"],
+        &["logs", "--since", "1h"],
+        &["config", "show"],
+        &["config", "schema"],
+    ];
+    for arguments in options {
+        let ran = place.run(arguments);
+        assert_eq!(ran.code, 2, "{arguments:?}");
+        assert!(ran.err.contains("is not built yet"), "{arguments:?}: {}", ran.err);
+    }
+}
+
+#[test]
+fn options_hold_before_and_after_the_verb() {
+    let place = Place::with("");
+    let before = place.run(&["--json", "-q", "--no-spawn", "status"]);
+    let after = place.run(&["status", "--no-spawn", "-q", "--json"]);
+    assert_eq!((before.code, &before.out), (0, &after.out));
+    assert_eq!(before.err, "");
+    let nested = place.run(&["daemon", "--json", "status"]);
+    assert_eq!(nested.json()["state"], "down");
+}
+
+#[test]
+fn completions_are_made_for_every_shell() {
+    let place = Place::new();
+    for shell in ["bash", "zsh", "fish"] {
+        let ran = place.run(&["completions", shell]);
+        assert_eq!(ran.code, 0);
+        for word in ["daemon", "no-spawn", "restart"] {
+            assert!(ran.out.contains(word), "{shell}: {word}");
+        }
+    }
+}
+
+#[test]
+fn stdout_that_is_closed_is_no_fault() {
+    let place = Place::new();
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let status = place.command(&["completions", "bash"]).stdout(writer).status();
+    assert_eq!(status.expect("hearth runs").code(), Some(0));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn stdout_that_is_full_is_told() {
+    let place = Place::new();
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("/dev/full");
+    let output = place.command(&["--json", "version"]).stdout(full).output();
+    let ran = support::Ran::of(output.expect("hearth runs"));
+    assert_eq!(ran.code, 1);
+    assert_eq!(ran.error()["code"], "internal");
+}

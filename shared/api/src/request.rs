@@ -1,0 +1,57 @@
+//! What a verb asks for. Unknown fields are refused by name: a request that means more than the
+//! agent understands must not be half done.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// One resource limit of the caller; `None` is infinity (getrlimit(2)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limit {
+    /// The limit in force.
+    pub soft: Option<u64>,
+    /// How far it may be raised.
+    pub hard: Option<u64>,
+}
+
+/// Body of `POST /v1/up` and `POST /v1/restart`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpRequest {
+    /// Canonical path of the project's directory.
+    pub project: String,
+    /// Names; none means every enabled service of the project.
+    #[serde(default)]
+    pub services: Vec<String>,
+    /// The caller's environment.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// The caller's umask; absent: 022.
+    #[serde(default)]
+    pub umask: Option<u32>,
+    /// The caller's limits by name (`nofile`); absent ones are the agent's.
+    #[serde(default)]
+    pub limits: BTreeMap<String, Limit>,
+    /// The session that asks, if it is in one.
+    #[serde(default)]
+    pub session: Option<String>,
+}
+
+/// Body of `POST /v1/down`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DownRequest {
+    /// Canonical path of the project's directory; null means every project.
+    #[serde(default)]
+    pub project: Option<String>,
+    /// Names; none means all of the project.
+    #[serde(default)]
+    pub services: Vec<String>,
+    /// Although sessions hold leases.
+    #[serde(default)]
+    pub force: bool,
+    /// The session that asks, if it is in one.
+    #[serde(default)]
+    pub session: Option<String>,
+}

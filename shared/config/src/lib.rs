@@ -1,0 +1,45 @@
+//! `hearth.toml` to a validated [`Project`].
+//!
+//! Invariant: a [`Project`] that exists is whole and consistent. Every name in `needs` is a
+//! service of the same file, there is no cycle, every pattern compiles, every number is in its
+//! range, and no key of the file was passed over in silence: what hearth does not know is an
+//! unknown key, and what it knows but has not built yet is refused as such. This prevents the
+//! failure in which a misspelt `restrat = "never"` is found out in the night, by its effect.
+//!
+//! Faults are collected, not thrown: one pass tells all of them, each with its place.
+//!
+//! How it goes: [`load`] reads the file, [`parse`] has the `toml` crate make a tree with spans of
+//! it, `read` turns the tree into types and notes what is wrong, `read::graph` checks what only
+//! the whole can tell. Nothing here runs anything; the file system is touched for reading the
+//! file and to see that each `dir` exists.
+
+mod address;
+pub mod duration;
+mod fault;
+mod fingerprint;
+mod invalid;
+mod load;
+mod ownership;
+mod parse;
+pub mod pattern;
+mod project;
+mod read;
+mod ready;
+pub mod signal;
+pub mod size;
+
+pub use fault::{Fault, Faults, render};
+pub use invalid::Invalid;
+pub use load::{FILE, LOCAL_FILE, LoadError, MAX_FILE_SIZE, find, load};
+pub use ownership::{Ownership, check_ownership};
+pub use parse::parse;
+pub use project::{
+    Backoff, GiveUp, Kind, Log, Lost, Need, Project, Restart, Run, Scope, Service, Stop,
+};
+pub use ready::{Http, Probe, Test};
+
+/// What `hearth init` writes: a commented `hearth.toml` that is valid as it stands and brings up
+/// one service on any Unix machine, with nothing but `sh`.
+pub fn template() -> &'static str {
+    include_str!("template.toml")
+}

@@ -1,0 +1,102 @@
+//! Readiness tests as the file asks for them. Only what is to be tested and how often stands
+//! here; who tests is the agent, and what follows is decided by its core.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::project::Run;
+
+/// One readiness test.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Test {
+    /// What is looked at.
+    pub probe: Probe,
+    /// Pause between tries until the service is ready, and again while it fails; more than 0.
+    pub every: Duration,
+    /// Pause between tries while it is ready; more than 0.
+    pub then_every: Duration,
+    /// Bound of one try; more than 0.
+    pub timeout: Duration,
+    /// How long after its start a service that is not ready is reported as starting.
+    pub grace: Duration,
+    /// How many tries in a row must fail; at least 1.
+    pub failures: u32,
+    /// What health says when it passes, instead of the probe's own words.
+    pub ok: Option<String>,
+    /// What health says when it fails, instead of the probe's own words.
+    pub failing: Option<String>,
+}
+
+impl Test {
+    /// A test with every default.
+    pub fn new(probe: Probe) -> Self {
+        Self {
+            probe,
+            every: Duration::from_secs(1),
+            then_every: Duration::from_secs(30),
+            timeout: Duration::from_secs(2),
+            grace: Duration::from_secs(5),
+            failures: 3,
+            ok: None,
+            failing: None,
+        }
+    }
+}
+
+/// What a test looks at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Probe {
+    /// Connects. A bare port in the file is `localhost`, which may stand for several addresses:
+    /// one that accepts is enough.
+    Tcp {
+        /// Name or address, v6 without brackets.
+        host: String,
+        /// From 1.
+        port: u16,
+    },
+    /// Sends a GET and looks at the answer.
+    Http {
+        /// Where to.
+        url: Http,
+        /// First and last status that passes, both included.
+        status: (u16, u16),
+        /// A pattern (see [`crate::pattern`]) that must be found in the body.
+        body: Option<String>,
+    },
+    /// Runs a command: exit 0 passes, 75 means still at work.
+    Exec(Run),
+    /// A pattern (see [`crate::pattern`]) that must be found in a line of the output.
+    Log(String),
+    /// Passes by itself, this long after the start.
+    Delay(Duration),
+}
+
+impl Probe {
+    /// The statuses that pass when the file names none.
+    pub const STATUS: (u16, u16) = (200, 399);
+
+    /// The port of this machine that it connects to, if it does.
+    pub fn local_port(&self) -> Option<u16> {
+        let (host, port) = match self {
+            Self::Tcp { host, port } => (host, *port),
+            Self::Http { url, .. } => (&url.host, url.port),
+            Self::Exec(_) | Self::Log(_) | Self::Delay(_) => return None,
+        };
+        crate::address::is_local(host).then_some(port)
+    }
+}
+
+/// An `http://` URL in its parts (RFC 3986, 3.2).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Http {
+    /// Name or address to connect to, v6 without brackets.
+    pub host: String,
+    /// 80 where the URL has none.
+    pub port: u16,
+    /// Path and query, as the request line has them; begins with `/`.
+    pub path: String,
+    /// The `Host` header: host and port as they were written.
+    pub host_header: String,
+}

@@ -1,0 +1,249 @@
+//! One connection: who speaks, which version, how much, how long; then the agent's own service.
+//!
+//! Only our own uid may speak, by the kernel's word. A body is bounded in size and time before the
+//! service sees the request, so that no route has to think of it.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::{Body, Bytes, Incoming};
+use hyper::{Method, Request, Response, header};
+use hyper_util::rt::TokioIo;
+use tokio::net::UnixStream;
+use tower_service::Service;
+use tracing::{debug, warn};
+
+use super::Handle;
+use super::stream::{BoundedHeaders, Serving};
+use crate::Problem;
+use crate::ready::{ApiRange, Version};
+use crate::record::Stage;
+
+/// A request's body, at most.
+const BODY: usize = 1024 * 1024;
+/// Time for a request's body.
+const BODY_TIME: Duration = Duration::from_secs(10);
+
+type Boxed = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
+
+/// What every connection needs.
+pub(super) struct Front<S> {
+    pub(super) service: S,
+    pub(super) handle: Handle,
+    pub(super) version: Version,
+    pub(super) api_header: String,
+}
+
+/// Serves one connection to its end.
+pub(super) async fn serve_connection<S, B>(front: Arc<Front<S>>, stream: UnixStream)
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<B>, Error = Infallible>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    S::Future: Send,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    match stream.peer_cred() {
+        Ok(peer) if peer.uid() == crate::home::euid() => {}
+        Ok(peer) => {
+            warn!(uid = peer.uid(), pid = peer.pid(), "refused a connection: another uid");
+            return;
+        }
+        Err(error) => {
+            warn!(%error, "refused a connection: the kernel does not tell whose it is");
+            return;
+        }
+    }
+    let _busy = front.handle.busy();
+    let serving = Serving::default();
+    let io = TokioIo::new(BoundedHeaders::new(stream, serving.clone()));
+    let handle = front.handle.clone();
+    let requests = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&requests);
+    let service = hyper::service::service_fn(move |request| {
+        let (front, guard) = (Arc::clone(&front), serving.begin());
+        counted.fetch_add(1, Ordering::Relaxed);
+        async move {
+            let reply = answer(&front, request).await;
+            // The guard lives in the body, so that it falls when the last byte is out.
+            let reply = reply.map(|body| {
+                body.map_frame(move |frame| {
+                    let _held = &guard;
+                    frame
+                })
+                .boxed_unsync()
+            });
+            Ok::<_, Infallible>(reply)
+        }
+    });
+    let mut builder = hyper::server::conn::http1::Builder::new();
+    builder.pipeline_flush(true).max_buf_size(64 * 1024);
+    let mut connection = std::pin::pin!(builder.serve_connection(io, service));
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = handle.closing() => {
+            // One that has not asked yet is about to: it gets its 503, and is closed by that.
+            if requests.load(Ordering::Relaxed) > 0 {
+                connection.as_mut().graceful_shutdown();
+            }
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        debug!(%error, "a connection ended early");
+    }
+}
+
+async fn answer<S, B>(front: &Front<S>, request: Request<Incoming>) -> Response<Boxed>
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<B>, Error = Infallible>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    if front.handle.stage() != Stage::Running {
+        let words = format!("the agent (pid {}) is shutting down", front.version.pid);
+        let mut reply = refuse(Problem::new(503, "stopping", words, "try again in a moment"));
+        reply.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+        return reply;
+    }
+    if let Err(problem) = check_version(front, &request) {
+        return refuse(*problem);
+    }
+    match own_route(front, &request) {
+        Route::Reply(reply) => return reply,
+        Route::Stop => {}
+        Route::Elsewhere => return pass_on(front, request).await,
+    }
+    match read_body(request.into_body()).await {
+        Ok(body) if is_empty_object(&body) => {
+            front.handle.stop();
+            json(202, br#"{"stage":"stopping"}"#.to_vec())
+        }
+        Ok(_) => refuse(Problem::new(400, "bad-request", "the body must be {} or empty", "")),
+        Err(problem) => refuse(*problem),
+    }
+}
+
+async fn pass_on<S, B>(front: &Front<S>, request: Request<Incoming>) -> Response<Boxed>
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<B>, Error = Infallible>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let (head, body) = request.into_parts();
+    let body = match read_body(body).await {
+        Ok(body) => body,
+        Err(problem) => return refuse(*problem),
+    };
+    let mut service = front.service.clone();
+    if std::future::poll_fn(|cx| service.poll_ready(cx)).await.is_err() {
+        return refuse(Problem::new(503, "internal", "the agent takes no requests", ""));
+    }
+    let Ok(reply) = service.call(Request::from_parts(head, Full::new(body))).await;
+    reply.map(|body| body.map_err(Into::into).boxed_unsync())
+}
+
+enum Route {
+    Reply(Response<Boxed>),
+    Stop,
+    Elsewhere,
+}
+
+/// The routes of the pair itself.
+fn own_route<S>(front: &Front<S>, request: &Request<Incoming>) -> Route {
+    let not_allowed = |allow: &'static str| {
+        let words = format!("{} takes {allow} only", request.uri().path());
+        let mut reply = refuse(Problem::new(405, "bad-request", words, ""));
+        reply.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static(allow));
+        Route::Reply(reply)
+    };
+    match (request.uri().path(), request.method()) {
+        ("/v1/version", &Method::GET) => {
+            Route::Reply(json(200, serde_json::to_vec(&front.version).unwrap_or_default()))
+        }
+        ("/v1/version", _) => not_allowed("GET"),
+        ("/v1/shutdown", &Method::POST) => Route::Stop,
+        ("/v1/shutdown", _) => not_allowed("POST"),
+        (_, _) => Route::Elsewhere,
+    }
+}
+
+/// Before anything is done: the two sides must have a version in common.
+fn check_version<S>(front: &Front<S>, request: &Request<Incoming>) -> Result<(), Box<Problem>> {
+    let Some(value) = request.headers().get(front.api_header.as_str()) else { return Ok(()) };
+    let header = &front.api_header;
+    let theirs = value.to_str().ok().and_then(parse_range);
+    let Some(theirs) = theirs else {
+        let words = format!("the header {header} must be MIN-MAX, such as 1-1");
+        return Err(Box::new(Problem::new(400, "bad-request", words, "")));
+    };
+    let ours = front.version.api;
+    if ours.meets(theirs) {
+        return Ok(());
+    }
+    let words = format!(
+        "this agent (version {}) speaks versions {}-{} of the API, and the caller {}-{}",
+        front.version.version, ours.min, ours.max, theirs.min, theirs.max
+    );
+    let hint = format!(
+        "`{} daemon restart` starts the agent of the installed version",
+        front.version.name
+    );
+    Err(Box::new(Problem::new(426, "version", words, hint)))
+}
+
+fn parse_range(text: &str) -> Option<ApiRange> {
+    let (min, max) = text.trim().split_once('-')?;
+    let range = ApiRange { min: min.trim().parse().ok()?, max: max.trim().parse().ok()? };
+    (range.min <= range.max).then_some(range)
+}
+
+async fn read_body(body: Incoming) -> Result<Bytes, Box<Problem>> {
+    let whole = tokio::time::timeout(BODY_TIME, Limited::new(body, BODY).collect());
+    let refused =
+        |status, words: String| Err(Box::new(Problem::new(status, "bad-request", words, "")));
+    match whole.await {
+        Ok(Ok(whole)) => Ok(whole.to_bytes()),
+        Ok(Err(e)) if e.is::<LengthLimitError>() => refused(413, "the body is over 1 MiB".into()),
+        Ok(Err(e)) => refused(400, format!("the body cannot be read: {e}")),
+        Err(_) => refused(408, "the body did not come within 10 s".into()),
+    }
+}
+
+fn is_empty_object(body: &[u8]) -> bool {
+    body.is_empty()
+        || serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(body)
+            .is_ok_and(|fields| fields.is_empty())
+}
+
+fn refuse(problem: Problem) -> Response<Boxed> {
+    let mut reply = json(problem.status, serde_json::to_vec(&problem).unwrap_or_default());
+    let kind = header::HeaderValue::from_static("application/problem+json");
+    reply.headers_mut().insert(header::CONTENT_TYPE, kind);
+    reply
+}
+
+fn json(status: u16, body: Vec<u8>) -> Response<Boxed> {
+    let mut reply =
+        Response::new(Full::new(Bytes::from(body)).map_err(|never| match never {}).boxed_unsync());
+    *reply.status_mut() =
+        hyper::StatusCode::from_u16(status).unwrap_or(hyper::StatusCode::INTERNAL_SERVER_ERROR);
+    let kind = header::HeaderValue::from_static("application/json");
+    reply.headers_mut().insert(header::CONTENT_TYPE, kind);
+    reply
+}

@@ -1,0 +1,125 @@
+//! The handle by which the rest of the agent speaks to its lifecycle: busy, stop, hooks.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+
+use crate::record::Stage;
+
+/// Streams that may be open at once; half of the connections, so that streams never shut commands
+/// out.
+const STREAMS: usize = 512;
+
+type HookFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Something to be done when the agent stops.
+pub(super) struct Hook {
+    pub(super) name: String,
+    pub(super) run: Box<dyn FnOnce() -> HookFuture + Send>,
+}
+
+/// Speaks to the lifecycle of the agent; clones speak to the same.
+#[derive(Clone)]
+pub struct Handle(pub(super) Arc<Shared>);
+
+impl std::fmt::Debug for Handle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Handle").field("stage", &self.stage()).finish_non_exhaustive()
+    }
+}
+
+pub(super) struct Shared {
+    pub(super) instance: String,
+    pub(super) stage: watch::Sender<Stage>,
+    pub(super) stop: Notify,
+    pub(super) closing: watch::Sender<bool>,
+    pub(super) busy: AtomicUsize,
+    pub(super) busy_changed: Notify,
+    // A std mutex is right: it is held for a push or a take, never across an await.
+    pub(super) hooks: Mutex<Vec<Hook>>,
+    pub(super) streams: Arc<Semaphore>,
+}
+
+impl Handle {
+    pub(super) fn new(instance: String) -> Self {
+        Self(Arc::new(Shared {
+            instance,
+            stage: watch::Sender::new(Stage::Starting),
+            stop: Notify::new(),
+            closing: watch::Sender::new(false),
+            busy: AtomicUsize::new(0),
+            busy_changed: Notify::new(),
+            hooks: Mutex::new(Vec::new()),
+            streams: Arc::new(Semaphore::new(STREAMS)),
+        }))
+    }
+
+    /// This start's instance.
+    pub fn instance(&self) -> &str {
+        &self.0.instance
+    }
+
+    /// How far the agent has come.
+    pub fn stage(&self) -> Stage {
+        *self.0.stage.borrow()
+    }
+
+    /// Returns when the agent has begun to stop: streams end then, with a last word.
+    pub async fn stopping(&self) {
+        let mut stage = self.0.stage.subscribe();
+        let _ = stage.wait_for(|stage| matches!(stage, Stage::Stopping | Stage::Stopped)).await;
+    }
+
+    /// Returns when no further request will be answered: connections end.
+    pub(super) async fn closing(&self) {
+        let _ = self.0.closing.subscribe().wait_for(|closing| *closing).await;
+    }
+
+    /// Asks the agent to stop, as SIGTERM does.
+    pub fn stop(&self) {
+        self.0.stop.notify_one();
+    }
+
+    /// While a guard is held, the agent does not exit for idleness.
+    pub fn busy(&self) -> BusyGuard {
+        if self.0.busy.fetch_add(1, Ordering::AcqRel) == 0 {
+            self.0.busy_changed.notify_one();
+        }
+        BusyGuard(Arc::clone(&self.0))
+    }
+
+    /// Registers what is to be done at the stop. The last registered runs first; all of them share
+    /// `shutdown_timeout`, and what is not done by then is named and left.
+    pub fn on_stop<F>(&self, name: impl Into<String>, hook: impl FnOnce() -> F + Send + 'static)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let hook = Hook { name: name.into(), run: Box::new(move || Box::pin(hook())) };
+        self.0.hooks.lock().unwrap_or_else(PoisonError::into_inner).push(hook);
+    }
+
+    /// A place among the streams that may be open at once; waits for one.
+    pub async fn stream_place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.0.streams).acquire_owned().await.ok()
+    }
+}
+
+/// Keeps the agent from exiting for idleness while it is held.
+pub struct BusyGuard(Arc<Shared>);
+
+impl std::fmt::Debug for BusyGuard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("BusyGuard")
+    }
+}
+
+impl Drop for BusyGuard {
+    fn drop(&mut self) {
+        if self.0.busy.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.busy_changed.notify_one();
+        }
+    }
+}

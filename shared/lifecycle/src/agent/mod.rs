@@ -1,0 +1,19 @@
+//! The agent's side of the pair: from the inherited locks to the last breath.
+//!
+//! [`Agent::take`] comes first, before any thread or child. [`Agent::serve`] publishes the socket,
+//! says `ready`, and returns when the agent has stopped. L is held from the first to the last line
+//! of an agent's life, and the kernel lets go of it: no code path can forget to.
+
+mod accept;
+mod handle;
+mod idle;
+mod publish;
+mod serve;
+mod stop;
+mod stream;
+mod take;
+
+pub use handle::{BusyGuard, Handle};
+pub use serve::ServeError;
+pub use stop::Stopped;
+pub use take::{Agent, Mode, StartError};

@@ -1,0 +1,362 @@
+//! Serving: publish, say `ready`, accept, watch over the socket, and stop in order.
+//!
+//! The order of the start is the whole point: the socket answers before the verb hears `ready`, and
+//! S is let go only after that, so who waited on S finds an agent that answers.
+
+use std::convert::Infallible;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hearth_process::watch::DirWatch;
+use http_body_util::Full;
+use hyper::body::{Body, Bytes};
+use hyper::{Request, Response};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::net::UnixListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until};
+use tower_service::Service;
+use tracing::{error, info, warn};
+
+use super::accept::{Front, serve_connection};
+use super::publish::{Inode, PublishError, Standing, publish, standing, withdraw};
+use super::stop::{Stopped, run_hooks};
+use super::take::say;
+use super::{Agent, idle};
+use crate::failures::Failures;
+use crate::ready::{ApiRange, Version};
+use crate::record::Stage;
+use crate::spawn::Word;
+
+/// Connections at once; more wait in the kernel's queue.
+const CONNECTIONS: usize = 1024;
+/// An agent that has lived for so long has started well.
+const STARTED_WELL: Duration = Duration::from_secs(60);
+/// What is left in the queue of a stopping agent gets so long to be answered.
+const FAREWELL: Duration = Duration::from_millis(500);
+
+/// Why an agent that had L could not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The socket could not be published.
+    #[error("{0}")]
+    Publish(String),
+    /// The system refused something that every agent needs.
+    #[error("cannot {doing}: {source}")]
+    Os {
+        /// What.
+        doing: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Why the agent stops.
+#[derive(Clone, Copy, Debug)]
+enum Cause {
+    Asked,
+    Signal(&'static str),
+    Idle,
+    HomeGone,
+}
+
+struct Server<S> {
+    agent: Agent,
+    front: Arc<Front<S>>,
+    listener: UnixListener,
+    inode: Inode,
+    watch: AsyncFd<DirWatch>,
+    places: Arc<Semaphore>,
+    connections: JoinSet<()>,
+}
+
+impl Agent {
+    /// Serves until it is told to stop, or has nothing to do; then stops in order.
+    ///
+    /// Runs on any tokio runtime with I/O and time. The lock is in what it returns.
+    pub async fn serve<S, B>(mut self, service: S) -> Result<Stopped, ServeError>
+    where
+        S: Service<Request<Full<Bytes>>, Response = Response<B>, Error = Infallible>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        S::Future: Send,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        match self.open() {
+            Ok((listener, inode, watch, signals)) => {
+                let front = Arc::new(self.front(service));
+                self.announce();
+                let server = Server {
+                    agent: self,
+                    front,
+                    listener,
+                    inode,
+                    watch,
+                    places: Arc::new(Semaphore::new(CONNECTIONS)),
+                    connections: JoinSet::new(),
+                };
+                Ok(server.run(signals).await)
+            }
+            Err(error) => {
+                self.fail(&error.to_string());
+                Err(error)
+            }
+        }
+    }
+
+    fn open(
+        &mut self,
+    ) -> Result<(UnixListener, Inode, AsyncFd<DirWatch>, [Signal; 2]), ServeError> {
+        let os = |doing| move |source| ServeError::Os { doing, source };
+        let signals = [
+            signal(SignalKind::terminate()).map_err(os("take SIGTERM"))?,
+            signal(SignalKind::interrupt()).map_err(os("take SIGINT"))?,
+        ];
+        // Subscribe before publishing: nothing can happen to the socket unseen.
+        let watch = DirWatch::names(self.home.sockets())
+            .and_then(|watch| {
+                // SAFETY: the watch owns its descriptor, always tells the same one, and closes it
+                // when the `AsyncFd` that owns the watch is dropped.
+                unsafe { AsyncFd::register_with_interest(watch, Interest::READABLE) }
+                    .map_err(io::Error::from)
+            })
+            .map_err(os("watch the home"))?;
+        let (listener, inode) =
+            publish(&self.home).map_err(|e| ServeError::Publish(e.to_string()))?;
+        let listener = UnixListener::from_std(listener).map_err(os("listen"))?;
+        Ok((listener, inode, watch, signals))
+    }
+
+    fn front<S>(&self, service: S) -> Front<S> {
+        let version = Version {
+            name: self.app.name.to_owned(),
+            version: self.app.version.to_owned(),
+            api: ApiRange { min: self.app.api.0, max: self.app.api.1 },
+            instance: self.record.instance.clone(),
+            pid: self.record.process.pid,
+            started_at: self.record.started_at.clone(),
+        };
+        Front { service, handle: self.handle.clone(), version, api_header: self.app.api_header() }
+    }
+
+    /// Ready: the verb is told, the stage is written, S is let go by closing.
+    fn announce(&mut self) {
+        self.set_stage(Stage::Running);
+        let word = Word::Ready {
+            instance: self.record.instance.clone(),
+            version: self.record.version.clone(),
+        };
+        say(&mut self.pipe, &word);
+        self.spawn_lock = None;
+        info!(
+            pid = self.record.process.pid,
+            version = self.record.version,
+            instance = self.record.instance,
+            socket = %self.record.socket.display(),
+            "ready"
+        );
+    }
+
+    fn set_stage(&mut self, stage: Stage) {
+        self.record.stage = stage;
+        if let Err(error) = self.record.write(&self.lock) {
+            warn!(%error, "cannot write the record of the lifetime lock");
+        }
+        self.handle.0.stage.send_replace(stage);
+    }
+}
+
+impl<S, B> Server<S>
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<B>, Error = Infallible>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    S::Future: Send,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    async fn run(mut self, mut signals: [Signal; 2]) -> Stopped {
+        let cause = self.until_stop(&mut signals).await;
+        match cause {
+            Cause::Asked => info!("stopping: asked to"),
+            Cause::Signal(name) => info!("stopping: {name}"),
+            Cause::Idle => info!("stopping: nothing to do"),
+            Cause::HomeGone => warn!("stopping: the home is not ours any more"),
+        }
+        self.agent.set_stage(Stage::Stopping);
+        let hung = self.hooks(&mut signals).await;
+        withdraw(&self.agent.home, self.inode);
+        self.farewell().await;
+        self.agent.record.hung.clone_from(&hung);
+        self.agent.set_stage(Stage::Stopped);
+        info!("stopped");
+        Stopped { hung, _lock: self.agent.lock }
+    }
+
+    async fn until_stop(&mut self, signals: &mut [Signal; 2]) -> Cause {
+        let handle = self.agent.handle.clone();
+        let mut idle = std::pin::pin!(idle::idle_for(&handle, self.agent.config.idle_timeout));
+        let [term, int] = signals;
+        // Only where there is a failure to forgive: an idle agent has no timer.
+        let forgive_at = Instant::now() + STARTED_WELL;
+        let mut unforgiven = Failures::read(&self.agent.home.failures()).is_some();
+        loop {
+            let place = Arc::clone(&self.places);
+            tokio::select! {
+                stream = accept(&self.listener, place) => self.take_connection(stream).await,
+                changed = self.watch.readable() => {
+                    if let Ok(mut ready) = changed {
+                        let _ = ready.get_inner().drain();
+                        ready.clear_ready();
+                    }
+                    if let Some(cause) = self.check_home() {
+                        return cause;
+                    }
+                }
+                _ = term.recv() => return Cause::Signal("SIGTERM"),
+                _ = int.recv() => return Cause::Signal("SIGINT"),
+                () = handle.0.stop.notified() => return Cause::Asked,
+                () = idle.as_mut() => return Cause::Idle,
+                () = sleep_until(forgive_at), if unforgiven => {
+                    unforgiven = false;
+                    let _ = std::fs::remove_file(self.agent.home.failures());
+                }
+                Some(_) = self.connections.join_next() => {}
+            }
+        }
+    }
+
+    async fn take_connection(&mut self, accepted: io::Result<Accepted>) {
+        match accepted {
+            Ok(Accepted { stream, place }) => {
+                let front = Arc::clone(&self.front);
+                self.connections.spawn(async move {
+                    serve_connection(front, stream).await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                // EMFILE, ENFILE, ENOMEM: the queue stays readable and nothing tells when there is
+                // room again, so this is the one place where time must pass by itself.
+                warn!(%error, "cannot accept a connection");
+                sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+
+    /// Something changed in the directory: are the lock and the socket still ours?
+    fn check_home(&mut self) -> Option<Cause> {
+        if !self.holds_its_lock_file() {
+            return Some(Cause::HomeGone);
+        }
+        match standing(&self.agent.home, self.inode) {
+            Standing::Ours => None,
+            Standing::Gone => self.publish_again(),
+        }
+    }
+
+    /// L is a file in the home. If that file is not at its path any more, the next agent will lock
+    /// another one, and we would be two.
+    fn holds_its_lock_file(&self) -> bool {
+        let path = self.agent.home.agent_lock();
+        match (self.agent.lock.file().metadata(), std::fs::symlink_metadata(path)) {
+            (Ok(ours), Ok(found)) => (ours.dev(), ours.ino()) == (found.dev(), found.ino()),
+            (_, _) => false,
+        }
+    }
+
+    fn publish_again(&mut self) -> Option<Cause> {
+        match publish(&self.agent.home)
+            .map(|(listener, inode)| (UnixListener::from_std(listener), inode))
+        {
+            Ok((Ok(listener), inode)) => {
+                warn!("the socket was gone from its path: published again");
+                // Who is in the old queue found it before: the new one takes its place only after.
+                while let Some(stream) = take_queued(&self.listener) {
+                    let front = Arc::clone(&self.front);
+                    self.connections.spawn(serve_connection(front, stream));
+                }
+                self.listener = listener;
+                self.inode = inode;
+                None
+            }
+            Ok((Err(source), _)) => {
+                error!(error = %source, "cannot listen on the new socket");
+                None
+            }
+            Err(PublishError::Foreign(path)) => {
+                error!("another process listens on {}: stepping down", path.display());
+                Some(Cause::HomeGone)
+            }
+            Err(error @ PublishError::Blocked(_)) => {
+                error!(%error, "cannot publish the socket again");
+                None
+            }
+        }
+    }
+
+    /// Runs the hooks while new requests get their 503. A second signal forces.
+    async fn hooks(&mut self, signals: &mut [Signal; 2]) -> Vec<String> {
+        let handle = self.agent.handle.clone();
+        let budget = self.agent.config.shutdown_timeout;
+        let mut hooks = std::pin::pin!(run_hooks(&handle, budget));
+        let [term, int] = signals;
+        loop {
+            let place = Arc::clone(&self.places);
+            tokio::select! {
+                hung = hooks.as_mut() => return hung,
+                stream = accept(&self.listener, place) => self.take_connection(stream).await,
+                _ = term.recv() => return vec!["a second SIGTERM came first".into()],
+                _ = int.recv() => return vec!["a second SIGINT came first".into()],
+                Some(_) = self.connections.join_next() => {}
+            }
+        }
+    }
+
+    /// Closes the listener for new ones, answers who is in its queue, and lets replies run out.
+    async fn farewell(&mut self) {
+        // Ours alone and not a manager's, so shutting it down takes it from nobody. Linux: connect(2)
+        // is refused from here on, and what was queued can still be accepted.
+        if cfg!(target_os = "linux") {
+            let _ = rustix::net::shutdown(&self.listener, rustix::net::Shutdown::Both);
+        }
+        while let Some(stream) = take_queued(&self.listener) {
+            let front = Arc::clone(&self.front);
+            self.connections.spawn(serve_connection(front, stream));
+        }
+        self.agent.handle.0.closing.send_replace(true);
+        let all = async { while self.connections.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(FAREWELL, all).await;
+    }
+}
+
+struct Accepted {
+    stream: tokio::net::UnixStream,
+    place: tokio::sync::OwnedSemaphorePermit,
+}
+
+/// A place first, then the connection: over the limit, clients wait in the kernel's queue.
+async fn accept(listener: &UnixListener, places: Arc<Semaphore>) -> io::Result<Accepted> {
+    let place = places.acquire_owned().await.map_err(io::Error::other)?;
+    let (stream, _) = listener.accept().await?;
+    Ok(Accepted { stream, place })
+}
+
+/// The next connection that is in the queue already.
+fn take_queued(listener: &UnixListener) -> Option<tokio::net::UnixStream> {
+    let socket = rustix::net::accept(listener).ok()?;
+    rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC).ok()?;
+    let stream = std::os::unix::net::UnixStream::from(socket);
+    stream.set_nonblocking(true).ok()?;
+    tokio::net::UnixStream::from_std(stream).ok()
+}

@@ -1,0 +1,111 @@
+//! A connection that is closed when a request's headers take too long.
+//!
+//! The time runs from a request's first byte, so a client that keeps a connection open and silent
+//! costs no timer; a request that arrives in one piece costs none either.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::UnixStream;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// Time for the headers of one request.
+pub(super) const HEADERS: Duration = Duration::from_secs(10);
+
+/// Whether a request is being served on the connection: from its headers to the end of its reply.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Serving(Arc<AtomicBool>);
+
+/// A request is being served for as long as this is held.
+pub(super) struct ServingGuard(Serving);
+
+impl Serving {
+    pub(super) fn begin(&self) -> ServingGuard {
+        self.0.store(true, Ordering::Release);
+        ServingGuard(self.clone())
+    }
+}
+
+impl Drop for ServingGuard {
+    fn drop(&mut self) {
+        self.0.0.store(false, Ordering::Release);
+    }
+}
+
+/// The stream.
+pub(super) struct BoundedHeaders {
+    stream: UnixStream,
+    serving: Serving,
+    first_byte: Option<Instant>,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl BoundedHeaders {
+    pub(super) fn new(stream: UnixStream, serving: Serving) -> Self {
+        Self { stream, serving, first_byte: None, timer: None }
+    }
+
+    fn overdue(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(first_byte) = self.first_byte else { return false };
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(first_byte + HEADERS)));
+        timer.as_mut().poll(cx).is_ready()
+    }
+}
+
+impl AsyncRead for BoundedHeaders {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let serving = self.serving.0.load(Ordering::Acquire);
+        if serving {
+            self.first_byte = None;
+            self.timer = None;
+        }
+        let before = out.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, out);
+        if !serving && out.filled().len() > before && self.first_byte.is_none() {
+            self.first_byte = Some(Instant::now());
+        }
+        if read.is_pending() && self.overdue(cx) {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        read
+    }
+}
+
+impl AsyncWrite for BoundedHeaders {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}

@@ -1,0 +1,123 @@
+//! Looking at an agent from outside, and ending it: what `daemon status` and `daemon down` need.
+//!
+//! "It said that it stops" is not "it has ended": a stop has ended when L is free.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use hearth_process::{ProcessHandle, Signal, locked};
+
+use crate::ensure::{CallError, Options, call};
+use crate::home::Blocked;
+use crate::http::Request;
+use crate::ready::{Ready, State};
+use crate::record::{self, Record, Stage};
+use crate::wait::{self, LockWait};
+use crate::{App, Home};
+
+/// Whether an agent lives in a home, told by L alone, without asking it.
+#[derive(Clone, Debug)]
+pub enum Presence {
+    /// None lives. The record is that of the last one, where there is one.
+    None(Option<Record>),
+    /// One lives. No record: it has not written it yet.
+    Living(Option<Record>),
+}
+
+/// Tests L and reads its record.
+///
+/// Without S: a verb that takes L at this very moment loses a try by it and looks again.
+pub fn inspect(home: &Home) -> Result<Presence, Blocked> {
+    let path = home.agent_lock();
+    let held = locked::is_held(&path).map_err(|e| Blocked::io("test the lock of", &path, &e))?;
+    let record = Record::read(&path);
+    Ok(if held { Presence::Living(record) } else { Presence::None(record) })
+}
+
+/// How a stop ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// None lived.
+    WasDown,
+    /// It ended in order.
+    Stopped,
+    /// It ended, and these did not end in time.
+    Hung(Vec<String>),
+}
+
+/// Why a stop did not succeed.
+#[derive(Debug)]
+pub enum StopError {
+    /// The agent could not be told.
+    NotReady(Box<Ready>),
+    /// It was told, and had not ended by the deadline.
+    Late {
+        /// Its record, where it could be read.
+        record: Option<Box<Record>>,
+    },
+    /// It refused, or something else went wrong.
+    Failed(String),
+    /// The home may not be used.
+    Blocked(Blocked),
+}
+
+/// Asks the agent to stop and waits until L is free.
+pub fn stop(app: &App, home: &Home, timeout: Duration) -> Result<Ended, StopError> {
+    let deadline = Instant::now() + timeout;
+    let Presence::Living(record) = inspect(home).map_err(StopError::Blocked)? else {
+        return Ok(Ended::WasDown);
+    };
+    let options = Options { no_spawn: true, timeout: Some(timeout), ..Options::default() };
+    let request = Request::post("/v1/shutdown", b"{}".to_vec()).repeatable();
+    match call(app, home, &options, &request) {
+        Ok((_, reply)) if reply.is_success() => {}
+        Ok((_, mut reply)) => {
+            let words = String::from_utf8_lossy(&reply.bytes().unwrap_or_default()).into_owned();
+            return Err(StopError::Failed(format!("the agent answered {}: {words}", reply.status)));
+        }
+        // It ended, or began to, on its own.
+        Err(CallError::NotReady(ready)) if ready.state == State::Down => return Ok(Ended::Stopped),
+        Err(CallError::NotReady(ready)) => return Err(StopError::NotReady(ready)),
+        // Any agent knows this route: ask the older way, by signal.
+        Err(CallError::Version { .. }) => signal(record.as_ref(), Signal::TERM)?,
+        Err(CallError::Broken(e)) => return Err(StopError::Failed(e.to_string())),
+    }
+    wait_until_free(home, deadline)
+}
+
+/// Kills the agent that holds L, through a verified handle, and waits until L is free.
+pub fn kill(home: &Home, timeout: Duration) -> Result<Ended, StopError> {
+    let Presence::Living(record) = inspect(home).map_err(StopError::Blocked)? else {
+        return Ok(Ended::WasDown);
+    };
+    signal(record.as_ref(), Signal::KILL)?;
+    wait_until_free(home, Instant::now() + timeout)
+}
+
+fn signal(record: Option<&Record>, signal: Signal) -> Result<(), StopError> {
+    let Some(record) = record else {
+        return Err(StopError::Failed("the agent has not said who it is yet: try again".into()));
+    };
+    let handle = ProcessHandle::open(&record.process).map_err(|e| {
+        StopError::Failed(format!("pid {} cannot be signalled: {e}", record.process.pid))
+    })?;
+    handle.signal(signal).map_err(|e| StopError::Failed(e.to_string()))
+}
+
+fn wait_until_free(home: &Home, deadline: Instant) -> Result<Ended, StopError> {
+    let path = home.agent_lock();
+    let failed =
+        |e: io::Error| StopError::Failed(format!("cannot wait on {}: {e}", path.display()));
+    let waiting = record::open(&path).and_then(LockWait::begin).map_err(failed)?;
+    if !wait::any_readable(&[waiting.as_fd()], deadline).map_err(failed)?[0] {
+        return Err(StopError::Late { record: Record::read(&path).map(Box::new) });
+    }
+    waiting.take().transpose().map_err(failed)?;
+    Ok(match Record::read(&path) {
+        Some(record) if record.stage == Stage::Stopped && !record.hung.is_empty() => {
+            Ended::Hung(record.hung)
+        }
+        Some(_) | None => Ended::Stopped,
+    })
+}

@@ -1,0 +1,263 @@
+//! The home: the one directory in which an agent and all that belongs to it stand.
+//!
+//! Kept true here: nobody but the caller can plant a file in it. A home of another owner, another
+//! mode, or behind a symlink is refused before anything in it is used, and never repaired silently:
+//! `sudo` leaving root's files in a person's home is a thing to be told, not to be mended.
+
+use std::env;
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt};
+use std::path::{Component, Path, PathBuf};
+
+use crate::App;
+
+/// Usable bytes of `sun_path`, the NUL left out (unix(7); `sys/un.h` on macOS).
+const SUN_PATH: usize = if cfg!(target_os = "macos") { 103 } else { 107 };
+
+/// Paths of one home. Making one touches no file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Home {
+    dir: PathBuf,
+    sockets: PathBuf,
+    config: PathBuf,
+    given: bool,
+}
+
+/// Why there is no home to speak of.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HomeError {
+    /// `--home` or the variable names a relative path.
+    #[error("the home must be an absolute path, and `{0}` is relative")]
+    Relative(PathBuf),
+    /// Neither the variable, nor `XDG_STATE_HOME`, nor `HOME` is set.
+    #[error("no home: neither {0}, XDG_STATE_HOME nor HOME is set")]
+    Unset(String),
+}
+
+/// Why the home or the socket may not be used. Never leads to a spawn.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct Blocked {
+    /// What is wrong, with path, owner and mode.
+    pub reason: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+impl Blocked {
+    pub(crate) fn new(reason: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { reason: reason.into(), remedy: remedy.into() }
+    }
+
+    pub(crate) fn io(doing: &str, path: &Path, error: &io::Error) -> Self {
+        let remedy = match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                "make room on that file system, then try again"
+            }
+            io::ErrorKind::ReadOnlyFilesystem => {
+                "the file system is read-only: name another home with --home"
+            }
+            io::ErrorKind::NotADirectory => {
+                "a part of that path is a file: move it away, or name another home"
+            }
+            _ => "see who owns it with `ls -ld`, or name another home with --home",
+        };
+        Self::new(format!("cannot {doing} {}: {error}", path.display()), remedy)
+    }
+}
+
+impl Home {
+    /// The home by the rules: the argument, else `PREFIX_HOME`, else `$XDG_STATE_HOME/NAME`, else
+    /// `~/.local/state/NAME`. An empty or relative XDG value counts as unset.
+    pub fn resolve(app: &App, argument: Option<&Path>) -> Result<Self, HomeError> {
+        let given = argument.map(PathBuf::from).or_else(|| app.var("HOME").map(PathBuf::from));
+        if let Some(dir) = given {
+            if !dir.is_absolute() {
+                return Err(HomeError::Relative(dir));
+            }
+            let dir = tidy(&dir);
+            let config = dir.join("agent.toml");
+            return Ok(Self::at(app, dir, config, true));
+        }
+        let unset = || HomeError::Unset(app.var_name("HOME"));
+        let dir = base("XDG_STATE_HOME", ".local/state").ok_or_else(unset)?.join(app.name);
+        let config = base("XDG_CONFIG_HOME", ".config").ok_or_else(unset)?;
+        Ok(Self::at(app, dir, config.join(app.name).join("agent.toml"), false))
+    }
+
+    fn at(app: &App, dir: PathBuf, config: PathBuf, given: bool) -> Self {
+        let longest = dir.as_os_str().len() + 1 + app.longest_socket.len().max("agent.sock".len());
+        let sockets = if longest > SUN_PATH { short_directory(app, &dir) } else { dir.clone() };
+        Self { dir, sockets, config, given }
+    }
+
+    /// The directory itself.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Where sockets stand: the home, or a short directory under `/tmp` if its path is too long.
+    pub fn sockets(&self) -> &Path {
+        &self.sockets
+    }
+
+    /// The agent's socket.
+    pub fn socket(&self) -> PathBuf {
+        self.sockets.join("agent.sock")
+    }
+
+    /// The spawn lock, S: who holds it is starting an agent.
+    pub fn spawn_lock(&self) -> PathBuf {
+        self.dir.join("spawn.lock")
+    }
+
+    /// The lifetime lock, L: who holds it is the agent.
+    pub fn agent_lock(&self) -> PathBuf {
+        self.dir.join("agent.lock")
+    }
+
+    /// Failures to start, for the backoff.
+    pub fn failures(&self) -> PathBuf {
+        self.dir.join("failures.json")
+    }
+
+    /// The agent's log.
+    pub fn log(&self) -> PathBuf {
+        self.dir.join("agent.log")
+    }
+
+    /// The agent's configuration.
+    pub fn config(&self) -> &Path {
+        &self.config
+    }
+
+    /// Whether it was named by argument or variable.
+    pub fn is_given(&self) -> bool {
+        self.given
+    }
+
+    /// Makes the home if it is not there, and checks that it is ours alone.
+    pub fn prepare(&self) -> Result<(), Blocked> {
+        if let Some(parent) = self.dir.parent() {
+            fs::create_dir_all(parent).map_err(|e| Blocked::io("make", parent, &e))?;
+        }
+        own_directory(&self.dir)?;
+        if self.sockets != self.dir {
+            if let Some(parent) = self.sockets.parent() {
+                own_directory(parent)?;
+            }
+            own_directory(&self.sockets)?;
+        }
+        Ok(())
+    }
+
+    /// Whether what stands at the socket's path is something else than a socket.
+    pub(crate) fn foreign_at_socket(&self) -> Result<(), Blocked> {
+        let path = self.socket();
+        match fs::symlink_metadata(&path) {
+            Ok(found) if !found.file_type().is_socket() => Err(Blocked::new(
+                format!("{} is in the way: it is no socket", path.display()),
+                format!("look at it, then `rm -r {}`", path.display()),
+            )),
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Blocked::io("look at", &path, &e)),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+}
+
+/// Without trailing slashes and `.` parts, so that one home has one path.
+fn tidy(dir: &Path) -> PathBuf {
+    dir.components().filter(|part| *part != Component::CurDir).collect()
+}
+
+fn base(variable: &str, below_home: &str) -> Option<PathBuf> {
+    let set = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    set(variable).or_else(|| set("HOME").map(|home| home.join(below_home)))
+}
+
+fn short_directory(app: &App, dir: &Path) -> PathBuf {
+    let hash =
+        dir.as_os_str().as_encoded_bytes().iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+    PathBuf::from(format!("/tmp/{}-{}/{hash:016x}", app.name, euid()))
+}
+
+/// Our effective uid.
+pub(crate) fn euid() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// Makes `path` as 0700, or checks that what is there is a directory of ours with just that mode.
+fn own_directory(path: &Path) -> Result<(), Blocked> {
+    match fs::DirBuilder::new().mode(0o700).create(path) {
+        Ok(()) => return Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(e) => return Err(Blocked::io("make", path, &e)),
+    }
+    let found = fs::symlink_metadata(path).map_err(|e| Blocked::io("look at", path, &e))?;
+    let shown = path.display();
+    if found.file_type().is_symlink() {
+        return Err(Blocked::new(
+            format!("{shown} is a symlink, and the home may not be one"),
+            "name the directory itself with --home",
+        ));
+    }
+    if !found.is_dir() {
+        return Err(Blocked::new(
+            format!("{shown} is not a directory"),
+            "move it away, or name another home",
+        ));
+    }
+    let (owner, mode) = (found.uid(), found.mode() & 0o7777);
+    if owner != euid() {
+        return Err(Blocked::new(
+            format!("{shown} belongs to uid {owner} (mode {mode:04o}), and we are uid {}", euid()),
+            format!("if it is yours: `sudo chown -R $(id -u) {shown}`"),
+        ));
+    }
+    if mode != 0o700 {
+        return Err(Blocked::new(
+            format!("{shown} has mode {mode:04o} (owner uid {owner}), and must have 0700"),
+            format!("`chmod 700 {shown}`"),
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const APP: App = App {
+        name: "pair",
+        prefix: "PAIR_TEST_UNSET",
+        version: "1.0.0",
+        api: (1, 1),
+        spawn_args: &["agent"],
+        longest_socket: "shims/0123456789abcdef.sock",
+    };
+
+    #[test]
+    fn a_relative_home_is_refused() {
+        let error = Home::resolve(&APP, Some(Path::new("here"))).unwrap_err();
+        assert_eq!(error, HomeError::Relative("here".into()));
+    }
+
+    #[test]
+    fn a_home_too_deep_for_sockets_gets_a_short_directory_for_them() {
+        let fits = format!("/{}", "a".repeat(SUN_PATH - 2 - APP.longest_socket.len()));
+        let home = Home::resolve(&APP, Some(Path::new(&fits))).unwrap();
+        assert_eq!(home.socket(), Path::new(&fits).join("agent.sock"));
+        let home = Home::resolve(&APP, Some(Path::new(&(fits + "a")))).unwrap();
+        assert!(home.socket().starts_with("/tmp"));
+        assert!(home.socket().as_os_str().len() < 60);
+    }
+
+    #[test]
+    fn one_home_has_one_path() {
+        let home = |path| Home::resolve(&APP, Some(Path::new(path))).unwrap();
+        assert_eq!(home("/x/y//"), home("/x/./y"));
+    }
+}

@@ -1,0 +1,43 @@
+//! A command-line tool and the background agent that it starts by itself: both sides of the pair.
+//!
+//! The client's side is [`ensure_ready`] and [`call`]: any number of verbs may start at the same
+//! instant with no agent, and exactly one agent comes up, every verb succeeds, and nobody deletes a
+//! live socket. The agent's side is [`agent::Agent`]: it takes over the locks that the verb took,
+//! publishes its socket by rename, says `ready`, serves, and leaves nothing behind.
+//!
+//! # Theory of operation
+//!
+//! Two files are locked with flock(2), never renamed and never unlinked. Who holds `spawn.lock` (S)
+//! is starting an agent; who holds `agent.lock` (L) is the agent. A verb that finds nobody at the
+//! socket takes S, looks again, tests L, takes it, and hands both to the child that becomes the
+//! agent. The kernel lets go of a lock when its last holder dies, so no crash leaves a wrong answer
+//! behind, and a waiter wakes at the very moment at which the agent is ready or dead.
+//!
+//! This crate knows nothing of what the agent is for.
+
+pub mod agent;
+mod app;
+mod config;
+mod control;
+mod ensure;
+mod failures;
+mod home;
+mod http;
+mod log;
+mod problem;
+mod ready;
+mod record;
+mod spawn;
+mod wait;
+
+pub use app::App;
+pub use config::{AgentConfig, ConfigError, LogConfig};
+pub use control::{Ended, Presence, StopError, inspect, kill, stop};
+pub use ensure::{CallError, Options, call, ensure_ready};
+pub use failures::{Executable, Failures};
+pub use home::{Blocked, Home, HomeError};
+pub use http::{Reply, Request};
+pub use log::BoundedLog;
+pub use problem::Problem;
+pub use ready::{ApiRange, Ready, State, Version};
+pub use record::{Record, Stage};

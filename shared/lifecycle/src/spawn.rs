@@ -1,0 +1,230 @@
+//! Starting the agent: one process, detached from everything of the verb that starts it.
+//!
+//! The child inherits S, L and the ready pipe, and nothing else: no descriptor of the caller's (a
+//! pipe kept open would hang `x=$(hearth up)` for as long as the agent lives), no signal mask, no
+//! environment beyond an allow-list. The locks pass with their open file descriptions, so at no
+//! moment between the verb and the agent is either of them free.
+
+use std::env;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Instant;
+
+use hearth_process::locked::LockedFile;
+use hearth_process::{ProcessHandle, ProcessId};
+use rustix::fs::OFlags;
+use serde::{Deserialize, Serialize};
+
+use crate::home::Blocked;
+use crate::{App, Home, wait};
+
+/// Where the agent finds what it inherits, in this order.
+pub(crate) const INHERITED_S: i32 = 3;
+pub(crate) const INHERITED_L: i32 = 4;
+pub(crate) const INHERITED_PIPE: i32 = 5;
+
+/// How much of the log a failure quotes.
+const TAIL_BYTES: u64 = 16 * 1024;
+const TAIL_LINES: usize = 12;
+
+/// The one line that the agent writes to the ready pipe.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Word {
+    /// It answers.
+    Ready { instance: String, version: String },
+    /// It gave up.
+    Error { reason: String },
+}
+
+/// A child that is becoming the agent.
+#[derive(Debug)]
+pub(crate) struct Spawned {
+    child: Child,
+    pipe: File,
+    log: PathBuf,
+    log_start: u64,
+}
+
+/// What became of it.
+#[derive(Debug)]
+pub(crate) enum Became {
+    /// The agent, under this instance.
+    Ready(String),
+    /// Nothing: it died or refused.
+    Failed { reason: String, log_tail: Vec<String> },
+    /// Not known in time; it lives on.
+    Starting(u32),
+}
+
+/// The file to execute: our own; if that was replaced or deleted, the one at its path.
+pub(crate) fn executable() -> PathBuf {
+    let Ok(own) = env::current_exe() else { return PathBuf::from("/proc/self/exe") };
+    if own.exists() {
+        return own;
+    }
+    // Linux appends this to the link of a file that was unlinked or renamed over (proc(5)).
+    let text = own.as_os_str().as_encoded_bytes();
+    let replaced = text.strip_suffix(b" (deleted)").map(|path| PathBuf::from(os_string(path)));
+    match replaced {
+        Some(path) if path.exists() => path,
+        Some(_) | None => PathBuf::from("/proc/self/exe"),
+    }
+}
+
+fn os_string(bytes: &[u8]) -> std::ffi::OsString {
+    std::os::unix::ffi::OsStringExt::from_vec(bytes.to_vec())
+}
+
+/// Starts the agent. Both locks are ours no more when this returns.
+pub(crate) fn spawn(
+    app: &App,
+    home: &Home,
+    spawn_lock: LockedFile,
+    agent_lock: LockedFile,
+) -> Result<Spawned, Blocked> {
+    let log_path = home.log();
+    let cannot = |e: io::Error| Blocked::io("open", &log_path, &e);
+    let mut log = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .custom_flags(OFlags::NOFOLLOW.bits() as i32)
+        .open(&log_path)
+        .map_err(cannot)?;
+    let log_start = log.seek(SeekFrom::End(0)).map_err(cannot)?;
+    let (reader, writer) =
+        wait::pipe().map_err(|e| Blocked::io("make a pipe for", &log_path, &e))?;
+    let program = executable();
+    let child = command(app, home, &program, &log, [&spawn_lock, &agent_lock], &writer)
+        .and_then(|mut command| command.spawn())
+        .map_err(|e| Blocked::io("execute", &program, &e))?;
+    Ok(Spawned { child, pipe: File::from(reader), log: log_path, log_start })
+}
+
+fn command(
+    app: &App,
+    home: &Home,
+    program: &std::path::Path,
+    log: &File,
+    locks: [&LockedFile; 2],
+    pipe: &OwnedFd,
+) -> io::Result<Command> {
+    let mut command = Command::new(program);
+    command
+        .arg0(app.name)
+        .args(app.spawn_args)
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log.try_clone()?)
+        .env_clear()
+        .envs(env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_allowed)))
+        .env(app.var_name("NO_AUTOSPAWN"), "1");
+    if home.is_given() {
+        command.env(app.var_name("HOME"), home.dir());
+    }
+    let inherited = [as_raw(locks[0]), as_raw(locks[1]), pipe.as_raw_fd()];
+    // SAFETY: only async-signal-safe calls, no allocation, between fork and exec.
+    unsafe {
+        command.pre_exec(move || {
+            rustix::process::setsid()?;
+            rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+            hearth_process::child::default_signals();
+            hearth_process::child::keep_only(&inherited)?;
+            Ok(())
+        });
+    }
+    Ok(command)
+}
+
+fn as_raw(lock: &LockedFile) -> i32 {
+    use std::os::fd::AsFd;
+    lock.as_fd().as_raw_fd()
+}
+
+/// What an agent may take from the verb that happens to start it: who and where we are, never what
+/// that shell was doing.
+fn is_allowed(name: &str) -> bool {
+    const NAMES: &[&str] = &[
+        "HOME",
+        "USER",
+        "LOGNAME",
+        "SHELL",
+        "PATH",
+        "LANG",
+        "LANGUAGE",
+        "TZ",
+        "TMPDIR",
+        "RUST_BACKTRACE",
+    ];
+    NAMES.contains(&name) || name.starts_with("LC_") || name.starts_with("XDG_")
+}
+
+impl Spawned {
+    /// Waits until the child says that it is ready, or dies, or `deadline` has passed.
+    pub(crate) fn wait(mut self, deadline: Instant) -> io::Result<Became> {
+        use std::os::fd::AsFd;
+        let mut said = Vec::new();
+        loop {
+            if !wait::any_readable(&[self.pipe.as_fd()], deadline)?[0] {
+                return Ok(Became::Starting(self.child.id()));
+            }
+            let mut buffer = [0; 4096];
+            let got = self.pipe.read(&mut buffer)?;
+            said.extend_from_slice(&buffer[..got]);
+            if got == 0 || said.ends_with(b"\n") {
+                break;
+            }
+        }
+        match serde_json::from_slice(&said) {
+            Ok(Word::Ready { instance, .. }) => Ok(Became::Ready(instance)),
+            Ok(Word::Error { reason }) => self.reap(deadline, Some(reason)),
+            Err(_) => self.reap(deadline, None),
+        }
+    }
+
+    /// The pipe has ended: so will the child.
+    fn reap(mut self, deadline: Instant, reason: Option<String>) -> io::Result<Became> {
+        if let Ok(handle) = ProcessId::of(self.child.id()).map_err(drop).and_then(|id| {
+            // It is ours and not reaped, so the pid can't have been recycled.
+            ProcessHandle::open(&id).map_err(drop)
+        }) {
+            handle.wait_timeout(deadline.saturating_duration_since(Instant::now()))?;
+        }
+        let Some(status) = self.child.try_wait()? else {
+            return Ok(Became::Starting(self.child.id()));
+        };
+        let reason =
+            reason.unwrap_or_else(|| format!("the agent {} before it was ready", in_words(status)));
+        Ok(Became::Failed { reason, log_tail: tail(&self.log, self.log_start) })
+    }
+}
+
+fn in_words(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exited with code {code}"),
+        (None, Some(signal)) => format!("was killed by signal {signal}"),
+        (None, None) => "ended".into(),
+    }
+}
+
+/// The last lines of the log from `start` on; empty if it cannot be read.
+fn tail(log: &std::path::Path, start: u64) -> Vec<String> {
+    let read = || -> io::Result<Vec<u8>> {
+        let length = fs::metadata(log)?.len();
+        let mut file = File::open(log)?;
+        file.seek(SeekFrom::Start(start.max(length.saturating_sub(TAIL_BYTES))))?;
+        let mut bytes = Vec::new();
+        file.take(TAIL_BYTES).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let bytes = read().unwrap_or_default();
+    let lines: Vec<_> = String::from_utf8_lossy(&bytes).lines().map(str::to_owned).collect();
+    lines[lines.len().saturating_sub(TAIL_LINES)..].to_vec()
+}

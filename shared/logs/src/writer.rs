@@ -1,0 +1,372 @@
+//! The writing side: a shim's, with no buffer of its own and no allocation a write.
+//!
+//! Invariants: a chunk's record is written before its bytes; a file never grows beyond `max_size`;
+//! a service is never held up or ended because its output can't be kept: what can't be written is
+//! dropped, counted, and told in the log at the same place as soon as writing works again.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use rustix::io::Errno;
+
+use crate::index::{self, Kind, Record};
+use crate::{Limits, Stream, nanoseconds, place};
+
+/// Appends one life's output to its service's log.
+///
+/// There may be one at a time for a directory; nothing checks that.
+#[derive(Debug)]
+pub struct Writer {
+    dir: PathBuf,
+    limits: Limits,
+    life: u64,
+    /// The newest time in the index; later records are never older.
+    at: u64,
+    /// None while no file could be opened (a full disk at the start).
+    current: Option<Current>,
+    /// Whether each stream's last line is open: standard output, standard error.
+    open: [bool; 2],
+    lost: u64,
+    /// The part of `lost` that no line in the log tells yet, and why the first of it was lost.
+    untold: u64,
+    reason: Option<String>,
+    ended: bool,
+}
+
+#[derive(Debug)]
+struct Current {
+    number: u64,
+    log: File,
+    index: File,
+    /// Length of the log file as we left it.
+    length: u64,
+    /// Length of the index in bytes; what stands behind it is of no account.
+    indexed: u64,
+    /// Whether the last byte of the log file is a newline, or there is none.
+    ends_line: bool,
+}
+
+impl Writer {
+    /// Opens the log in `dir` (made with its parents, mode 0700) and goes on behind what is there.
+    ///
+    /// `life` must not be less than that of any writer before; a line that an earlier life left
+    /// open stays its own. A disk that is full is no error: the writer then drops and counts until
+    /// there is room.
+    ///
+    /// Errors: anything else that keeps the directory or the files from being made or read.
+    pub fn open(dir: impl Into<PathBuf>, limits: Limits, life: u64) -> io::Result<Self> {
+        let limits = Limits { max_size: limits.max_size.max(256), keep: limits.keep.max(1) };
+        let mut writer = Writer {
+            dir: dir.into(),
+            limits,
+            life,
+            at: 0,
+            current: None,
+            open: [false; 2],
+            lost: 0,
+            untold: 0,
+            reason: None,
+            ended: false,
+        };
+        match writer.begin() {
+            Err(error) if !disk_full(&error) => Err(error),
+            Ok(()) | Err(_) => Ok(writer),
+        }
+    }
+
+    /// Appends `bytes`, which were read from `stream` at `at`; a time before that of the last write
+    /// counts as that time.
+    ///
+    /// What can't be written is dropped and counted. Where the disk is full or broken (ENOSPC,
+    /// EDQUOT, EIO) that is not an error; anything else is returned as well, for the caller to tell
+    /// if it can; the next write tries again in either case.
+    pub fn write(&mut self, stream: Stream, bytes: &[u8], at: SystemTime) -> io::Result<()> {
+        self.at = self.at.max(nanoseconds(at));
+        let mut rest = bytes;
+        let result = self.put(stream, &mut rest);
+        let Err(error) = result else { return Ok(()) };
+        let missing = rest.len() as u64;
+        self.lost += missing;
+        self.untold += missing;
+        // What comes next of this stream does not belong to what its open line holds.
+        self.open[slot(stream)] = false;
+        let expected = disk_full(&error);
+        if self.reason.is_none() {
+            self.reason = Some(reason(&error));
+        }
+        if expected { Ok(()) } else { Err(error) }
+    }
+
+    /// How many bytes could not be written since this writer was opened.
+    pub fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// Says that this life writes nothing more, so that those who follow see a last line without a
+    /// newline now and not with the next life. Dropping the writer does the same. Writing afterwards
+    /// is allowed and reopens nothing.
+    pub fn end(&mut self) {
+        if self.ended {
+            return;
+        }
+        self.ended = true;
+        // If the disk is full now, the next life's first record tells the same, only later.
+        let _ = self.tell().and_then(|()| self.mark(Kind::End));
+        self.open = [false; 2];
+    }
+
+    /// Opens the newest file, or the first; tells that the life begins; lets go what is too old.
+    fn begin(&mut self) -> io::Result<()> {
+        let numbers = place::numbers(&self.dir)?;
+        match numbers.last() {
+            Some(&number) => self.resume(number)?,
+            None => self.rotate()?,
+        }
+        for &number in numbers.iter().rev() {
+            if let Some(at) = newest_time(&self.dir, number)? {
+                self.at = self.at.max(at);
+                break;
+            }
+        }
+        self.mark(Kind::Begin)?;
+        retain(&self.dir, self.limits.keep);
+        Ok(())
+    }
+
+    /// Goes on in file `number`, which an earlier life left. Records that no byte followed are cut.
+    fn resume(&mut self, number: u64) -> io::Result<()> {
+        let log = open(&place::log(&self.dir, number), false)?;
+        let index = open(&place::index(&self.dir, number), true)?;
+        let length = log.metadata()?.len();
+        let records = index::partition(&index, |record| record.offset <= length)?;
+        let indexed = records * index::SIZE as u64;
+        index.set_len(indexed)?;
+        let mut last = [b'\n'];
+        if length > 0 {
+            index::read_at(&log, &mut last, length - 1)?;
+        }
+        let ends_line = last == [b'\n'];
+        self.current = Some(Current { number, log, index, length, indexed, ends_line });
+        Ok(())
+    }
+
+    /// Writes `rest` and moves it on as bytes reach the disk.
+    fn put(&mut self, stream: Stream, rest: &mut &[u8]) -> io::Result<()> {
+        if rest.is_empty() {
+            return Ok(());
+        }
+        self.check()?;
+        self.tell()?;
+        let kind = match stream {
+            Stream::Stdout => Kind::Stdout,
+            Stream::Stderr => Kind::Stderr,
+        };
+        while !rest.is_empty() {
+            let here = self.fitting(rest, self.open[slot(stream)]);
+            if here == 0 {
+                self.rotate()?;
+                continue;
+            }
+            let (written, result) = self.append(kind, &rest[..here]);
+            if let Some(last) = written.checked_sub(1) {
+                self.open[slot(stream)] = rest[last] != b'\n';
+            }
+            *rest = &rest[written..];
+            result?;
+        }
+        Ok(())
+    }
+
+    /// How much of `bytes` belongs into the current file: up to the end of the last line that fits,
+    /// so that lines are whole in their file, but a line longer than what is left of the file is
+    /// spread over files and put together by the reader. 0: the next file is needed first.
+    fn fitting(&self, bytes: &[u8], continues: bool) -> usize {
+        let Some(current) = &self.current else { return 0 };
+        if current.indexed + index::SIZE as u64 > self.limits.max_size {
+            return 0;
+        }
+        let room = self.limits.max_size.saturating_sub(current.length);
+        let room = usize::try_from(room).unwrap_or(usize::MAX).min(1 << 30);
+        if bytes.len() <= room {
+            return bytes.len();
+        }
+        match bytes[..room].iter().rposition(|&byte| byte == b'\n') {
+            Some(newline) => newline + 1,
+            None if continues || current.length == 0 => room,
+            None => 0,
+        }
+    }
+
+    /// One chunk: its record, then its bytes. Says how many bytes reached the file, also on an error.
+    fn append(&mut self, kind: Kind, bytes: &[u8]) -> (usize, io::Result<()>) {
+        let (at, life, [out, err]) = (self.at, self.life, self.open);
+        let (continues, other_open) = match kind {
+            Kind::Stdout => (out, err),
+            Kind::Stderr => (err, out),
+            // After these no line goes on.
+            Kind::Hearth | Kind::Begin | Kind::End | Kind::Unknown => (false, false),
+        };
+        let Some(current) = &mut self.current else {
+            return (0, Err(Errno::NOENT.into()));
+        };
+        let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        let offset = current.length;
+        let record = Record { offset, at, life, length, kind, continues, other_open };
+        let mut written = 0;
+        if let (_, Err(error)) = write_all_at(&current.index, &record.encode(), current.indexed) {
+            return (0, Err(error));
+        }
+        let mut result = Ok(());
+        if !bytes.is_empty() {
+            (written, result) = write_all_at(&current.log, bytes, current.length);
+        }
+        // A record that no byte followed is overwritten by the next one.
+        if written > 0 || bytes.is_empty() {
+            current.indexed += index::SIZE as u64;
+        }
+        current.length += written as u64;
+        if let Some(last) = written.checked_sub(1) {
+            current.ends_line = bytes[last] == b'\n';
+        }
+        (written, result)
+    }
+
+    /// A record without bytes.
+    fn mark(&mut self, kind: Kind) -> io::Result<()> {
+        if self
+            .current
+            .as_ref()
+            .is_none_or(|current| current.indexed + index::SIZE as u64 > self.limits.max_size)
+        {
+            self.rotate()?;
+        }
+        self.append(kind, &[]).1
+    }
+
+    /// Where output was lost, the line that says how much. It ends the open lines of both streams.
+    fn tell(&mut self) -> io::Result<()> {
+        if self.untold == 0 {
+            return Ok(());
+        }
+        let ends_line = self.current.as_ref().is_none_or(|current| current.ends_line);
+        let line = format!(
+            "{}hearth: {} bytes lost: {}\n",
+            if ends_line { "" } else { "\n" },
+            self.untold,
+            self.reason.as_deref().unwrap_or("unknown"),
+        );
+        if self.fitting(line.as_bytes(), false) < line.len() {
+            self.rotate()?;
+        }
+        // If a part of it comes through, readers leave that out, and it is told again as a whole.
+        self.append(Kind::Hearth, line.as_bytes()).1?;
+        self.untold = 0;
+        self.reason = None;
+        self.open = [false; 2];
+        Ok(())
+    }
+
+    /// Goes to a new file where ours was removed or cut by somebody: one fstat(2) a write. Our
+    /// directory moved away as a whole is noticed only at the next rotation.
+    fn check(&mut self) -> io::Result<()> {
+        let sound = match &self.current {
+            None => return self.begin(),
+            Some(current) => {
+                let found = current.log.metadata()?;
+                found.nlink() > 0 && found.len() == current.length
+            }
+        };
+        if sound { Ok(()) } else { self.rotate() }
+    }
+
+    /// Opens the next file and lets the oldest go. The index is made first: who sees the log file
+    /// finds its index too. On an error everything stays as it was.
+    fn rotate(&mut self) -> io::Result<()> {
+        let ours = self.current.as_ref().map_or(0, |current| current.number);
+        let number = place::numbers(&self.dir)?.last().map_or(ours, |&last| last.max(ours)) + 1;
+        let path = place::index(&self.dir, number);
+        let index = match open(&path, true) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                DirBuilder::new().recursive(true).mode(0o700).create(&self.dir)?;
+                open(&path, true)?
+            }
+            other => other?,
+        };
+        index.set_len(0)?;
+        let log = open(&place::log(&self.dir, number), true)?;
+        log.set_len(0)?;
+        self.current = Some(Current { number, log, index, length: 0, indexed: 0, ends_line: true });
+        retain(&self.dir, self.limits.keep);
+        Ok(())
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn slot(stream: Stream) -> usize {
+    match stream {
+        Stream::Stdout => 0,
+        Stream::Stderr => 1,
+    }
+}
+
+fn open(path: &Path, create: bool) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(create)
+        .mode(0o600)
+        .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
+        .open(path)
+}
+
+/// The time of the last record in the index of file `number`, if it has one.
+fn newest_time(dir: &Path, number: u64) -> io::Result<Option<u64>> {
+    let Ok(index) = File::open(place::index(dir, number)) else { return Ok(None) };
+    let Some(last) = index::count(&index)?.checked_sub(1) else { return Ok(None) };
+    Ok(index::record(&index, last)?.map(|record| record.at))
+}
+
+/// Removes all but the newest `keep` files. One that can't be removed is tried again next time.
+fn retain(dir: &Path, keep: u32) {
+    let Ok(numbers) = place::numbers(dir) else { return };
+    let surplus = numbers.len().saturating_sub(keep as usize);
+    for &number in &numbers[..surplus] {
+        let _ = std::fs::remove_file(place::log(dir, number));
+        let _ = std::fs::remove_file(place::index(dir, number));
+    }
+}
+
+fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> (usize, io::Result<()>) {
+    let mut written = 0;
+    while written < bytes.len() {
+        match file.write_at(&bytes[written..], offset + written as u64) {
+            Ok(0) => return (written, Err(Errno::NOSPC.into())),
+            Ok(n) => written += n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return (written, Err(error)),
+        }
+    }
+    (written, Ok(()))
+}
+
+/// A disk that is full or broken: no fault of the caller, who can do nothing about it.
+fn disk_full(error: &io::Error) -> bool {
+    let full = [Errno::NOSPC, Errno::DQUOT, Errno::IO].map(Errno::raw_os_error);
+    error.raw_os_error().is_some_and(|errno| full.contains(&errno))
+}
+
+fn reason(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(errno) if errno == Errno::NOSPC.raw_os_error() => "disk full".to_owned(),
+        Some(errno) if errno == Errno::DQUOT.raw_os_error() => "disk quota used up".to_owned(),
+        _ => error.to_string(),
+    }
+}

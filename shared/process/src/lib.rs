@@ -1,0 +1,40 @@
+//! What the operating system knows about processes, for Linux and macOS.
+//!
+//! Invariant of the whole crate: a process is (pid, start time, boot, pid namespace), never a bare
+//! pid. Nothing here signals a process whose identity was not compared after the kernel had given
+//! out a handle that cannot be recycled. The failure that this prevents: a service manager that
+//! remembers a number, finds it living, and kills somebody else's process.
+//!
+//! The second rule is that the kernel is waited on, not asked again and again: a
+//! [`ProcessHandle`] and a [`watch::DirWatch`] are file descriptors that become readable, and a
+//! [`locked::LockedFile`] is let go by the kernel at the very moment of its holder's death.
+//!
+//! | module | what the kernel is asked for |
+//! |---|---|
+//! | [`ProcessId`], [`Liveness`] | who a process is, and whether it still lives |
+//! | [`ProcessHandle`] | its end, and signals that reach it or nobody |
+//! | [`peer`](fn@peer), [`peer_uid`], [`peer_handle`] | who is at the other end of a Unix socket |
+//! | [`tree`] | everything below a process, sessions of their own included |
+//! | [`locked`] | a file that is held for as long as its holder lives, with a record in it |
+//! | [`child`], [`stdio`] | what is put in order between fork and exec, and at a program's start |
+//! | [`watch`] | changes in a directory |
+//! | [`facts`] | boot, namespaces, host name, users |
+//!
+//! Linux 5.3 or newer (`pidfd_open(2)`), macOS 11 or newer.
+
+pub mod child;
+pub mod facts;
+mod handle;
+mod id;
+pub mod locked;
+mod peer;
+mod signal;
+pub mod stdio;
+mod table;
+pub mod tree;
+pub mod watch;
+
+pub use handle::{OpenError, ProcessHandle};
+pub use id::{BootId, Liveness, ProcessId, StartTime};
+pub use peer::{Peer, peer, peer_handle, peer_uid};
+pub use signal::{ParseSignalError, Signal};

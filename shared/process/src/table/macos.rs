@@ -1,0 +1,91 @@
+//! `libproc`, by `<sys/proc_info.h>`.
+
+use std::io;
+use std::mem::{MaybeUninit, size_of};
+
+use super::{Entry, Name};
+use crate::StartTime;
+
+/// Also answer for a zombie: the meaning of `arg` for this flavour in XNU's `proc_info.c`.
+const ZOMBIES_TOO: u64 = 1;
+/// `PROC_ALL_PIDS` of `<sys/proc_info.h>`.
+const ALL_PIDS: u32 = 1;
+
+/// The row of `pid`. Errors: ESRCH if it is gone.
+pub(crate) fn entry(pid: u32) -> io::Result<Entry> {
+    let raw = i32::try_from(pid).map_err(|_| io::ErrorKind::NotFound)?;
+    let mut info = MaybeUninit::<libc::proc_bsdinfo>::zeroed();
+    let size = size_of::<libc::proc_bsdinfo>() as i32;
+    // SAFETY: the buffer is as large as `size` says.
+    let filled = unsafe {
+        libc::proc_pidinfo(raw, libc::PROC_PIDTBSDINFO, ZOMBIES_TOO, info.as_mut_ptr().cast(), size)
+    };
+    if filled != size {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has filled all of it; it is plain integers.
+    let info = unsafe { info.assume_init() };
+    Ok(Entry {
+        pid,
+        parent: info.pbi_ppid,
+        pgid: info.pbi_pgid,
+        // SAFETY: getsid takes a number and touches no memory of ours.
+        sid: u32::try_from(unsafe { libc::getsid(raw) }).unwrap_or(0),
+        state: state(&info),
+        ended: info.pbi_status == libc::SZOMB,
+        start: StartTime::from_raw(
+            info.pbi_start_tvsec.wrapping_mul(1_000_000).wrapping_add(info.pbi_start_tvusec),
+        ),
+        name: name(&info),
+    })
+}
+
+/// Linux's letters for the values of `p_stat` in `<sys/proc.h>`.
+fn state(info: &libc::proc_bsdinfo) -> char {
+    match info.pbi_status {
+        libc::SIDL => 'I',
+        libc::SRUN => 'R',
+        libc::SSLEEP => 'S',
+        libc::SSTOP => 'T',
+        libc::SZOMB => 'Z',
+        _ => '?',
+    }
+}
+
+fn name(info: &libc::proc_bsdinfo) -> Name {
+    let long = info.pbi_name.map(|byte| byte as u8);
+    let short = info.pbi_comm.map(|byte| byte as u8);
+    let name: &[u8] = if long[0] == 0 { &short } else { &long };
+    let end = name.iter().position(|byte| *byte == 0);
+    Name::new(&name[..end.unwrap_or(name.len())])
+}
+
+/// Calls `each` with every pid of the machine.
+pub(crate) fn each_pid(mut each: impl FnMut(u32)) -> io::Result<()> {
+    let mut pids: Vec<libc::pid_t> = Vec::new();
+    loop {
+        // SAFETY: without a buffer the kernel only tells the size it wants.
+        let wanted = unsafe { libc::proc_listpids(ALL_PIDS, 0, std::ptr::null_mut(), 0) };
+        // Room for those that are forked between the two calls.
+        let room = usize::try_from(wanted).unwrap_or(0) / size_of::<libc::pid_t>() + 64;
+        pids.resize(room, 0);
+        let size = (room * size_of::<libc::pid_t>()) as i32;
+        // SAFETY: the buffer is as large as `size` says.
+        let filled = unsafe { libc::proc_listpids(ALL_PIDS, 0, pids.as_mut_ptr().cast(), size) };
+        if filled <= 0 {
+            return Err(io::Error::last_os_error());
+        }
+        if filled < size {
+            pids.truncate(filled as usize / size_of::<libc::pid_t>());
+            break;
+        }
+    }
+    for pid in pids {
+        if let Ok(pid) = u32::try_from(pid)
+            && pid != 0
+        {
+            each(pid);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,223 @@
+//! A home of a test's own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use hearth_process::locked::{self, LockedFile};
+use hearth_process::{ProcessHandle, ProcessId, Signal};
+use serde_json::Value;
+
+use crate::leftovers::{Process, processes_of};
+
+/// A throw-away `HEARTH_HOME`. When it is dropped, what runs in it is taken down; a test that passed
+/// and left a process behind fails.
+pub struct Home {
+    root: tempfile::TempDir,
+    dir: PathBuf,
+}
+
+/// How a verb ended.
+#[derive(Debug)]
+pub struct Ran {
+    /// Exit code; `None`: killed.
+    pub code: Option<i32>,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+impl Ran {
+    /// From an output.
+    pub fn of(output: &Output) -> Self {
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Itself, if it ended with `code`; else the test fails with all that it said.
+    #[track_caller]
+    pub fn exits(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        self
+    }
+
+    /// Standard output as one JSON value.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(self.stdout.trim()).unwrap_or_else(|e| panic!("{e}: {self:?}"))
+    }
+
+    /// Standard output as JSON lines.
+    #[track_caller]
+    pub fn json_lines(&self) -> Vec<Value> {
+        let parse =
+            |line: &str| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
+        self.stdout.lines().map(parse).collect()
+    }
+
+    /// The one line of a refusal with `--json`.
+    #[track_caller]
+    pub fn refusal(&self) -> Value {
+        let line = self.stderr.lines().find(|line| line.starts_with("{\"error\"")).unwrap_or("");
+        let value: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {self:?}"));
+        value["error"].clone()
+    }
+}
+
+impl Default for Home {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Home {
+    /// A home that does not exist yet.
+    pub fn new() -> Self {
+        let root = tempfile::Builder::new().prefix("hearth-test-").tempdir().expect("a directory");
+        // Services of other users must be able to pass.
+        set_mode(root.path(), 0o755);
+        let dir = root.path().join("home");
+        Self { root, dir }
+    }
+
+    /// The home itself.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// A directory around it, for whatever a test needs.
+    pub fn root(&self) -> &Path {
+        self.root.path()
+    }
+
+    /// A file of the home.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// `hearth` with this home, no standard input, and no variable of hearth's from outside.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(crate::hearth());
+        command.args(arguments).current_dir(self.root.path()).stdin(Stdio::null());
+        for variable in ["HEARTH_NO_AUTOSPAWN", "HEARTH_SESSION", "NO_COLOR"] {
+            command.env_remove(variable);
+        }
+        command.env("HEARTH_HOME", &self.dir);
+        command
+    }
+
+    /// Runs a verb to its end.
+    pub fn run(&self, arguments: &[&str]) -> Ran {
+        Ran::of(&self.command(arguments).output().expect("hearth runs"))
+    }
+
+    /// Starts a verb; its output is kept.
+    pub fn start(&self, arguments: &[&str]) -> Child {
+        let mut command = self.command(arguments);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("hearth runs")
+    }
+
+    /// Writes a file of the home, making the home if need be.
+    pub fn write(&self, name: &str, text: &str) {
+        if !self.dir.exists() {
+            fs::create_dir(&self.dir).expect("the home can be made");
+            set_mode(&self.dir, 0o700);
+        }
+        fs::write(self.dir.join(name), text).expect("a file can be written");
+    }
+
+    /// What the agent wrote into its lifetime lock.
+    pub fn record(&self) -> Option<Value> {
+        match locked::read_path(&self.path("agent.lock")) {
+            Ok(locked::Record::Valid(bytes)) => serde_json::from_slice(&bytes).ok(),
+            Ok(locked::Record::Empty | locked::Record::Torn) | Err(_) => None,
+        }
+    }
+
+    /// The agent's pid, where one lives.
+    pub fn agent_pid(&self) -> Option<u32> {
+        let held = locked::is_held(&self.path("agent.lock")).unwrap_or(false);
+        if !held {
+            return None;
+        }
+        self.record()?["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok())
+    }
+
+    /// Signals the agent.
+    #[track_caller]
+    pub fn signal_agent(&self, signal: Signal) {
+        send(self.agent_pid().expect("an agent lives"), signal);
+    }
+
+    /// Kills the agent and returns when its lock is free.
+    #[track_caller]
+    pub fn kill_agent(&self) {
+        self.signal_agent(Signal::KILL);
+        self.wait_until_free();
+    }
+
+    /// Returns when nobody holds the lifetime lock.
+    pub fn wait_until_free(&self) {
+        if let Ok(file) = locked::open(&self.path("agent.lock"), false) {
+            drop(LockedFile::exclusive(file).expect("a lock can be waited for"));
+        }
+    }
+
+    /// All processes that belong to this home: agent, shims, services.
+    pub fn processes(&self) -> Vec<Process> {
+        processes_of(&self.dir)
+    }
+
+    fn take_down(&self) -> Vec<Process> {
+        if let Some(pid) = self.agent_pid() {
+            send(pid, Signal::CONT);
+        }
+        if self.dir.join("shims").exists() {
+            let _ = self.command(&["down", "--all", "--force", "--timeout", "20s"]).output();
+        }
+        let _ = self.command(&["daemon", "down", "--timeout", "10s"]).output();
+        let left = self.processes();
+        for process in &left {
+            if let Ok(handle) = ProcessHandle::open(&process.id) {
+                let _ = handle.signal(Signal::KILL);
+                let _ = handle.wait();
+            }
+        }
+        left
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        let left = self.take_down();
+        let socket = self.record().and_then(|record| record["socket"].as_str().map(PathBuf::from));
+        if let Some(directory) = socket.as_deref().and_then(Path::parent)
+            && directory != self.dir
+            && directory.starts_with("/tmp")
+        {
+            let _ = fs::remove_dir_all(directory);
+        }
+        if !left.is_empty() && !std::thread::panicking() {
+            panic!("processes were left behind: {left:#?}");
+        }
+    }
+}
+
+/// Signals a process through a handle.
+#[track_caller]
+pub(crate) fn send(pid: u32, signal: Signal) {
+    let id = ProcessId::of(pid).expect("the process lives");
+    ProcessHandle::open(&id)
+        .expect("the process lives")
+        .signal(signal)
+        .expect("it can be signalled");
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("a mode can be set");
+}

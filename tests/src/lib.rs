@@ -1,0 +1,39 @@
+//! What every black-box test needs: the real binary, a home of its own, a project, and the
+//! certainty that nothing is left behind.
+//!
+//! A test speaks to hearth as a person does: through the executable and the files of the contract.
+//! Nothing of hearth's own crates is used here but the facts of the operating system.
+
+mod binary;
+mod home;
+mod leftovers;
+mod project;
+
+pub use binary::hearth;
+pub use home::{Home, Ran};
+pub use leftovers::{Process, processes_of};
+pub use project::Project;
+
+/// Whether what needs root may run. Says aloud if not, and does not let CI pass without.
+pub fn is_root(what: &str) -> bool {
+    if rustix::process::geteuid().is_root() {
+        return true;
+    }
+    skip(what, "root")
+}
+
+/// Whether a program is installed. Says aloud if not, and does not let CI pass without.
+pub fn has_program(name: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    if std::env::split_paths(&path).any(|dir| dir.join(name).is_file()) {
+        return true;
+    }
+    skip(name, "that program")
+}
+
+/// Says that something is skipped for want of `need`; false. Panics in CI.
+pub fn skip(what: &str, need: &str) -> bool {
+    assert!(std::env::var_os("CI").is_none(), "{what} needs {need}, and CI may not skip");
+    eprintln!("SKIPPED, needs {need}: {what}");
+    false
+}

@@ -1,0 +1,100 @@
+//! A project of a test's own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Child;
+
+use serde_json::Value;
+
+use crate::{Home, Ran};
+
+/// A directory with a `hearth.toml`, in a home of its own. Dropped, it takes all down.
+pub struct Project {
+    /// The home.
+    pub home: Home,
+    dir: PathBuf,
+}
+
+impl Project {
+    /// A project with this `hearth.toml`.
+    pub fn new(toml: &str) -> Self {
+        let project = Self::empty();
+        project.write("hearth.toml", toml);
+        project
+    }
+
+    /// A directory without a file.
+    pub fn empty() -> Self {
+        let home = Home::new();
+        let dir = home.root().join("project");
+        fs::create_dir(&dir).expect("a directory can be made");
+        // Its identity is its canonical path.
+        let dir = dir.canonicalize().expect("it is there");
+        Self { home, dir }
+    }
+
+    /// A copy of one of the examples.
+    pub fn example(name: &str) -> Self {
+        let project = Self::empty();
+        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").join(name);
+        let mut entries = fs::read_dir(&from).unwrap_or_else(|e| panic!("{}: {e}", from.display()));
+        while let Some(Ok(entry)) = entries.next() {
+            if entry.path().is_file() {
+                fs::copy(entry.path(), project.dir.join(entry.file_name()))
+                    .expect("a file can be copied");
+            }
+        }
+        project
+    }
+
+    /// Its directory, canonical.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Writes one of its files.
+    pub fn write(&self, name: &str, text: &str) {
+        fs::write(self.dir.join(name), text).expect("a file can be written");
+    }
+
+    /// Reads one of its files; empty if it is not there.
+    pub fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.dir.join(name)).unwrap_or_default()
+    }
+
+    /// Runs a verb in it.
+    pub fn run(&self, arguments: &[&str]) -> Ran {
+        let output = self.home.command(arguments).current_dir(&self.dir).output();
+        Ran::of(&output.expect("hearth runs"))
+    }
+
+    /// Starts a verb in it.
+    pub fn start(&self, arguments: &[&str]) -> Child {
+        let mut command = self.home.command(arguments);
+        command.current_dir(&self.dir).stdout(std::process::Stdio::piped());
+        command.stderr(std::process::Stdio::piped()).spawn().expect("hearth runs")
+    }
+
+    /// The row of a service in `status --json`.
+    #[track_caller]
+    pub fn row(&self, service: &str) -> Value {
+        let status = self.run(&["status", "--json"]).exits(0).json();
+        let rows = status["services"].as_array().expect("rows").clone();
+        let row = rows.into_iter().find(|row| row["name"] == service);
+        row.unwrap_or_else(|| panic!("no {service} in {status}"))
+    }
+
+    /// Its state.
+    #[track_caller]
+    pub fn state(&self, service: &str) -> String {
+        self.row(service)["state"].as_str().expect("a state").to_owned()
+    }
+
+    /// The leader's pid.
+    #[track_caller]
+    pub fn pid(&self, service: &str) -> u32 {
+        let row = self.row(service);
+        let pid = row["pid"].as_u64().unwrap_or_else(|| panic!("{service} does not run: {row}"));
+        u32::try_from(pid).expect("a pid")
+    }
+}
