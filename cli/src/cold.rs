@@ -5,13 +5,15 @@
 //! and it is unknown.
 
 use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use hearth_api::{Kind, ServiceRow, State, shim_id};
 use hearth_config::Project;
+use hearth_lifecycle::Ready;
 use hearth_process::locked;
 
 use crate::args::Context;
+use crate::output;
 
 /// The names by which a shim's record tells whose it is.
 #[derive(serde::Deserialize)]
@@ -88,17 +90,18 @@ fn records(context: &Context) -> Vec<PathBuf> {
 }
 
 /// A record that cannot be looked at counts as held: saying `down` would be inventing.
-fn is_held(path: &std::path::Path) -> bool {
+fn is_held(path: &Path) -> bool {
     locked::is_held(path).unwrap_or(true)
 }
 
 /// One line on stderr: why this comes from the home.
-pub fn tell(context: &Context, ready: &hearth_lifecycle::Ready) {
+pub fn tell(context: &Context, ready: &Ready) {
     if !context.quiet {
         let reason = ready.reason.as_deref().unwrap_or("no agent");
         let reason = reason.lines().next().unwrap_or_default();
-        crate::output::tell(&format!(
-            "hearth: told from the home alone, agent {}: {reason}",
+        let hint = ready.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
+        output::tell(&format!(
+            "hearth: told from the home alone, agent {}: {reason}{hint}",
             ready.state.as_str()
         ));
     }

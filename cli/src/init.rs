@@ -16,8 +16,8 @@ pub fn grammar() -> Command {
     Command::new("init").about("Write a commented hearth.toml to begin with")
 }
 
-/// Into the current directory, or that of `-C`. Writable by its owner alone, whatever the umask:
-/// one that others can write would be refused by every other verb.
+/// Into the current directory, or that of `-C`. Never writable by others, whatever the umask: such a
+/// file would be refused by every other verb.
 pub fn run(context: &Context, _: &ArgMatches) -> Result<u8, Refusal> {
     let directory = match &context.directory {
         Some(directory) => directory.clone(),

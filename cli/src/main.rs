@@ -18,6 +18,7 @@ mod down;
 mod health;
 mod init;
 mod interrupt;
+mod lines;
 mod logs;
 mod output;
 mod progress;

@@ -69,7 +69,11 @@ impl Refusal {
         let state = ready.state;
         let code = if late { Code::Timeout } else { code_of(state) };
         let reason = ready.reason.as_deref().unwrap_or("no reason is known");
-        let what = if late { "not in time" } else { in_words(state) };
+        let message = match (late, state) {
+            (true, _) => format!("not in time: {reason}"),
+            (false, State::Down) => reason.to_owned(),
+            (false, _) => format!("{}: {reason}", in_words(state)),
+        };
         let mut details = json!({
             "state": state.as_str(),
             "duration_ms": milliseconds(ready.duration),
@@ -79,9 +83,7 @@ impl Refusal {
         if let Some(at) = ready.retry_at {
             details["retry_at"] = hearth_api::time::rfc3339(at).into();
         }
-        Self::new(code, format!("{what}: {reason}"))
-            .hint(ready.hint.clone().unwrap_or_default())
-            .details(details)
+        Self::new(code, message).hint(ready.hint.clone().unwrap_or_default()).details(details)
     }
 
     /// A reply that refuses, whoever wrote it.

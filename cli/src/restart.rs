@@ -1,6 +1,8 @@
 //! `hearth restart SERVICE...`: ended, and up again with what the caller's shell and the file have
 //! now. What is down is started.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
+
 use clap::{ArgMatches, Command};
 
 use crate::agent::Wish;
@@ -27,13 +29,8 @@ pub fn run(context: &Context, matches: &ArgMatches) -> Result<u8, Refusal> {
     Wait { context, wish, request, goal: Goal::Ready, no_wait: false, cold: None }.run()
 }
 
-/// 128 random bits.
+/// 128 bits that no other request has: std draws the keys of its hashers at random.
 fn id() -> String {
-    let mut bytes = [0; 16];
-    if rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).is_err() {
-        // Good enough to be told from other requests of the last minutes.
-        let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_nanos();
-        bytes = (now ^ u128::from(std::process::id()) << 96).to_le_bytes();
-    }
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let random = || RandomState::new().build_hasher().finish();
+    format!("{:016x}{:016x}", random(), random())
 }

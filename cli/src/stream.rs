@@ -1,24 +1,20 @@
 //! A request that is answered by JSON lines: `up`, `down` and `restart` wait on such a stream.
 //!
 //! Kept true here: whatever ends the wait (the outcome, the caller's time, Ctrl-C, the agent's
-//! death) is told in one outcome, and none of it touches a service. The lines are read by a thread
-//! of their own, so that the wait can end in the middle of a line; an agent that goes away before
+//! death) is told in one outcome, and none of it touches a service. An agent that goes away before
 //! the outcome is asked once more through the ordinary way.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::io::{self, BufRead, BufReader};
-use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use hearth_api::stream::OutcomeAgent;
 use hearth_api::{Code, Failed, Line, Outcome, Result as Word, State};
-use hearth_lifecycle::{CallError, Ready, Reply, Request};
-use rustix::event::{PollFd, PollFlags, Timespec};
+use hearth_lifecycle::{CallError, Ready, Request};
 use serde_json::json;
 
 use crate::agent::{self, Wish};
 use crate::args::Context;
+use crate::lines::{Bell, Lines, Next};
 use crate::progress::{self, Progress};
 use crate::refuse::{self, Refusal};
 use crate::{interrupt, output};
@@ -53,16 +49,6 @@ pub struct Wait<'a> {
     pub no_wait: bool,
     /// What it comes to where there is no agent; without, that is a refusal.
     pub cold: Option<&'a Cold<'a>>,
-}
-
-/// What came next.
-enum Next {
-    Line(Vec<u8>),
-    /// The stream ended, without an outcome.
-    End,
-    Interrupted,
-    Late,
-    Tick,
 }
 
 /// How one stream ended.
@@ -295,6 +281,9 @@ impl Seen {
     fn take(&mut self, line: Line) {
         match line {
             Line::Snapshot { services } => {
+                for row in &services {
+                    self.progress.found(&row.name, row.state);
+                }
                 self.states = services.into_iter().map(|row| (row.name, row.state)).collect();
             }
             Line::Transition { service, to, message, .. } => {
@@ -313,92 +302,5 @@ impl Seen {
         };
         let left = self.states.iter().filter(|(_, state)| !there(**state));
         left.map(|(name, _)| name.clone()).collect()
-    }
-}
-
-/// A pipe that wakes the wait: the reading thread and Ctrl-C write to it.
-struct Bell {
-    reader: OwnedFd,
-    writer: Arc<OwnedFd>,
-}
-
-impl Bell {
-    fn new() -> io::Result<Self> {
-        let (reader, writer) = interrupt::pipe()?;
-        interrupt::wake(&writer);
-        let writer = Arc::new(writer);
-        // The handler writes to it for as long as this process is: it is never closed.
-        std::mem::forget(Arc::clone(&writer));
-        Ok(Self { reader, writer })
-    }
-}
-
-type Queue = Arc<Mutex<VecDeque<Next>>>;
-
-/// Lines of a reply, as they come.
-struct Lines<'a> {
-    bell: &'a Bell,
-    queue: Queue,
-}
-
-impl<'a> Lines<'a> {
-    fn of(reply: Reply, bell: &'a Bell) -> Self {
-        let queue = Queue::default();
-        let (theirs, writer) = (Arc::clone(&queue), Arc::clone(&bell.writer));
-        std::thread::spawn(move || read_lines(reply, &theirs, &writer));
-        Self { bell, queue }
-    }
-
-    fn next(&self, deadline: Option<Instant>, tick: Option<Duration>) -> Next {
-        loop {
-            if interrupt::hit() {
-                return Next::Interrupted;
-            }
-            if let Some(next) =
-                self.queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
-            {
-                return next;
-            }
-            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            if left == Some(Duration::ZERO) {
-                return Next::Late;
-            }
-            let patience = match (left, tick) {
-                (Some(left), Some(tick)) => Some(left.min(tick)),
-                (left, tick) => left.or(tick),
-            };
-            let patience = patience.and_then(|patience| Timespec::try_from(patience).ok());
-            let mut fds = [PollFd::new(&self.bell.reader, PollFlags::IN)];
-            match rustix::event::poll(&mut fds, patience.as_ref()) {
-                Ok(0) if tick.is_some() => return Next::Tick,
-                Ok(0) | Err(_) => {}
-                Ok(_) => {
-                    let mut rung = [0; 512];
-                    let _ = rustix::io::read(&self.bell.reader, &mut rung);
-                }
-            }
-        }
-    }
-}
-
-/// On a thread of its own, until the stream ends. A line cut short by a dying agent is no line.
-fn read_lines(reply: Reply, queue: &Queue, bell: &OwnedFd) {
-    let mut reader = BufReader::new(reply);
-    loop {
-        let mut line = Vec::new();
-        let next = match reader.read_until(b'\n', &mut line) {
-            Ok(_) if line.last() == Some(&b'\n') => {
-                line.pop();
-                Next::Line(line)
-            }
-            Ok(_) | Err(_) => Next::End,
-        };
-        let end = matches!(next, Next::End);
-        queue.lock().unwrap_or_else(PoisonError::into_inner).push_back(next);
-        // A full pipe rings already.
-        let _ = rustix::io::write(bell, b".");
-        if end {
-            return;
-        }
     }
 }

@@ -74,6 +74,8 @@ struct Cost {
 
 /// Runs a command to its end, silently.
 fn cost(command: &mut Command) -> Cost {
+    // Cargo sets it for the benchmark, and the loader of every child would search it.
+    command.env_remove("LD_LIBRARY_PATH");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let begun = Instant::now();
     #[expect(clippy::zombie_processes, reason = "wait4 below reaps it, and tells what it used")]
@@ -173,7 +175,9 @@ fn calls(command: &Command) -> Option<usize> {
         .arg(trace.path())
         .arg(command.get_program())
         .args(command.get_args());
-    strace.current_dir(command.get_current_dir().unwrap_or(Path::new("/")));
+    strace
+        .env_remove("LD_LIBRARY_PATH")
+        .current_dir(command.get_current_dir().unwrap_or(Path::new("/")));
     for (name, value) in command.get_envs() {
         match value {
             Some(value) => strace.env(name, value),
@@ -264,6 +268,7 @@ fn herd() {
         let children: Vec<_> = (0..VERBS)
             .map(|_| {
                 let mut command = in_project(&project, &["status", "--json"]);
+                command.env_remove("LD_LIBRARY_PATH");
                 command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it runs")
             })
             .collect();

@@ -10,14 +10,17 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hearth_core::ServiceId;
+use hearth_process::watch::{ChangeKind, DirWatch};
 use hearth_process::{Signal, locked};
 use hearth_shim::Record;
 use hearth_shim::frames::{Decoder, FromShim, ToShim, encode};
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tracing::{info, warn};
 
+use crate::execute::fd::Watched;
 use crate::execute::link::{Ending, Line, Link, Seen, Told, hello, read};
 use crate::execute::{orphans, spawn};
 use crate::keep::Keep;
@@ -25,6 +28,11 @@ use crate::place::Place;
 
 /// What a shim that was killed together with its agent has left gets so long after SIGTERM.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// From its record to its socket a shim takes milliseconds; on a machine that is very busy, this.
+const BIRTH: Duration = Duration::from_secs(2);
+/// From its start to its record, likewise.
+const LATE: Duration = Duration::from_secs(5);
 
 /// What was found under `shims/`.
 #[derive(Debug, Default)]
@@ -70,13 +78,13 @@ pub(crate) fn settle(path: &Path, place: &Place, told: &mpsc::Sender<Told>, foun
     }
 }
 
-/// Asks the shim that holds a record.
+/// Asks the shim that holds a record, or is about to.
 pub(crate) fn ask(path: &Path, place: &Place, told: &mpsc::Sender<Told>) {
     let id = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
     let (socket, path, told) = (place.socket(id), path.to_owned(), told.clone());
     tokio::spawn(async move {
         let asked = async {
-            let mut stream = UnixStream::connect(&socket).await?;
+            let mut stream = connect(&socket).await?;
             stream.write_all(&encode(&hello())).await?;
             answer(&mut stream).await.map(|answer| (stream, answer))
         };
@@ -88,6 +96,58 @@ pub(crate) fn ask(path: &Path, place: &Place, told: &mpsc::Sender<Told>) {
             }
         }
     });
+}
+
+/// A shim locks its record a moment before it has a socket: the directory tells when it has.
+async fn connect(socket: &Path) -> io::Result<UnixStream> {
+    // Without a watch first: there are few of those (inotify(7)), and there may be many shims.
+    match UnixStream::connect(socket).await {
+        Err(error) if is_unborn(&error) => {}
+        connected => return connected,
+    }
+    let sockets = socket.parent().unwrap_or(Path::new("/"));
+    let mut watch = Watched::new(DirWatch::names(sockets)?)?;
+    let found = async {
+        loop {
+            match UnixStream::connect(socket).await {
+                Err(error) if is_unborn(&error) => drop(watch.changes().await?),
+                connected => return connected,
+            }
+        }
+    };
+    match timeout(BIRTH, found).await {
+        Ok(connected) => connected,
+        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "it has no socket")),
+    }
+}
+
+/// No socket, or one that a killed shim has left and that is about to be replaced.
+fn is_unborn(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+}
+
+/// Tells of shims that appear in the first moments of this agent: an agent that was killed in the
+/// middle of a start leaves a shim that is not there yet when its successor looks. (macOS does not
+/// name what appears: there it is found when its service is to be started.)
+pub(crate) fn watch(place: &Place, told: &mpsc::Sender<Told>) -> io::Result<()> {
+    let mut watch = Watched::new(DirWatch::names(place.records())?)?;
+    let (records, told) = (place.records().to_owned(), told.clone());
+    tokio::spawn(async move {
+        let watching = async {
+            while let Ok(changes) = watch.changes().await {
+                let made = changes.into_iter().filter(|change| change.kind == ChangeKind::Created);
+                for name in made.filter_map(|change| change.name) {
+                    let path = records.join(name);
+                    let record = path.extension().is_some_and(|kind| kind == "rec");
+                    if record && told.send(Told::Appeared(path)).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        };
+        let _ = timeout(LATE, watching).await;
+    });
+    Ok(())
 }
 
 type State = Box<hearth_shim::frames::State>;

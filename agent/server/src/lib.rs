@@ -147,7 +147,7 @@ async fn serve(agent: Agent, place: Place) -> Result<Stopped, ServeError> {
     let handle = agent.handle();
     let (port, commands) = Port::open();
     let mut owner = Owner::new(place.clone(), Clock::start(), handle.clone());
-    owner.adopt().await;
+    owner.adopt(agent.died_before().is_some()).await;
     tokio::spawn(owner.run(commands));
     let leaving = port.clone();
     handle.on_stop("shims", move || async move {

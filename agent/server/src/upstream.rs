@@ -99,6 +99,11 @@ impl Source {
     pub(crate) fn put(&self, item: Item) -> bool {
         self.0.try_send(item).is_ok()
     }
+
+    /// Nobody listens any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.0.is_closed()
+    }
 }
 
 /// The verb's end: a reply's body.

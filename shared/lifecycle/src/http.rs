@@ -261,12 +261,6 @@ impl Reply {
         self.read_to_end(&mut body)?;
         Ok(body)
     }
-
-    /// Bounds each later read; `None` waits for ever. A read that is over its time fails with
-    /// `WouldBlock`.
-    pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.connection.stream.set_read_timeout(timeout)
-    }
 }
 
 impl AsFd for Reply {

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 
 use hearth_logs::Follow;
 use hearth_process::ProcessHandle;
+use hearth_process::watch::{Change, DirWatch};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -51,5 +52,29 @@ impl Followed {
     /// What is there now.
     pub(crate) fn now(&mut self) -> io::Result<Vec<hearth_logs::Line>> {
         self.0.get_mut().0.next()
+    }
+}
+
+/// A directory that is watched.
+pub(crate) struct Watched(AsyncFd<Waits<DirWatch>>);
+
+impl Watched {
+    /// Takes it into the runtime.
+    pub(crate) fn new(watch: DirWatch) -> io::Result<Self> {
+        // SAFETY: a watch owns one descriptor from its making to its drop.
+        let watch = unsafe { AsyncFd::register_with_interest(Waits(watch), Interest::READABLE)? };
+        Ok(Self(watch))
+    }
+
+    /// Waits for changes.
+    pub(crate) async fn changes(&mut self) -> io::Result<Vec<Change>> {
+        loop {
+            // Cleared before the look, so that what comes after the look is seen.
+            self.0.readable().await?.clear_ready();
+            let changes = self.0.get_ref().0.drain()?;
+            if !changes.is_empty() {
+                return Ok(changes);
+            }
+        }
     }
 }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream as Socket;
@@ -84,10 +84,12 @@ async fn start(order: Order, place: &Place) -> Result<UnixStream, String> {
     let child = execute(&name, theirs, place).map_err(failed)?;
     tokio::spawn(reap(child));
     ours.set_nonblocking(true).map_err(failed)?;
-    let mut stream = UnixStream::from_std(ours).map_err(failed)?;
     let start = encode(&ToShim::Start(Box::new(spec)));
+    // At once, and not when the runtime comes round: the shim begins while others are spawned.
+    let written = (&ours).write(&start).unwrap_or(0);
+    let mut stream = UnixStream::from_std(ours).map_err(failed)?;
     // An error here is a shim that died at once: what it said, if anything, is read next.
-    let _ = stream.write_all(&start).await;
+    let _ = stream.write_all(&start[written..]).await;
     Ok(stream)
 }
 

@@ -16,6 +16,7 @@ use super::nodes::Running;
 use crate::convert;
 use crate::execute::{link, probe, spawn};
 use crate::keep::{Finished, Keep};
+use crate::place::Place;
 use crate::upstream::to_bytes;
 
 impl Owner {
@@ -50,6 +51,7 @@ impl Owner {
         match self.order(&id, life) {
             Ok(order) => {
                 let service = Arc::clone(&order.service);
+                self.ours.insert(Place::shim(&id));
                 let link = spawn::begin(order, &self.place, self.tell.clone());
                 if let Some(node) = self.nodes.get_mut(&id) {
                     node.running = Some(Running::new(life, link, service));

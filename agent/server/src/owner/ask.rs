@@ -166,6 +166,8 @@ impl Owner {
         };
         let services = before.rows.iter().filter(mine).cloned().collect();
         source.put(Item::Line(to_bytes(&Line::Snapshot { services })));
+        // Who left while nothing happened was not noticed.
+        self.listeners.retain(|listener| !listener.source.is_closed());
         self.listeners.push(Listener { scope, projects, targets, goal, source });
         stream
     }

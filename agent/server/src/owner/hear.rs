@@ -3,19 +3,16 @@
 //! Invariant: the core hears of a life in order and once: started before exited, exited before
 //! emptied, whatever a connection lost or a new one repeats.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use hearth_api::time::rfc3339;
-use hearth_core::{Event, ServiceId, Want};
+use hearth_core::{Event, ServiceId};
 use hearth_process::locked;
 use hearth_shim::frames::{FromShim, State};
-use tracing::{info, warn};
 
 use super::Owner;
-use super::nodes::Running;
-use crate::execute::link::{Link, Told};
+use crate::execute::link::Told;
 use crate::execute::probe;
-use crate::keep::Keep;
 use crate::place::Place;
 use crate::{adopt, convert};
 
@@ -24,8 +21,10 @@ impl Owner {
         match told {
             Told::Answered { state, link } => self.answered(*state, link),
             Told::Unanswered(record) => self.unanswered(&record),
+            Told::Appeared(record) => self.appeared(&record),
             Told::Frame { id, life, frame } => self.frame(id, life, frame),
             Told::Gone { id, life, reason } => self.gone(id, life, reason),
+            Told::Overdue { id, life } => self.overdue(id, life),
             Told::Cleared(id) => {
                 if let Some(node) = self.nodes.get_mut(&id) {
                     node.clearing = false;
@@ -38,75 +37,6 @@ impl Owner {
                     self.step(Event::Probed { id, life, test, verdict });
                 }
             }
-        }
-    }
-
-    /// A shim of an earlier agent: ours from here on.
-    fn answered(&mut self, state: State, link: Link) {
-        let id = ServiceId::new(state.project.as_str(), state.service.as_str());
-        let keep = match Keep::from_text(&state.keep) {
-            Ok(keep) => keep,
-            Err(reason) => {
-                warn!(
-                    project = state.project,
-                    service = state.service,
-                    reason,
-                    "a shim is left alone"
-                );
-                return;
-            }
-        };
-        if self.nodes.get(&id).is_some_and(|node| node.running.is_some()) {
-            // It is ours already, or a start that it will refuse is on its way.
-            return;
-        }
-        let definition = convert::definition(&keep.service, keep.order);
-        let capture = self.share(&id, keep.capture.into_owned());
-        let began = state.started_at.map(Duration::from_millis);
-        let since = began.and_then(|began| SystemTime::UNIX_EPOCH.checked_add(began));
-        let life = state.life;
-        let node = self.nodes.entry(id.clone()).or_default();
-        node.capture = Some(capture);
-        let service = node.offer(keep.service.into_owned());
-        let mut running = Running::new(life, link, service);
-        running.told.started = state.leader.is_some();
-        running.told.exited = state.exit.is_some();
-        node.running = Some(running);
-        info!(
-            project = state.project,
-            service = state.service,
-            life,
-            pid = state.shim.pid,
-            "took over a shim"
-        );
-        self.step(Event::Adopted {
-            id: id.clone(),
-            definition,
-            life,
-            pid: state.leader.as_ref().filter(|_| state.exit.is_none()).map(|leader| leader.pid),
-            exit: state.exit.as_ref().map(convert::exit),
-            ready: state.ready,
-            want: if state.stopping { Want::Down } else { keep.want },
-            restarts: keep.restarts,
-            stopping: state.stopping,
-        });
-        if let Some(node) = self.nodes.get_mut(&id) {
-            node.since = since.or(node.since);
-        }
-        self.catch_up(id, life, state);
-    }
-
-    /// It ended while it was asked, or does not speak; in the first case its record is free now.
-    fn unanswered(&mut self, record: &std::path::Path) {
-        if locked::is_held(record).unwrap_or(true) {
-            return;
-        }
-        let mut found = adopt::Found::default();
-        adopt::settle(record, &self.place, &self.tell, &mut found);
-        for (record, clearing) in found.dead {
-            let id = ServiceId::new(record.project.as_str(), record.service.as_str());
-            self.world.set_last_life(&id, record.life);
-            self.nodes.entry(id).or_default().clearing = clearing;
         }
     }
 
@@ -135,11 +65,8 @@ impl Owner {
                 }
             }
             FromShim::Refused { reason } => {
-                // Somebody has it whom we do not know: a shim that an agent began in its last
-                // moment, or one that did not answer.
-                running.told.over = true;
-                adopt::ask(&self.place.record(&Place::shim(&id)), &self.place, &self.tell);
-                self.step(Event::StartFailed { id, life, reason });
+                running.refused = Some(reason);
+                self.ask_who_has_it(id, life);
             }
             FromShim::Probed { id: number, .. } => {
                 let Some(test) = running.execs.remove(&number) else { return };
@@ -153,7 +80,7 @@ impl Owner {
     }
 
     /// What a shim knows and the core does not yet.
-    fn catch_up(&mut self, id: ServiceId, life: u64, state: State) {
+    pub(super) fn catch_up(&mut self, id: ServiceId, life: u64, state: State) {
         let mut missed = Vec::new();
         missed.extend(state.leader.map(|leader| FromShim::Started { leader }));
         missed.extend(state.exit.map(|exit| FromShim::Exited { exit }));
@@ -168,6 +95,10 @@ impl Owner {
     fn gone(&mut self, id: ServiceId, life: u64, reason: String) {
         let Some(node) = self.nodes.get_mut(&id) else { return };
         node.closing.retain(|(closing, _)| *closing != life);
+        if node.life(life).is_some_and(|running| running.refused.is_some()) {
+            // Who refused has gone, as it should: who has the service is being asked.
+            return;
+        }
         if let Some(mut running) = node.running.take_if(|running| running.life == life) {
             running.cancel_probes();
             let record = self.place.record(&Place::shim(&id));
@@ -189,7 +120,7 @@ impl Owner {
     }
 
     /// The life that waited for the last one to be gone.
-    fn begin_next(&mut self, id: ServiceId) {
+    pub(super) fn begin_next(&mut self, id: ServiceId) {
         let Some(node) = self.nodes.get_mut(&id) else { return };
         if node.is_occupied() {
             return;

@@ -14,8 +14,9 @@ mod ask;
 mod hear;
 mod nodes;
 mod streams;
+mod take_over;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 
 use hearth_core::{Action, Event, ServiceId, World};
 use hearth_lifecycle::agent::{BusyGuard, Handle};
@@ -48,6 +49,8 @@ pub(crate) struct Owner {
     listeners: Vec<Listener>,
     /// Ids of requests that were carried out, oldest first.
     done: VecDeque<String>,
+    /// Names of the shims that this agent has begun or taken over.
+    ours: HashSet<String>,
     /// Events that follow from deeds, for after the turn.
     later: VecDeque<Event>,
     place: Place,
@@ -69,6 +72,7 @@ impl Owner {
             files: Files::default(),
             listeners: Vec::new(),
             done: VecDeque::new(),
+            ours: HashSet::new(),
             later: VecDeque::new(),
             place,
             clock,
@@ -100,9 +104,14 @@ impl Owner {
         &self.clock
     }
 
-    /// Takes over the shims of this home. Who has not answered in time is heard later.
-    pub(crate) async fn adopt(&mut self) {
-        let found = match adopt::look(&self.place, &self.tell) {
+    /// Takes over the shims of this home. Who has not answered in time is heard later. Only a
+    /// predecessor that died may have left one that is still on its way: without, there is no watch
+    /// and no timer.
+    pub(crate) async fn adopt(&mut self, predecessor_died: bool) {
+        // Subscribe, then look.
+        let watched = if predecessor_died { adopt::watch(&self.place, &self.tell) } else { Ok(()) };
+        let looked = watched.and_then(|()| adopt::look(&self.place, &self.tell));
+        let found = match looked {
             Ok(found) => found,
             Err(error) => {
                 warn!(%error, "cannot look for shims");
@@ -125,7 +134,8 @@ impl Owner {
                         asked.retain(|known| *known != path);
                     }
                     Told::Unanswered(path) => asked.retain(|known| known != path),
-                    Told::Frame { .. }
+                    Told::Appeared(_)
+                    | Told::Frame { .. }
                     | Told::Gone { .. }
                     | Told::Overdue { .. }
                     | Told::Cleared(_)

@@ -73,6 +73,11 @@ impl Node {
         self.versions.iter().find(|known| known.fingerprint == fingerprint)
     }
 
+    /// Whether it has a shim, or will have: one that was not refused.
+    pub(crate) fn has_shim(&self) -> bool {
+        self.running.as_ref().is_some_and(|running| running.refused.is_none())
+    }
+
     /// Whether a new life must wait for what is left of the last one.
     pub(crate) fn is_occupied(&self) -> bool {
         self.running.is_some() || !self.closing.is_empty() || self.clearing

@@ -3,7 +3,6 @@
 //! Invariant: it costs the reader's pace and a fixed amount of memory, however much there is: what
 //! is not taken yet stays on disk.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -45,7 +44,7 @@ pub(super) async fn answer(
     Ok(json_lines(Body::new(lines)))
 }
 
-fn read(pairs: &[(Cow<'_, str>, Cow<'_, str>)]) -> Result<Asked, Refusal> {
+fn read(pairs: &[query::Pair<'_>]) -> Result<Asked, Refusal> {
     let mut asked = Asked::default();
     for (name, value) in pairs {
         match &**name {

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use crate::refuse::Refusal;
 
+/// A name and its value, decoded.
+pub(super) type Pair<'q> = (Cow<'q, str>, Cow<'q, str>);
+
 /// The pairs of a query, each with a name of `known`.
-pub(super) fn pairs<'q>(
-    query: Option<&'q str>,
-    known: &[&str],
-) -> Result<Vec<(Cow<'q, str>, Cow<'q, str>)>, Refusal> {
+pub(super) fn pairs<'q>(query: Option<&'q str>, known: &[&str]) -> Result<Vec<Pair<'q>>, Refusal> {
     let pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
     pairs
         .map(|(name, value)| match known.contains(&&*name) {

@@ -63,6 +63,7 @@ pub struct Agent {
     pub(super) spawn_lock: Option<LockedFile>,
     pub(super) pipe: Option<File>,
     pub(super) record: Record,
+    pub(super) predecessor: Option<Record>,
     pub(super) handle: Handle,
 }
 
@@ -92,6 +93,7 @@ impl Agent {
         spawn_lock: Option<LockedFile>,
         mut pipe: Option<File>,
     ) -> Result<Self, StartError> {
+        let predecessor = Record::read(&home.agent_lock());
         let record = new_record(app, &home);
         let written = record.write(&lock).map_err(|e| Blocked::io("write", &home.agent_lock(), &e));
         let config = written
@@ -101,7 +103,17 @@ impl Agent {
             Ok(config) => {
                 raise_descriptor_limit();
                 let handle = Handle::new(record.instance.clone());
-                Ok(Self { app: app.clone(), home, config, lock, spawn_lock, pipe, record, handle })
+                Ok(Self {
+                    app: app.clone(),
+                    home,
+                    config,
+                    lock,
+                    spawn_lock,
+                    pipe,
+                    record,
+                    predecessor,
+                    handle,
+                })
             }
             Err(error) => {
                 say(&mut pipe, &Word::Error { reason: error.to_string() });
@@ -130,6 +142,12 @@ impl Agent {
     /// What it wrote into L: who it is.
     pub fn record(&self) -> &Record {
         &self.record
+    }
+
+    /// The agent that held L before and did not say that it had ended: it was killed, or the
+    /// machine stopped under it.
+    pub fn died_before(&self) -> Option<&Record> {
+        self.predecessor.as_ref().filter(|record| record.is_unclean())
     }
 
     /// The handle by which the rest of the agent speaks to its lifecycle.

@@ -1,0 +1,119 @@
+//! Lines of a reply, as they come, waited for together with Ctrl-C and a deadline.
+//!
+//! Kept true here: a wait can end in the middle of a line. The reply is read by a thread of its
+//! own: it buffers, so that poll(2) on its descriptor would sleep over lines that are here already.
+
+use std::collections::VecDeque;
+use std::io::{self, BufRead, BufReader};
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use hearth_lifecycle::Reply;
+use rustix::event::{PollFd, PollFlags, Timespec};
+
+use crate::interrupt;
+
+/// What came next.
+pub enum Next {
+    /// A line, without its newline.
+    Line(Vec<u8>),
+    /// The stream has ended.
+    End,
+    /// Ctrl-C.
+    Interrupted,
+    /// The deadline has passed.
+    Late,
+    /// Nothing happened for a while.
+    Tick,
+}
+
+/// A pipe that wakes the wait: the reading thread and Ctrl-C write to it.
+pub struct Bell {
+    reader: OwnedFd,
+    writer: Arc<OwnedFd>,
+}
+
+impl Bell {
+    /// One a process: Ctrl-C rings it from now on.
+    pub fn new() -> io::Result<Self> {
+        let (reader, writer) = interrupt::pipe()?;
+        interrupt::wake(&writer);
+        let writer = Arc::new(writer);
+        // The handler writes to it for as long as this process is: it is never closed.
+        std::mem::forget(Arc::clone(&writer));
+        Ok(Self { reader, writer })
+    }
+}
+
+type Queue = Arc<Mutex<VecDeque<Next>>>;
+
+/// Lines of a reply, as they come.
+pub struct Lines<'a> {
+    bell: &'a Bell,
+    queue: Queue,
+}
+
+impl<'a> Lines<'a> {
+    /// Begins to read.
+    pub fn of(reply: Reply, bell: &'a Bell) -> Self {
+        let queue = Queue::default();
+        let (theirs, writer) = (Arc::clone(&queue), Arc::clone(&bell.writer));
+        std::thread::spawn(move || read_lines(reply, &theirs, &writer));
+        Self { bell, queue }
+    }
+
+    /// Waits for what comes next, until `deadline`, and for `tick` at most at a time.
+    pub fn next(&self, deadline: Option<Instant>, tick: Option<Duration>) -> Next {
+        loop {
+            if interrupt::hit() {
+                return Next::Interrupted;
+            }
+            if let Some(next) =
+                self.queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+            {
+                return next;
+            }
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if left == Some(Duration::ZERO) {
+                return Next::Late;
+            }
+            let patience = match (left, tick) {
+                (Some(left), Some(tick)) => Some(left.min(tick)),
+                (left, tick) => left.or(tick),
+            };
+            let patience = patience.and_then(|patience| Timespec::try_from(patience).ok());
+            let mut fds = [PollFd::new(&self.bell.reader, PollFlags::IN)];
+            match rustix::event::poll(&mut fds, patience.as_ref()) {
+                Ok(0) if tick.is_some() => return Next::Tick,
+                Ok(0) | Err(_) => {}
+                Ok(_) => {
+                    let mut rung = [0; 512];
+                    let _ = rustix::io::read(&self.bell.reader, &mut rung);
+                }
+            }
+        }
+    }
+}
+
+/// On a thread of its own, until the stream ends. A line cut short by a dying agent is no line.
+fn read_lines(reply: Reply, queue: &Queue, bell: &OwnedFd) {
+    let mut reader = BufReader::new(reply);
+    loop {
+        let mut line = Vec::new();
+        let next = match reader.read_until(b'\n', &mut line) {
+            Ok(_) if line.last() == Some(&b'\n') => {
+                line.pop();
+                Next::Line(line)
+            }
+            Ok(_) | Err(_) => Next::End,
+        };
+        let end = matches!(next, Next::End);
+        queue.lock().unwrap_or_else(PoisonError::into_inner).push_back(next);
+        // A full pipe rings already.
+        let _ = rustix::io::write(bell, b".");
+        if end {
+            return;
+        }
+    }
+}
