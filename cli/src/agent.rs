@@ -7,7 +7,9 @@ use std::io::IsTerminal;
 use std::time::{Duration, SystemTime};
 
 use hearth_api::{AgentRow, reply::Services, stream::OutcomeAgent};
-use hearth_lifecycle::{CallError, Options, Ready, Reply, Request, Version, call, ensure_ready};
+use hearth_lifecycle::{
+    CallError, Options, Ready, Reply, Request, State, Version, call, ensure_ready,
+};
 
 use crate::args::Context;
 use crate::refuse::{self, Refusal};
@@ -153,7 +155,9 @@ fn tell(context: &Context, ready: &Ready) {
             hearth_api::VERSION
         ));
     }
-    if context.verbose {
+    // Silent when warm, unless asked; one line when something was started.
+    let started = ready.state == State::Started && !context.json;
+    if started || context.verbose {
         let pid = ready.version.as_ref().map(|version| format!(" (pid {})", version.pid));
         output::tell(&format!(
             "hearth: agent {}{} in {} ms",

@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::{ArgMatches, Command};
 use hearth_api::Code;
 use hearth_lifecycle::agent::Mode;
-use hearth_lifecycle::{AgentConfig, CallError, Ended, Presence, Ready, Record, StopError};
+use hearth_lifecycle::{AgentConfig, CallError, Ended, Presence, Ready, Record, State, StopError};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -74,7 +74,7 @@ fn up(context: &Context, timeout: Option<Duration>) -> Result<u8, Refusal> {
     let ready = agent::ready(context, Wish { start: true, timeout, past_backoff: true });
     if context.json {
         output::print_json(&report(context, &ready))?;
-    } else if ready.state.is_ready() && !context.quiet {
+    } else if ready.state == State::Up && !context.quiet {
         let pid = ready.version.as_ref().map(|version| format!(" (pid {})", version.pid));
         output::tell(&format!("hearth: agent {}{}", ready.state.as_str(), pid.unwrap_or_default()));
     }
@@ -175,22 +175,26 @@ fn stop(context: &Context, matches: &ArgMatches) -> Result<u8, Refusal> {
             &json!({ "state": "down", "was_up": was_up, "hung": hung, "services": stay }),
         )?;
     }
-    if !context.quiet {
+    if !context.quiet && !context.json {
         tell(&ended, stay);
     }
-    Ok(0)
+    match ended {
+        Ended::WasDown | Ended::Stopped => Ok(0),
+        Ended::Hung(names) => {
+            let why =
+                format!("the agent is down, and did not wait longer for: {}", names.join(", "));
+            Err(Refusal::new(Code::ShutdownTimeout, why)
+                .hint("hearth daemon logs")
+                .details(json!({ "hung": names })))
+        }
+    }
 }
 
 fn tell(ended: &Ended, stay: usize) {
     match ended {
         Ended::WasDown => output::tell("hearth: no agent runs"),
         Ended::Stopped => output::tell("hearth: agent down"),
-        Ended::Hung(names) => {
-            output::tell(&format!(
-                "hearth: agent down, without waiting longer for: {}",
-                names.join(", ")
-            ));
-        }
+        Ended::Hung(_) => {} // the refusal says it
     }
     match stay {
         0 => {}
@@ -262,7 +266,8 @@ fn restart(context: &Context, force: bool) -> Result<u8, Refusal> {
 
 /// Does not come back before the agent has ended.
 fn foreground(context: &Context) -> Result<u8, Refusal> {
-    let code = hearth_agent::main(&APP, context.home.clone(), Mode::Foreground);
+    let code = hearth_agent::main(&APP, context.home.clone(), Mode::Foreground)
+        .map_err(refuse::of_start)?;
     // It has said why itself. An `ExitCode` can only be compared.
     let known = [0, 1, 2, 3, 4, 5].into_iter().find(|known| ExitCode::from(*known) == code);
     Ok(known.unwrap_or(1))

@@ -62,13 +62,19 @@ fn main() -> ExitCode {
 
 /// The agent that a verb has spawned: it knows its home by the environment alone.
 fn agent() -> ExitCode {
-    match Home::resolve(&APP, None) {
-        Ok(home) => hearth_agent::main(&APP, home, Mode::Inherited),
+    let home = match Home::resolve(&APP, None) {
+        Ok(home) => home,
         Err(error) => {
             eprintln!("hearth: {error}");
-            ExitCode::from(2)
+            return ExitCode::from(2);
         }
-    }
+    };
+    // What it says here goes to the agent's log; the verb that waits has been told.
+    hearth_agent::main(&APP, home, Mode::Inherited).unwrap_or_else(|error| {
+        let refusal = refuse::of_start(error);
+        refusal.show(false);
+        ExitCode::from(refusal.code.exit())
+    })
 }
 
 fn verb(argv: Vec<OsString>) -> ExitCode {

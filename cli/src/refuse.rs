@@ -7,6 +7,7 @@ use std::io::Write;
 
 use hearth_api::{Code, Problem};
 use hearth_config::{LoadError, Ownership};
+use hearth_lifecycle::agent::StartError;
 use hearth_lifecycle::{Blocked, CallError, HomeError, Ready, State};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -28,6 +29,21 @@ pub struct Refusal {
 #[derive(Serialize)]
 struct InJson<'a> {
     error: &'a Refusal,
+}
+
+/// Why this process did not become the agent.
+pub fn of_start(error: StartError) -> Refusal {
+    let message = error.to_string();
+    match error {
+        StartError::Blocked(blocked) => blocked.into(),
+        StartError::AlreadyRunning { pid } => Refusal::new(Code::AlreadyRunning, message)
+            .hint("hearth daemon status")
+            .details(json!({ "pid": pid })),
+        StartError::Config(_) => {
+            Refusal::new(Code::BadConfig, message).hint("mend that file, then try again")
+        }
+        StartError::NotInherited => Refusal::new(Code::Usage, message).hint("hearth daemon run"),
+    }
 }
 
 impl Refusal {

@@ -54,29 +54,17 @@ use routes::Routes;
 /// Refused by what is there already, or ended with something left undone.
 const REFUSED: u8 = 1;
 /// Called wrongly, or a faulty `agent.toml`.
-const FAULTY: u8 = 2;
 /// The home may not be used.
 const BLOCKED: u8 = 3;
 
 /// Becomes the agent of `home` and serves until it is told to stop or has nothing to do.
 ///
 /// To be called first in the process, before any thread or child is made. The exit code: 0 ended in
-/// order; 1 an agent lives here already, or a hook hung at the end; 2 `agent.toml` is faulty, or
-/// the locks of [`Mode::Inherited`] are not there; 3 the home may not be used. Whatever is not 0 was
-/// told on stderr, and to the verb that waits.
-pub fn main(app: &App, home: Home, mode: Mode) -> ExitCode {
-    let agent = match Agent::take(app, home, mode) {
-        Ok(agent) => agent,
-        Err(error) => {
-            eprintln!("{}: {error}", app.name);
-            return ExitCode::from(match error {
-                StartError::AlreadyRunning { .. } => REFUSED,
-                StartError::Config(_) | StartError::NotInherited => FAULTY,
-                StartError::Blocked(_) => BLOCKED,
-            });
-        }
-    };
-    match prepare(&agent, mode) {
+/// order; 1 a hook hung at the end; 3 the home could not be used further on. Whatever is not 0 was
+/// told on stderr. Errors: it did not become the agent; the verb that waits for it has been told.
+pub fn main(app: &App, home: Home, mode: Mode) -> Result<ExitCode, StartError> {
+    let agent = Agent::take(app, home, mode)?;
+    Ok(match prepare(&agent, mode) {
         Ok((runtime, place)) => {
             let served = runtime.block_on(serve(agent, place));
             // What still waits in a thread (a name that is looked up) must not keep us.
@@ -88,7 +76,7 @@ pub fn main(app: &App, home: Home, mode: Mode) -> ExitCode {
             agent.fail(&reason);
             ExitCode::from(BLOCKED)
         }
-    }
+    })
 }
 
 fn ended(app: &App, served: Result<Stopped, ServeError>) -> ExitCode {
