@@ -1,0 +1,157 @@
+//! S and L: taking the one, testing the other under it, and waiting for whoever holds them.
+//!
+//! Every wait is one poll(2) over all that may end it: the lock, the directory in which the socket
+//! appears, and the connection that is still open.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Instant;
+
+use hearth_process::locked::{LockedFile, TryError};
+use hearth_process::watch::DirWatch;
+
+use super::{Attempt, CallError, SILENCE};
+use crate::Home;
+use crate::home::Blocked;
+use crate::record::{self, Record, Stage};
+use crate::wait::{self, LockWait};
+
+impl Attempt<'_> {
+    /// Takes S, or finds that the kept connection answers. False: neither by the deadline.
+    pub(super) fn take_spawn_lock(&mut self) -> Result<bool, CallError> {
+        let forbidden = self.options.no_spawn || self.app.spawn_forbidden();
+        if forbidden && !self.home.spawn_lock().exists() {
+            // Nothing was ever started here: leave no trace.
+            return Err(self.down());
+        }
+        self.home.prepare().map_err(|b| self.blocked(b))?;
+        let path = self.home.spawn_lock();
+        let cannot = |e: &io::Error| Blocked::io("open", &path, e);
+        let file = record::open(&path).map_err(|e| self.blocked(cannot(&e)))?;
+        match LockedFile::try_exclusive(file) {
+            Ok(lock) => self.spawn_lock = Some(lock),
+            Err((_, TryError::Unsupported(e))) => return Err(self.blocked(no_flock(self.home, &e))),
+            Err((_, TryError::Os(e))) => return Err(self.blocked(Blocked::io("lock", &path, &e))),
+            Err((file, TryError::Held)) => {
+                let waiting = LockWait::begin(file).map_err(|e| self.blocked(cannot(&e)))?;
+                return self.wait_for_spawn_lock(&waiting);
+            }
+        }
+        Ok(true)
+    }
+
+    pub(super) fn wait_for_spawn_lock(&mut self, waiting: &LockWait) -> Result<bool, CallError> {
+        let words = "another verb is starting the agent";
+        let ready = {
+            let mut fds = vec![waiting.as_fd()];
+            fds.extend(self.open.as_ref().map(AsFd::as_fd));
+            let named = self.named;
+            let (ready, now_named) = self.poll(&fds, words, named);
+            drop(fds);
+            self.named = now_named;
+            ready
+        };
+        if ready.get(1) == Some(&true) {
+            return Ok(true);
+        }
+        if !ready[0] {
+            return Ok(false);
+        }
+        let path = self.home.spawn_lock();
+        match waiting.take() {
+            Some(Ok(lock)) => self.spawn_lock = Some(lock),
+            Some(Err(e)) => return Err(self.blocked(Blocked::io("lock", &path, &e))),
+            None => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// Polls until the deadline; names the wait once it takes more than 500 ms.
+    pub(super) fn poll(
+        &self,
+        fds: &[BorrowedFd<'_>],
+        words: &str,
+        named: bool,
+    ) -> (Vec<bool>, bool) {
+        let none = || vec![false; fds.len()];
+        if !named {
+            let soon = self.deadline.min(Instant::now() + SILENCE);
+            let ready = wait::any_readable(fds, soon).unwrap_or_else(|_| none());
+            if ready.contains(&true) || soon == self.deadline {
+                return (ready, false);
+            }
+            if let Some(say) = self.options.on_wait {
+                say(words);
+            }
+        }
+        (wait::any_readable(fds, self.deadline).unwrap_or_else(|_| none()), true)
+    }
+
+    /// Tests L: an agent lives, and we wait for its next step; or none lives, and we start one.
+    pub(super) fn under_spawn_lock(&mut self) -> Result<(), CallError> {
+        let path = self.home.agent_lock();
+        let held = hearth_process::locked::is_held(&path)
+            .map_err(|e| self.blocked(Blocked::io("test the lock of", &path, &e)))?;
+        if held { self.wait_on_agent() } else { self.start() }
+    }
+
+    /// Somebody holds L. Subscribes, looks once more, and only then waits.
+    pub(super) fn wait_on_agent(&mut self) -> Result<(), CallError> {
+        let Some(watch) = &self.watch else {
+            let sockets = self.home.sockets();
+            let watch = DirWatch::names(sockets);
+            self.watch = Some(watch.map_err(|e| self.blocked(Blocked::io("watch", sockets, &e)))?);
+            let path = self.home.agent_lock();
+            let waiting = record::open(&path).and_then(LockWait::begin);
+            self.agent_lock_wait =
+                Some(waiting.map_err(|e| self.blocked(Blocked::io("lock", &path, &e)))?);
+            return Ok(());
+        };
+        let Some(waiting) = &self.agent_lock_wait else { return Ok(()) };
+        let words = match Record::read(&self.home.agent_lock()) {
+            Some(record) => match record.stage {
+                Stage::Starting => format!("the agent (pid {}) is starting", record.process.pid),
+                Stage::Stopping | Stage::Stopped => {
+                    format!("the agent (pid {}) is shutting down", record.process.pid)
+                }
+                Stage::Running => format!("the agent (pid {}) does not answer", record.process.pid),
+            },
+            None => "the agent is starting".to_owned(),
+        };
+        let mut named = self.named;
+        loop {
+            let mut fds = vec![watch.as_fd(), waiting.as_fd()];
+            fds.extend(self.open.as_ref().map(AsFd::as_fd));
+            let (ready, now_named) = self.poll(&fds, &words, named);
+            named = now_named;
+            if ready.get(2) == Some(&true) {
+                break;
+            }
+            if ready[1] {
+                // L is free: let go of it at once, and start one the ordinary way.
+                self.agent_lock_wait = None;
+                self.watch = None;
+                break;
+            }
+            if !ready[0] {
+                return Err(self.judge_late());
+            }
+            let changes = watch.drain().unwrap_or_default();
+            if changes
+                .iter()
+                .any(|change| change.name.as_deref().is_none_or(|name| name == "agent.sock"))
+            {
+                break;
+            }
+        }
+        self.named = named;
+        Ok(())
+    }
+}
+
+pub(super) fn no_flock(home: &Home, error: &io::Error) -> Blocked {
+    Blocked::new(
+        format!("the file system of {} cannot lock files: {error}", home.dir().display()),
+        "name a home on a local file system with HEARTH_HOME",
+    )
+}

@@ -1,0 +1,171 @@
+//! `ensure_ready`: how a verb gets an agent. The client's side of the algorithm.
+//!
+//! Kept true here, whatever is killed at whatever moment:
+//! - at most one agent lives in a home: an agent is only ever spawned under S and L, after a probe
+//!   and a test of L made under S;
+//! - nobody unlinks a socket from here: a client that timed out cannot delete a living one;
+//! - a silent agent is not a dead one: the open connection is kept, since it is the fastest way to
+//!   the answer when the agent comes back.
+//!
+//! The locks are taken in the order S, then L.
+
+mod locks;
+mod socket;
+mod start;
+mod verdict;
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use hearth_process::locked::LockedFile;
+use hearth_process::watch::DirWatch;
+
+use self::socket::Probe;
+use crate::http::{Connection, Reply, Request};
+use crate::ready::{ApiRange, Ready, State, Version};
+use crate::wait::LockWait;
+use crate::{App, Home};
+
+/// A verb's time for getting an agent.
+const DEADLINE: Duration = Duration::from_secs(10);
+/// A new agent's time for becoming ready, inside the deadline.
+const SPAWN_BUDGET: Duration = Duration::from_secs(3);
+/// How long an agent may be silent before the slow path is taken; also when a wait is named.
+const SILENCE: Duration = Duration::from_millis(500);
+
+/// What a verb allows.
+#[derive(Clone, Copy, Default)]
+pub struct Options<'a> {
+    /// Never start an agent.
+    pub no_spawn: bool,
+    /// Bounds getting an agent, below the 10 s that it may take anyway.
+    pub timeout: Option<Duration>,
+    /// Start one although a recent failure is on record.
+    pub past_backoff: bool,
+    /// Called once, with the words for a person, when a wait takes more than 500 ms.
+    pub on_wait: Option<&'a dyn Fn(&str)>,
+}
+
+/// Why a request got no reply.
+#[derive(Debug)]
+pub enum CallError {
+    /// There is no agent to be had: its state tells why.
+    NotReady(Box<Ready>),
+    /// The two sides have no version of the API in common. Nothing was done.
+    Version {
+        /// The agent.
+        agent: Version,
+        /// What we speak.
+        ours: ApiRange,
+    },
+    /// The connection broke before the reply, and the request may not be sent again.
+    Broken(io::Error),
+}
+
+/// Makes sure that an agent answers: starts one if there is none.
+pub fn ensure_ready(app: &App, home: &Home, options: &Options<'_>) -> Ready {
+    match Attempt::new(app, home, options, None).run() {
+        Ok((ready, _)) => ready,
+        Err(CallError::NotReady(ready)) => *ready,
+        Err(CallError::Version { agent, .. }) => {
+            let attempt = Attempt::new(app, home, options, None);
+            Ready { version: Some(agent), ..attempt.told(State::Up, None, None) }
+        }
+        Err(CallError::Broken(e)) => Attempt::new(app, home, options, None).told(
+            State::Unresponsive,
+            Some(format!("the agent broke the connection: {e}")),
+            None,
+        ),
+    }
+}
+
+/// Gets an agent and sends `request` to it, both in one write when one is up.
+pub fn call(
+    app: &App,
+    home: &Home,
+    options: &Options<'_>,
+    request: &Request,
+) -> Result<(Ready, Reply), CallError> {
+    let mut attempt = Attempt::new(app, home, options, Some(request));
+    match attempt.run()? {
+        (ready, Some(reply)) => Ok((ready, reply)),
+        (_, None) => Err(CallError::Broken(io::ErrorKind::UnexpectedEof.into())),
+    }
+}
+
+struct Attempt<'a> {
+    app: &'a App,
+    home: &'a Home,
+    options: &'a Options<'a>,
+    request: Option<&'a Request>,
+    began: Instant,
+    deadline: Instant,
+    open: Option<Connection>,
+    spawn_lock: Option<LockedFile>,
+    watch: Option<DirWatch>,
+    agent_lock_wait: Option<LockWait>,
+    ours: Option<String>,
+    repeated: bool,
+    named: bool,
+}
+
+type Answer = (Ready, Option<Reply>);
+
+impl<'a> Attempt<'a> {
+    fn new(
+        app: &'a App,
+        home: &'a Home,
+        options: &'a Options<'a>,
+        request: Option<&'a Request>,
+    ) -> Self {
+        let began = Instant::now();
+        let deadline = began + options.timeout.unwrap_or(DEADLINE).min(DEADLINE);
+        Self {
+            app,
+            home,
+            options,
+            request,
+            began,
+            deadline,
+            open: None,
+            spawn_lock: None,
+            watch: None,
+            agent_lock_wait: None,
+            ours: None,
+            repeated: false,
+            named: false,
+        }
+    }
+
+    /// The whole algorithm. The first probe is the warm path: no lock, no other file touched.
+    fn run(&mut self) -> Result<Answer, CallError> {
+        let _ = hearth_process::stdio::ensure_open();
+        let mut patience = SILENCE;
+        loop {
+            let probe = self.probe(patience);
+            patience = SILENCE;
+            match probe {
+                Probe::Answered(version, reply) => return Ok((self.answered(version), reply)),
+                Probe::Refused(error) => return Err(error),
+                Probe::Blocked(blocked) => return Err(self.blocked(blocked)),
+                Probe::Lost(error) => self.repeat_or_fail(error)?,
+                // A socket that is none looks to connect(2) like one where nobody listens.
+                Probe::Nobody => self.home.foreign_at_socket().map_err(|b| self.blocked(b))?,
+                // Under S the kernel may hold us in its queue for as long as there is time.
+                Probe::Full if self.spawn_lock.is_some() => patience = self.left(),
+                Probe::Broke | Probe::Stopping | Probe::Silent | Probe::Full => {}
+            }
+            if self.spawn_lock.is_none() {
+                if self.take_spawn_lock()? {
+                    continue;
+                }
+                return Err(self.judge_late());
+            }
+            self.under_spawn_lock()?;
+        }
+    }
+
+    fn left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+}

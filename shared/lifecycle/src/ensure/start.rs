@@ -1,0 +1,106 @@
+//! Starting one: nobody lives, and we hold S.
+
+use std::time::Instant;
+
+use hearth_process::locked::{LockedFile, TryError};
+
+use super::locks::no_flock;
+use super::verdict::with_tail;
+use super::{Attempt, CallError, SPAWN_BUDGET};
+use crate::failures::{Executable, Failures, Verdict, boot_ms};
+use crate::home::Blocked;
+use crate::ready::State;
+use crate::record;
+use crate::spawn::{self, Became};
+
+impl Attempt<'_> {
+    /// Nobody lives: whatever socket file there is, is stale by construction.
+    pub(super) fn start(&mut self) -> Result<(), CallError> {
+        if self.options.no_spawn || self.app.spawn_forbidden() {
+            return Err(self.down());
+        }
+        let executable = Executable::of(&spawn::executable());
+        let last = Failures::read(&self.home.failures());
+        let boot = hearth_process::facts::boot_id().to_string();
+        if let Some(failures) = &last
+            && !self.options.past_backoff
+            && let Verdict::Suppressed(left) = failures.verdict(&executable, &boot, boot_ms())
+        {
+            return Err(self.suppressed(failures, left));
+        }
+        let path = self.home.agent_lock();
+        let file = record::open(&path).map_err(|e| self.blocked(Blocked::io("open", &path, &e)))?;
+        let agent_lock = match LockedFile::try_exclusive(file) {
+            Ok(lock) => lock,
+            Err((_, TryError::Held)) => return Ok(()), // `daemon run` was faster: look again
+            Err((_, TryError::Unsupported(e))) => return Err(self.blocked(no_flock(self.home, &e))),
+            Err((_, TryError::Os(e))) => return Err(self.blocked(Blocked::io("lock", &path, &e))),
+        };
+        let Some(spawn_lock) = self.spawn_lock.take() else { return Ok(()) };
+        self.claim(&spawn_lock, &agent_lock).map_err(|b| self.blocked(b))?;
+        let spawned = spawn::spawn(self.app, self.home, spawn_lock, agent_lock)
+            .map_err(|b| self.blocked(b))?;
+        let budget = self.deadline.min(Instant::now() + SPAWN_BUDGET);
+        let became = spawned.wait(budget).map_err(CallError::Broken)?;
+        self.after_spawn(became, last, executable, boot)
+    }
+
+    /// Writes who tries into S, and makes sure that both records have their blocks on the disk, so
+    /// that a full one is told here, with its name, and not by a child that dies of it.
+    pub(super) fn claim(
+        &self,
+        spawn_lock: &LockedFile,
+        agent_lock: &LockedFile,
+    ) -> Result<(), Blocked> {
+        let path = self.home.spawn_lock();
+        let who = serde_json::json!({ "pid": std::process::id(), "since_boot_ms": boot_ms() });
+        spawn_lock
+            .write(who.to_string().as_bytes())
+            .map_err(|e| Blocked::io("write", &path, &e))?;
+        let path = self.home.agent_lock();
+        let fresh = std::fs::metadata(&path).is_ok_and(|found| found.len() == 0);
+        if fresh {
+            agent_lock.write(b"").map_err(|e| Blocked::io("write", &path, &e))?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn after_spawn(
+        &mut self,
+        became: Became,
+        last: Option<Failures>,
+        executable: Executable,
+        boot: String,
+    ) -> Result<(), CallError> {
+        match became {
+            Became::Ready(instance) => {
+                if let Some(last) = last.filter(|last| !last.succeeded) {
+                    let _ = Failures { succeeded: true, ..last }.write(&self.home.failures());
+                }
+                self.ours = Some(instance);
+                Ok(())
+            }
+            Became::Starting(pid) => {
+                let why =
+                    format!("the agent (pid {pid}) was started and is not ready yet; it lives on");
+                Err(self.fail(State::StillStarting, why, "try again: the next verb waits for it"))
+            }
+            Became::Failed { reason, log_tail } => {
+                let failures = Failures::after(
+                    last,
+                    executable,
+                    boot,
+                    boot_ms(),
+                    reason.clone(),
+                    log_tail.clone(),
+                );
+                let _ = failures.write(&self.home.failures());
+                let hint = format!(
+                    "mend that, then `{0} daemon up`; the whole log: `{0} daemon logs`",
+                    self.app.name
+                );
+                Err(self.fail(State::SpawnFailed, with_tail(&reason, &log_tail), hint))
+            }
+        }
+    }
+}
