@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -78,6 +79,10 @@ pub enum ConfigError {
 impl AgentConfig {
     /// Reads the file; none there: the defaults.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        if fs::metadata(path).is_ok_and(|found| found.file_type().is_fifo()) {
+            let source = io::Error::new(io::ErrorKind::InvalidInput, "it is a pipe");
+            return Err(ConfigError::Unreadable { path: path.into(), source });
+        }
         let text = match fs::read_to_string(path) {
             Ok(text) => text,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),

@@ -83,7 +83,7 @@ pub fn stop(app: &App, home: &Home, timeout: Duration) -> Result<Ended, StopErro
         Err(CallError::Version { .. }) => signal(record.as_ref(), Signal::TERM)?,
         Err(CallError::Broken(e)) => return Err(StopError::Failed(e.to_string())),
     }
-    wait_until_free(home, deadline)
+    wait_until_free(home, record.as_ref(), deadline)
 }
 
 /// Kills the agent that holds L, through a verified handle, and waits until L is free.
@@ -92,7 +92,7 @@ pub fn kill(home: &Home, timeout: Duration) -> Result<Ended, StopError> {
         return Ok(Ended::WasDown);
     };
     signal(record.as_ref(), Signal::KILL)?;
-    wait_until_free(home, Instant::now() + timeout)
+    wait_until_free(home, record.as_ref(), Instant::now() + timeout)
 }
 
 fn signal(record: Option<&Record>, signal: Signal) -> Result<(), StopError> {
@@ -105,12 +105,22 @@ fn signal(record: Option<&Record>, signal: Signal) -> Result<(), StopError> {
     handle.signal(signal).map_err(|e| StopError::Failed(e.to_string()))
 }
 
-fn wait_until_free(home: &Home, deadline: Instant) -> Result<Ended, StopError> {
+/// Waits until L is free, or the process that `record` names has ended: between the two another
+/// verb may have taken L for the next agent, which is not the one to wait for.
+fn wait_until_free(
+    home: &Home,
+    record: Option<&Record>,
+    deadline: Instant,
+) -> Result<Ended, StopError> {
     let path = home.agent_lock();
     let failed =
         |e: io::Error| StopError::Failed(format!("cannot wait on {}: {e}", path.display()));
     let waiting = record::open(&path).and_then(LockWait::begin).map_err(failed)?;
-    if !wait::any_readable(&[waiting.as_fd()], deadline).map_err(failed)?[0] {
+    let process = record.and_then(|record| ProcessHandle::open(&record.process).ok());
+    let mut fds = vec![waiting.as_fd()];
+    fds.extend(process.as_ref().map(AsFd::as_fd));
+    let ended = wait::any_readable(&fds, deadline).map_err(failed)?;
+    if !ended.contains(&true) {
         return Err(StopError::Late { record: Record::read(&path).map(Box::new) });
     }
     waiting.take().transpose().map_err(failed)?;

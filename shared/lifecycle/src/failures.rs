@@ -5,16 +5,23 @@
 //! the wall clock neither lengthens nor skips a pause.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
+
+use crate::{Home, spawn};
 
 /// The first pause, and how far it doubles.
 const FIRST: Duration = Duration::from_secs(5);
 const LONGEST: Duration = Duration::from_secs(30);
+/// A record is far shorter; what is longer is none.
+const MAX: u64 = 1024 * 1024;
+/// Somebody's pipe at our path must not hold us.
+const FLAGS: i32 = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).bits() as i32;
 
 /// Content of `failures.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,7 +109,22 @@ impl Failures {
 
     /// Reads the record. A missing or garbled one suppresses nothing.
     pub fn read(path: &Path) -> Option<Self> {
-        serde_json::from_slice(&fs::read(path).ok()?).ok()
+        let file = fs::OpenOptions::new().read(true).custom_flags(FLAGS).open(path).ok()?;
+        file.metadata().ok().filter(fs::Metadata::is_file)?;
+        let mut bytes = Vec::new();
+        file.take(MAX).read_to_end(&mut bytes).ok()?;
+        serde_json::from_slice(&bytes).ok()
+    }
+
+    /// Adds a failure that the agent has itself a word for: the verb that started it may be gone.
+    pub(crate) fn note(home: &Home, reason: &str) {
+        let path = home.failures();
+        let executable = Executable::of(&spawn::executable());
+        let boot = hearth_process::facts::boot_id().to_string();
+        let last = Self::read(&path);
+        let failures = Self::after(last, executable, boot, boot_ms(), reason.into(), Vec::new());
+        // Where it cannot be written, the next verb tries again: that is no worse.
+        let _ = failures.write(&path);
     }
 
     /// Replaces the record in one step: a reader sees the old one or the new one. Writers hold S, or
@@ -114,10 +136,14 @@ impl Failures {
             .create(true)
             .truncate(true)
             .mode(0o600)
+            .custom_flags(FLAGS)
             .open(&aside)?;
-        file.write_all(&serde_json::to_vec(self)?)?;
+        let written = serde_json::to_vec(self).map_err(io::Error::from);
+        let written = written.and_then(|bytes| file.write_all(&bytes));
         drop(file);
-        fs::rename(&aside, path)
+        written.and_then(|()| fs::rename(&aside, path)).inspect_err(|_| {
+            let _ = fs::remove_file(&aside);
+        })
     }
 }
 

@@ -15,6 +15,9 @@ use crate::App;
 /// Usable bytes of `sun_path`, the NUL left out (unix(7); `sys/un.h` on macOS).
 const SUN_PATH: usize = if cfg!(target_os = "macos") { 103 } else { 107 };
 
+/// Where the agent binds before it renames.
+pub(crate) const ASIDE: &str = "agent.sock.new";
+
 /// Paths of one home. Making one touches no file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Home {
@@ -33,6 +36,9 @@ pub enum HomeError {
     /// Neither the variable, nor `XDG_STATE_HOME`, nor `HOME` is set.
     #[error("no home: neither {0}, XDG_STATE_HOME nor HOME is set")]
     Unset(String),
+    /// Its path is not UTF-8: it could be told neither in JSON nor in a message.
+    #[error("the path of the home must be UTF-8, and {0:?} is not")]
+    NotUtf8(PathBuf),
 }
 
 /// Why the home or the socket may not be used. Never leads to a spawn.
@@ -78,18 +84,22 @@ impl Home {
             }
             let dir = tidy(&dir);
             let config = dir.join("agent.toml");
-            return Ok(Self::at(app, dir, config, true));
+            return Self::at(app, dir, config, true);
         }
         let unset = || HomeError::Unset(app.var_name("HOME"));
         let dir = base("XDG_STATE_HOME", ".local/state").ok_or_else(unset)?.join(app.name);
         let config = base("XDG_CONFIG_HOME", ".config").ok_or_else(unset)?;
-        Ok(Self::at(app, dir, config.join(app.name).join("agent.toml"), false))
+        Self::at(app, dir, config.join(app.name).join("agent.toml"), false)
     }
 
-    fn at(app: &App, dir: PathBuf, config: PathBuf, given: bool) -> Self {
-        let longest = dir.as_os_str().len() + 1 + app.longest_socket.len().max("agent.sock".len());
-        let sockets = if longest > SUN_PATH { short_directory(app, &dir) } else { dir.clone() };
-        Self { dir, sockets, config, given }
+    fn at(app: &App, dir: PathBuf, config: PathBuf, given: bool) -> Result<Self, HomeError> {
+        if dir.to_str().is_none() {
+            return Err(HomeError::NotUtf8(dir));
+        }
+        let longest = app.longest_socket.len().max(ASIDE.len());
+        let too_long = dir.as_os_str().len() + 1 + longest > SUN_PATH;
+        let sockets = if too_long { short_directory(app, &dir) } else { dir.clone() };
+        Ok(Self { dir, sockets, config, given })
     }
 
     /// The directory itself.
@@ -210,7 +220,8 @@ fn own_directory(path: &Path) -> Result<(), Blocked> {
             "move it away, or name another home",
         ));
     }
-    let (owner, mode) = (found.uid(), found.mode() & 0o7777);
+    // Not setgid, which a directory inherits from the one that it is made in.
+    let (owner, mode) = (found.uid(), found.mode() & 0o777);
     if owner != euid() {
         return Err(Blocked::new(
             format!("{shown} belongs to uid {owner} (mode {mode:04o}), and we are uid {}", euid()),

@@ -8,9 +8,11 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
+use rustix::net::{AddressFamily, RecvFlags, SocketAddrUnix, SocketFlags, SocketType, sockopt};
+
+use crate::wait;
 
 /// A reply's head may not be longer.
 const MAX_HEAD: usize = 64 * 1024;
@@ -47,10 +49,13 @@ impl Request {
         self
     }
 
-    pub(crate) fn write_to(&self, out: &mut Vec<u8>, api_header: &str, api: (u32, u32)) {
-        let (min, max) = api;
+    /// `api`: the header by which versions are compared, and ours; the question for the version
+    /// goes without, since it must be answered to whoever asks.
+    pub(crate) fn write_to(&self, out: &mut Vec<u8>, api: Option<(&str, (u32, u32))>) {
         let _ = write!(out, "{} {} HTTP/1.1\r\nhost: localhost\r\n", self.method, self.path);
-        let _ = write!(out, "{api_header}: {min}-{max}\r\n");
+        if let Some((header, (min, max))) = api {
+            let _ = write!(out, "{header}: {min}-{max}\r\n");
+        }
         for (name, value) in &self.headers {
             let _ = write!(out, "{name}: {value}\r\n");
         }
@@ -82,6 +87,8 @@ pub(crate) struct Connection {
     stream: UnixStream,
     buffer: Vec<u8>,
     start: usize,
+    /// Reads fail with `TimedOut` from here on: a peer may be stopped in the middle of its reply.
+    deadline: Option<Instant>,
 }
 
 impl Connection {
@@ -90,7 +97,7 @@ impl Connection {
         let address = SocketAddrUnix::new(path).map_err(|e| ConnectError::Os(e.into()))?;
         let socket = cloexec_socket().map_err(|e| ConnectError::Os(e.into()))?;
         // For a Unix socket this bounds connect(2), which blocks while the queue is full.
-        let _ = sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(patience));
+        bound_sending(&socket, patience);
         loop {
             match rustix::net::connect(&socket, &address) {
                 Ok(()) => break,
@@ -106,11 +113,21 @@ impl Connection {
         if uid != crate::home::euid() {
             return Err(ConnectError::Foreign(uid));
         }
-        Ok(Self { stream: UnixStream::from(socket), buffer: Vec::new(), start: 0 })
+        Ok(Self { stream: UnixStream::from(socket), buffer: Vec::new(), start: 0, deadline: None })
     }
 
     pub(crate) fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.write_all(bytes)
+    }
+
+    /// Gives a send so long, where a request is larger than the socket's buffer.
+    pub(crate) fn send_within(&self, patience: Duration) {
+        bound_sending(&self.stream, patience);
+    }
+
+    /// Bounds what is read from here on; `None`: for as long as it takes.
+    pub(crate) fn read_until(&mut self, deadline: Option<Instant>) {
+        self.deadline = deadline;
     }
 
     /// Reads the head of the next reply. The body is to be read to its end before the next.
@@ -143,14 +160,26 @@ impl Connection {
         }
         let old = self.buffer.len();
         self.buffer.resize(old + 8192, 0);
+        let flags = if self.deadline.is_some() { RecvFlags::DONTWAIT } else { RecvFlags::empty() };
         let got = loop {
-            match self.stream.read(&mut self.buffer[old..]) {
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                other => break other,
+            match rustix::net::recv(&self.stream, &mut self.buffer[old..], flags) {
+                Ok((got, _)) => break Ok(got),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(rustix::io::Errno::AGAIN) => match self.await_bytes() {
+                    Ok(()) => {}
+                    Err(error) => break Err(error),
+                },
+                Err(error) => break Err(error.into()),
             }
         };
         self.buffer.truncate(old + *got.as_ref().unwrap_or(&0));
         got
+    }
+
+    fn await_bytes(&self) -> io::Result<()> {
+        let Some(deadline) = self.deadline else { return Ok(()) };
+        let readable = wait::any_readable(&[self.stream.as_fd()], deadline)?;
+        if readable[0] { Ok(()) } else { Err(io::ErrorKind::TimedOut.into()) }
     }
 
     fn buffered(&mut self) -> io::Result<&[u8]> {
@@ -165,6 +194,12 @@ impl AsFd for Connection {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.stream.as_fd()
     }
+}
+
+/// Bounds connect(2) and sends. A bound of zero would be none: that of the past is the shortest.
+fn bound_sending(socket: impl AsFd, patience: Duration) {
+    let patience = patience.max(Duration::from_millis(1));
+    let _ = sockopt::set_socket_timeout(socket, sockopt::Timeout::Send, Some(patience));
 }
 
 fn cloexec_socket() -> rustix::io::Result<OwnedFd> {
@@ -361,7 +396,7 @@ mod tests {
     fn connection(reply: &[u8]) -> Connection {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         theirs.write_all(reply).unwrap();
-        Connection { stream: ours, buffer: Vec::new(), start: 0 }
+        Connection { stream: ours, buffer: Vec::new(), start: 0, deadline: None }
     }
 
     fn body_of(reply: &[u8]) -> io::Result<Vec<u8>> {

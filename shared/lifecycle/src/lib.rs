@@ -20,6 +20,7 @@ mod app;
 mod config;
 mod control;
 mod ensure;
+mod exec;
 mod failures;
 mod home;
 mod http;

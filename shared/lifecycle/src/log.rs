@@ -55,7 +55,8 @@ impl Write for BoundedLog {
             // A log that cannot be rotated goes on in the old file: lines are worth more than bounds.
             let _ = inner.rotate();
         }
-        let written = inner.file.write(bytes)?;
+        // A line that cannot be written, on a full disk, is lost: who logs must not fail by it.
+        let written = inner.file.write(bytes).unwrap_or(bytes.len());
         inner.size += written as u64;
         Ok(written)
     }
@@ -67,7 +68,11 @@ impl Write for BoundedLog {
 
 impl Inner {
     fn rotate(&mut self) -> io::Result<()> {
-        let numbered = |n: u32| PathBuf::from(format!("{}.{n}", self.path.display()));
+        let numbered = |n: u32| {
+            let mut path = self.path.clone().into_os_string();
+            path.push(format!(".{n}"));
+            PathBuf::from(path)
+        };
         for n in (1..self.keep.max(1)).rev() {
             let from = if n == 1 { self.path.clone() } else { numbered(n - 1) };
             match fs::rename(from, numbered(n)) {
@@ -92,13 +97,19 @@ impl Inner {
     }
 }
 
-fn append_to(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .create(true)
-        .append(true)
-        .mode(0o600)
-        .custom_flags(OFlags::NOFOLLOW.bits() as i32)
-        .open(path)
+/// Opens a log for appending; 0600, no symlink, and no pipe, which would hold us until somebody
+/// reads it.
+pub(crate) fn append_to(path: &Path) -> io::Result<File> {
+    let no_file = || io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file");
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let mut options = OpenOptions::new();
+    options.create(true).append(true).mode(0o600).custom_flags(flags.bits() as i32);
+    match options.open(path) {
+        Ok(file) if file.metadata()?.is_file() => Ok(file),
+        Ok(_) => Err(no_file()),
+        Err(error) if error.raw_os_error() == Some(libc::ENXIO) => Err(no_file()),
+        Err(error) => Err(error),
+    }
 }
 
 #[cfg(test)]

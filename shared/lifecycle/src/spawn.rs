@@ -6,20 +6,20 @@
 //! moment between the verb and the agent is either of them free.
 
 use std::env;
-use std::fs::{self, File, OpenOptions};
+use std::ffi::OsString;
+use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Instant;
 
 use hearth_process::locked::LockedFile;
 use hearth_process::{ProcessHandle, ProcessId};
-use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
+use crate::exec::{self, Exec};
 use crate::home::Blocked;
 use crate::{App, Home, wait};
 
@@ -46,6 +46,7 @@ pub(crate) enum Word {
 #[derive(Debug)]
 pub(crate) struct Spawned {
     child: Child,
+    program: PathBuf,
     pipe: File,
     log: PathBuf,
     log_start: u64,
@@ -90,13 +91,7 @@ pub(crate) fn spawn(
 ) -> Result<Spawned, Blocked> {
     let log_path = home.log();
     let cannot = |e: io::Error| Blocked::io("open", &log_path, &e);
-    let mut log = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .mode(0o600)
-        .custom_flags(OFlags::NOFOLLOW.bits() as i32)
-        .open(&log_path)
-        .map_err(cannot)?;
+    let mut log = crate::log::append_to(&log_path).map_err(cannot)?;
     let log_start = log.seek(SeekFrom::End(0)).map_err(cannot)?;
     let (reader, writer) =
         wait::pipe().map_err(|e| Blocked::io("make a pipe for", &log_path, &e))?;
@@ -104,31 +99,21 @@ pub(crate) fn spawn(
     let child = command(app, home, &program, &log, [&spawn_lock, &agent_lock], &writer)
         .and_then(|mut command| command.spawn())
         .map_err(|e| Blocked::io("execute", &program, &e))?;
-    Ok(Spawned { child, pipe: File::from(reader), log: log_path, log_start })
+    Ok(Spawned { child, program, pipe: File::from(reader), log: log_path, log_start })
 }
 
 fn command(
     app: &App,
     home: &Home,
-    program: &std::path::Path,
+    program: &Path,
     log: &File,
     locks: [&LockedFile; 2],
     pipe: &OwnedFd,
 ) -> io::Result<Command> {
     let mut command = Command::new(program);
-    command
-        .arg0(app.name)
-        .args(app.spawn_args)
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .stdout(log.try_clone()?)
-        .stderr(log.try_clone()?)
-        .env_clear()
-        .envs(env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_allowed)))
-        .env(app.var_name("NO_AUTOSPAWN"), "1");
-    if home.is_given() {
-        command.env(app.var_name("HOME"), home.dir());
-    }
+    command.current_dir("/").stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log.try_clone()?);
+    let arguments: Vec<_> = [app.name].iter().chain(app.spawn_args).copied().collect();
+    let exec = Exec::new(program, &arguments, environment(app, home))?;
     let inherited = [as_raw(locks[0]), as_raw(locks[1]), pipe.as_raw_fd()];
     // SAFETY: only async-signal-safe calls, no allocation, between fork and exec.
     unsafe {
@@ -137,7 +122,7 @@ fn command(
             rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
             hearth_process::child::default_signals();
             hearth_process::child::keep_only(&inherited)?;
-            Ok(())
+            exec.run(INHERITED_PIPE)
         });
     }
     Ok(command)
@@ -146,6 +131,12 @@ fn command(
 fn as_raw(lock: &LockedFile) -> i32 {
     use std::os::fd::AsFd;
     lock.as_fd().as_raw_fd()
+}
+
+fn environment(app: &App, home: &Home) -> impl Iterator<Item = (OsString, OsString)> {
+    let theirs = env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_allowed));
+    let home = home.is_given().then(|| (app.var_name("HOME").into(), home.dir().into()));
+    theirs.chain([(app.var_name("NO_AUTOSPAWN").into(), "1".into())]).chain(home)
 }
 
 /// What an agent may take from the verb that happens to start it: who and where we are, never what
@@ -185,7 +176,11 @@ impl Spawned {
         match serde_json::from_slice(&said) {
             Ok(Word::Ready { instance, .. }) => Ok(Became::Ready(instance)),
             Ok(Word::Error { reason }) => self.reap(deadline, Some(reason)),
-            Err(_) => self.reap(deadline, None),
+            Err(_) => {
+                let reason = exec::failure(&said)
+                    .map(|error| format!("cannot execute {}: {error}", self.program.display()));
+                self.reap(deadline, reason)
+            }
         }
     }
 
@@ -197,11 +192,13 @@ impl Spawned {
         }) {
             handle.wait_timeout(deadline.saturating_duration_since(Instant::now()))?;
         }
-        let Some(status) = self.child.try_wait()? else {
-            return Ok(Became::Starting(self.child.id()));
+        let ended = match self.child.try_wait() {
+            Ok(Some(status)) => in_words(status),
+            Ok(None) => return Ok(Became::Starting(self.child.id())),
+            // ECHILD: our caller ignores SIGCHLD, and then the kernel reaps and tells nobody.
+            Err(_) => "ended".into(),
         };
-        let reason =
-            reason.unwrap_or_else(|| format!("the agent {} before it was ready", in_words(status)));
+        let reason = reason.unwrap_or_else(|| format!("the agent {ended} before it was ready"));
         Ok(Became::Failed { reason, log_tail: tail(&self.log, self.log_start) })
     }
 }
@@ -215,7 +212,7 @@ fn in_words(status: ExitStatus) -> String {
 }
 
 /// The last lines of the log from `start` on; empty if it cannot be read.
-fn tail(log: &std::path::Path, start: u64) -> Vec<String> {
+fn tail(log: &Path, start: u64) -> Vec<String> {
     let read = || -> io::Result<Vec<u8>> {
         let length = fs::metadata(log)?.len();
         let mut file = File::open(log)?;

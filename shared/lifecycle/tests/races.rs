@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use hearth_process::Signal;
 use hearth_process::locked::LockedFile;
 use hearth_process::watch::{ChangeKind, DirWatch};
-use support::{Home, is_root, told};
+use support::{Home, copy_program, is_root, told};
 
 #[test]
 fn many_verbs_at_one_instant_start_one_agent() {
@@ -397,11 +397,11 @@ fn a_request_while_it_stops_waits_for_the_next_agent() {
 fn the_executable_may_be_replaced_or_deleted_under_it() {
     let mut home = Home::new();
     let program = home.root.path().join("pair");
-    fs::copy(&home.program, &program).unwrap();
+    copy_program(&home.program, &program);
     home.program = program.clone();
     let agent = home.get().pid;
     let aside = home.root.path().join("new");
-    fs::copy(support::program(), &aside).unwrap();
+    copy_program(support::program(), &aside);
     fs::rename(&aside, &program).unwrap();
     assert_eq!(home.get().pid, agent);
     home.kill();
@@ -554,4 +554,150 @@ fn headers_and_bodies_that_do_not_come_are_given_up() {
     idle.write_all(b"GET /hello HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
     idle.read_exact(&mut start).unwrap();
     assert_eq!(&start, b"HTTP/1.1 200");
+}
+
+#[test]
+fn a_foreground_agent_that_is_stopped_is_not_down_although_nobody_ever_spawned() {
+    let home = Home::new();
+    let mut agent = home.spawn(&["run"]);
+    while told(&home.run(&["get", "--no-spawn"])).pid != Some(agent.id()) {}
+    home.signal(Signal::STOP);
+    let late = told(&home.run(&["get", "--no-spawn", "--timeout-ms=700"]));
+    assert_eq!(late.state, "unresponsive", "{late:?}");
+    home.signal(Signal::CONT);
+    assert_eq!(home.stop(), "Stopped");
+    assert!(!home.lives(), "told only when the lock is free");
+    agent.wait().unwrap();
+}
+
+#[test]
+fn an_agent_of_another_api_is_told_by_its_version_and_not_taken_for_a_stranger() {
+    let home = Home::new();
+    home.get();
+    let mut stream = UnixStream::connect(home.socket()).unwrap();
+    stream
+        .write_all(
+            b"GET /v1/version HTTP/1.1\r\nhost: x\r\npair-api: 7-9\r\nconnection: close\r\n\r\n",
+        )
+        .unwrap();
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).unwrap();
+    assert!(reply.starts_with("HTTP/1.1 200"), "whoever asks for the version gets it: {reply}");
+}
+
+#[test]
+fn pipes_and_directories_in_place_of_files_hang_nobody() {
+    let mkfifo = |path: &std::path::Path| {
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            path,
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::RWXU,
+            0,
+        )
+        .unwrap();
+    };
+    let home = Home::new();
+    mkfifo(&home.make().path("failures.json"));
+    assert_eq!(home.get().state, "started", "a record that is none suppresses nothing");
+
+    for (name, state) in
+        [("agent.log", "blocked"), ("agent.lock", "blocked"), ("agent.toml", "spawn-failed")]
+    {
+        let home = Home::new();
+        mkfifo(&home.make().path(name));
+        let told = home.get();
+        assert_eq!(told.state, state, "{name}: {told:?}");
+        assert!(told.reason.contains(name), "{}", told.reason);
+        assert!(!home.lives());
+    }
+
+    let home = Home::new();
+    fs::create_dir(home.make().path("failures.json")).unwrap();
+    home.write("fault", "die");
+    assert_eq!(home.get().state, "spawn-failed");
+    assert!(!home.path("failures.new").exists(), "nothing is left behind");
+}
+
+#[test]
+fn a_caller_that_ignores_sigchld_hears_why_the_agent_died() {
+    let home = Home::new();
+    home.write("fault", "refuse");
+    let mut command = home.command(&["get"]);
+    // SAFETY: an async-signal-safe call only.
+    unsafe {
+        command.pre_exec(|| {
+            libc::signal(libc::SIGCHLD, libc::SIG_IGN);
+            Ok(())
+        });
+    }
+    let first = told(&command.output().unwrap());
+    assert_eq!(first.state, "spawn-failed", "{first:?}");
+    assert!(first.reason.contains("it is my day off"), "{}", first.reason);
+    assert_eq!(home.get().state, "spawn-suppressed");
+}
+
+#[test]
+fn a_home_in_a_directory_that_hands_down_its_group_is_as_good_as_any() {
+    let home = Home::new();
+    fs::set_permissions(home.root.path(), fs::Permissions::from_mode(0o2755)).unwrap();
+    assert_eq!(home.get().state, "started");
+    home.kill();
+    assert_eq!(home.get().state, "started", "the slow path looks at its mode");
+}
+
+#[test]
+fn an_executable_that_cannot_be_executed_is_named() {
+    if cfg!(not(target_os = "linux")) {
+        return; // who waits for a lock is only listed there
+    }
+    let mut home = Home::new();
+    let program = home.root.path().join("pair");
+    copy_program(&home.program, &program);
+    let broken = home.root.path().join("broken");
+    fs::write(&broken, "this is no program").unwrap();
+    fs::set_permissions(&broken, fs::Permissions::from_mode(0o755)).unwrap();
+    home.program = program.clone();
+    let lock = LockedFile::try_exclusive(
+        hearth_process::locked::open(&home.make().path("spawn.lock"), true).unwrap(),
+    )
+    .unwrap();
+    let waiting = home.spawn(&["get"]);
+    // It runs from the old file once it waits for S: its executable is looked up after that.
+    home.wait_for_waiter("spawn.lock");
+    fs::rename(&broken, &program).unwrap();
+    drop(lock);
+    let told = told(&waiting.wait_with_output().unwrap());
+    assert_eq!(told.state, "spawn-failed", "{told:?}");
+    assert!(told.reason.contains("cannot execute"), "{}", told.reason);
+    assert!(told.reason.contains("Exec format error"), "{}", told.reason);
+}
+
+#[test]
+fn an_agent_that_gives_up_after_its_verb_has_gone_is_on_record() {
+    let home = Home::new();
+    home.write("fault", "refuse");
+    let mut verb = home.spawn(&["get"]);
+    home.wait_for("agent.lock");
+    verb.kill().unwrap();
+    verb.wait().unwrap();
+    // Whatever of the two was faster: there is one failure at most, and it has the agent's words.
+    let next = home.get();
+    assert!(next.reason.contains("it is my day off"), "{next:?}");
+    let record = fs::read_to_string(home.path("failures.json")).unwrap();
+    assert!(record.contains("\"count\":1") && record.contains("day off"), "{record}");
+}
+
+#[test]
+fn an_agent_stopped_in_the_middle_of_its_answer_is_given_up() {
+    let home = Home::new();
+    let file = hearth_process::locked::open(&home.make().lock(), true).unwrap();
+    let lock = LockedFile::try_exclusive(file).unwrap();
+    let listener = UnixListener::bind(home.path("agent.sock")).unwrap();
+    let verb = home.spawn(&["get", "--timeout-ms=900"]);
+    let (mut stream, _) = listener.accept().unwrap();
+    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-len").unwrap();
+    let told = told(&verb.wait_with_output().unwrap());
+    assert_eq!(told.code, Some(3), "{told:?}");
+    drop((stream, lock));
 }

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use crate::Home;
-use crate::home::Blocked;
+use crate::home::{ASIDE, Blocked};
 
 /// As long as the kernel allows (`net.core.somaxconn`): a herd of verbs fits in.
 const BACKLOG: i32 = 4096;
@@ -45,7 +45,7 @@ pub(super) fn publish(home: &Home) -> Result<(UnixListener, Inode), PublishError
     if somebody_listens(&path) {
         return Err(PublishError::Foreign(path));
     }
-    let aside = home.sockets().join("agent.sock.new");
+    let aside = home.sockets().join(ASIDE);
     let bound = bind(&aside).and_then(|listener| {
         fs::set_permissions(&aside, fs::Permissions::from_mode(0o600))?;
         let inode = Inode::of(&aside)?;
@@ -88,7 +88,19 @@ fn bind(aside: &Path) -> io::Result<UnixListener> {
 /// Whether a living process listens there. Only ever asked under L, so it is none of our agents.
 fn somebody_listens(path: &Path) -> bool {
     let is_socket = fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
-    is_socket && std::os::unix::net::UnixStream::connect(path).is_ok()
+    is_socket && may_connect(path).is_ok_and(|may| may)
+}
+
+/// A queue that is full has somebody behind it: without waiting, who may be stopped for ever.
+fn may_connect(path: &Path) -> io::Result<bool> {
+    let socket =
+        rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None).map(fs::File::from)?;
+    rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC)?;
+    rustix::fs::fcntl_setfl(&socket, rustix::fs::OFlags::NONBLOCK)?;
+    match rustix::net::connect(&socket, &SocketAddrUnix::new(path)?) {
+        Ok(()) | Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INPROGRESS) => Ok(true),
+        Err(_) => Ok(false),
+    }
 }
 
 /// What stands at our path now.

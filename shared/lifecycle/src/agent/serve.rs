@@ -6,6 +6,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,12 +66,14 @@ enum Cause {
     HomeGone,
 }
 
+type Opened = (UnixListener, Inode, Option<AsyncFd<DirWatch>>, [Signal; 2]);
+
 struct Server<S> {
     agent: Agent,
     front: Arc<Front<S>>,
     listener: UnixListener,
     inode: Inode,
-    watch: AsyncFd<DirWatch>,
+    watch: Option<AsyncFd<DirWatch>>,
     places: Arc<Semaphore>,
     connections: JoinSet<()>,
 }
@@ -112,23 +115,16 @@ impl Agent {
         }
     }
 
-    fn open(
-        &mut self,
-    ) -> Result<(UnixListener, Inode, AsyncFd<DirWatch>, [Signal; 2]), ServeError> {
+    fn open(&mut self) -> Result<Opened, ServeError> {
         let os = |doing| move |source| ServeError::Os { doing, source };
         let signals = [
             signal(SignalKind::terminate()).map_err(os("take SIGTERM"))?,
             signal(SignalKind::interrupt()).map_err(os("take SIGINT"))?,
         ];
         // Subscribe before publishing: nothing can happen to the socket unseen.
-        let watch = DirWatch::names(self.home.sockets())
-            .and_then(|watch| {
-                // SAFETY: the watch owns its descriptor, always tells the same one, and closes it
-                // when the `AsyncFd` that owns the watch is dropped.
-                unsafe { AsyncFd::register_with_interest(watch, Interest::READABLE) }
-                    .map_err(io::Error::from)
-            })
-            .map_err(os("watch the home"))?;
+        let watch = watch(self.home.sockets())
+            .inspect_err(|error| warn!(%error, "cannot watch the home: the socket is not guarded"))
+            .ok();
         let (listener, inode) =
             publish(&self.home).map_err(|e| ServeError::Publish(e.to_string()))?;
         let listener = UnixListener::from_std(listener).map_err(os("listen"))?;
@@ -191,7 +187,12 @@ where
             Cause::Asked => info!("stopping: asked to"),
             Cause::Signal(name) => info!("stopping: {name}"),
             Cause::Idle => info!("stopping: nothing to do"),
-            Cause::HomeGone => warn!("stopping: the home is not ours any more"),
+            Cause::HomeGone => {
+                // First of all, or the next agent, which waits for no lock of ours, takes us for a
+                // stranger at its path.
+                withdraw(&self.agent.home, self.inode);
+                warn!("stopping: the home is not ours any more");
+            }
         }
         self.agent.set_stage(Stage::Stopping);
         let hung = self.hooks(&mut signals).await;
@@ -214,11 +215,7 @@ where
             let place = Arc::clone(&self.places);
             tokio::select! {
                 stream = accept(&self.listener, place) => self.take_connection(stream).await,
-                changed = self.watch.readable() => {
-                    if let Ok(mut ready) = changed {
-                        let _ = ready.get_inner().drain();
-                        ready.clear_ready();
-                    }
+                () = changed(self.watch.as_ref()) => {
                     if let Some(cause) = self.check_home() {
                         return cause;
                     }
@@ -337,6 +334,22 @@ where
         self.agent.handle.0.closing.send_replace(true);
         let all = async { while self.connections.join_next().await.is_some() {} };
         let _ = tokio::time::timeout(FAREWELL, all).await;
+    }
+}
+
+fn watch(directory: &Path) -> io::Result<AsyncFd<DirWatch>> {
+    let watch = DirWatch::names(directory)?;
+    // SAFETY: the watch owns its descriptor, always tells the same one, and closes it when the
+    // `AsyncFd` that owns the watch is dropped.
+    Ok(unsafe { AsyncFd::register_with_interest(watch, Interest::READABLE) }?)
+}
+
+/// Returns when names in the watched directory have changed; never where there is no watch.
+async fn changed(watch: Option<&AsyncFd<DirWatch>>) {
+    let Some(watch) = watch else { return std::future::pending().await };
+    if let Ok(mut ready) = watch.readable().await {
+        let _ = ready.get_inner().drain();
+        ready.clear_ready();
     }
 }
 

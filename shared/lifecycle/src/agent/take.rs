@@ -13,6 +13,7 @@ use hearth_process::locked::{LockedFile, TryError};
 use rustix::io::FdFlags;
 
 use super::handle::Handle;
+use crate::failures::Failures;
 use crate::home::Blocked;
 use crate::record::{self, Record, Stage};
 use crate::spawn::{INHERITED_L, INHERITED_PIPE, INHERITED_S, Word};
@@ -101,7 +102,7 @@ impl Agent {
             .and_then(|()| AgentConfig::load(home.config()).map_err(StartError::from));
         match config {
             Ok(config) => {
-                raise_descriptor_limit();
+                raise_limits();
                 let handle = Handle::new(record.instance.clone());
                 Ok(Self {
                     app: app.clone(),
@@ -116,7 +117,7 @@ impl Agent {
                 })
             }
             Err(error) => {
-                say(&mut pipe, &Word::Error { reason: error.to_string() });
+                give_up(&home, &mut pipe, &error.to_string());
                 let _ = Record { stage: Stage::Stopped, ..record }.write(&lock);
                 Err(error)
             }
@@ -125,7 +126,7 @@ impl Agent {
 
     /// Gives up, and tells the verb that waits why.
     pub fn fail(mut self, reason: &str) {
-        say(&mut self.pipe, &Word::Error { reason: reason.to_owned() });
+        give_up(&self.home, &mut self.pipe, reason);
         let _ = Record { stage: Stage::Stopped, ..self.record }.write(&self.lock);
     }
 
@@ -154,6 +155,15 @@ impl Agent {
     pub fn handle(&self) -> Handle {
         self.handle.clone()
     }
+}
+
+/// Tells the verb that waits, and notes it for those after it: that one may be gone, or have
+/// waited for as long as it could. What nobody spawned is nobody's failed start.
+fn give_up(home: &Home, pipe: &mut Option<File>, reason: &str) {
+    if pipe.is_some() {
+        Failures::note(home, reason);
+    }
+    say(pipe, &Word::Error { reason: reason.to_owned() });
 }
 
 pub(super) fn say(pipe: &mut Option<File>, word: &Word) {
@@ -200,7 +210,10 @@ fn foreground_lock(home: &Home) -> Result<LockedFile, StartError> {
     let file = match LockedFile::try_exclusive(open()?) {
         Ok(lock) => return Ok(lock),
         Err((file, TryError::Held)) => file,
-        Err((_, TryError::Unsupported(e) | TryError::Os(e))) => {
+        Err((_, TryError::Unsupported(e))) => {
+            return Err(crate::ensure::locks::no_flock(home, &e).into());
+        }
+        Err((_, TryError::Os(e))) => {
             return Err(Blocked::io("lock", &path, &e).into());
         }
     };
@@ -243,9 +256,15 @@ fn new_instance() -> String {
     format!("{:016x}", u64::from_ne_bytes(bytes))
 }
 
-/// The agent serves many, and may have been started from a shell with a low limit.
-fn raise_descriptor_limit() {
+/// The agent serves many and lives long, and may have been started from a shell with low limits.
+/// What a service gets is what its own caller had.
+fn raise_limits() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    for resource in [Resource::Nofile, Resource::Fsize, Resource::Cpu, Resource::As, Resource::Data]
+    {
+        let limit = getrlimit(resource);
+        if limit.current != limit.maximum {
+            let _ = setrlimit(resource, Rlimit { current: limit.maximum, maximum: limit.maximum });
+        }
+    }
 }

@@ -5,7 +5,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hearth_process::locked::{LockedFile, TryError};
 use hearth_process::watch::DirWatch;
@@ -16,12 +16,16 @@ use crate::home::Blocked;
 use crate::record::{self, Record, Stage};
 use crate::wait::{self, LockWait};
 
+/// Between two looks at the socket where no watch can be had.
+const UNTOLD: Duration = Duration::from_millis(50);
+
 impl Attempt<'_> {
     /// Takes S, or finds that the kept connection answers. False: neither by the deadline.
     pub(super) fn take_spawn_lock(&mut self) -> Result<bool, CallError> {
         let forbidden = self.options.no_spawn || self.app.spawn_forbidden();
-        if forbidden && !self.home.spawn_lock().exists() {
-            // Nothing was ever started here: leave no trace.
+        let touched = || self.home.spawn_lock().exists() || self.home.agent_lock().exists();
+        if forbidden && !touched() {
+            // Nothing ever ran here: leave no trace. (`daemon run` makes L alone.)
             return Err(self.down());
         }
         self.home.prepare().map_err(|b| self.blocked(b))?;
@@ -97,17 +101,15 @@ impl Attempt<'_> {
 
     /// Somebody holds L. Subscribes, looks once more, and only then waits.
     pub(super) fn wait_on_agent(&mut self) -> Result<(), CallError> {
-        let Some(watch) = &self.watch else {
-            let sockets = self.home.sockets();
-            let watch = DirWatch::names(sockets);
-            self.watch = Some(watch.map_err(|e| self.blocked(Blocked::io("watch", sockets, &e)))?);
+        let Some(waiting) = &self.agent_lock_wait else {
+            // A user's watches may be used up (inotify(7)): then the wait does without.
+            self.watch = DirWatch::names(self.home.sockets()).ok();
             let path = self.home.agent_lock();
             let waiting = record::open(&path).and_then(LockWait::begin);
             self.agent_lock_wait =
                 Some(waiting.map_err(|e| self.blocked(Blocked::io("lock", &path, &e)))?);
             return Ok(());
         };
-        let Some(waiting) = &self.agent_lock_wait else { return Ok(()) };
         let words = match Record::read(&self.home.agent_lock()) {
             Some(record) => match record.stage {
                 Stage::Starting => format!("the agent (pid {}) is starting", record.process.pid),
@@ -120,20 +122,35 @@ impl Attempt<'_> {
         };
         let mut named = self.named;
         loop {
-            let mut fds = vec![watch.as_fd(), waiting.as_fd()];
+            let mut fds = vec![waiting.as_fd()];
+            fds.extend(self.watch.as_ref().map(AsFd::as_fd));
             fds.extend(self.open.as_ref().map(AsFd::as_fd));
-            let (ready, now_named) = self.poll(&fds, &words, named);
+            let (ready, now_named) = match &self.watch {
+                Some(_) => self.poll(&fds, &words, named),
+                // Nothing tells that the socket has appeared: the one wait that looks again by time.
+                None => {
+                    let soon = self.deadline.min(Instant::now() + UNTOLD);
+                    let ready = wait::any_readable(&fds, soon);
+                    (ready.unwrap_or_else(|_| vec![false; fds.len()]), named)
+                }
+            };
             named = now_named;
-            if ready.get(2) == Some(&true) {
-                break;
-            }
-            if ready[1] {
+            if ready[0] {
                 // L is free: let go of it at once, and start one the ordinary way.
                 self.agent_lock_wait = None;
                 self.watch = None;
                 break;
             }
-            if !ready[0] {
+            let Some(watch) = &self.watch else {
+                if Instant::now() >= self.deadline {
+                    return Err(self.judge_late());
+                }
+                break;
+            };
+            if ready.get(2) == Some(&true) {
+                break;
+            }
+            if !ready[1] {
                 return Err(self.judge_late());
             }
             let changes = watch.drain().unwrap_or_default();
@@ -149,7 +166,7 @@ impl Attempt<'_> {
     }
 }
 
-pub(super) fn no_flock(home: &Home, error: &io::Error) -> Blocked {
+pub(crate) fn no_flock(home: &Home, error: &io::Error) -> Blocked {
     Blocked::new(
         format!("the file system of {} cannot lock files: {error}", home.dir().display()),
         "name a home on a local file system with HEARTH_HOME",

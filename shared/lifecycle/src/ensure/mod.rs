@@ -9,7 +9,7 @@
 //!
 //! The locks are taken in the order S, then L.
 
-mod locks;
+pub(crate) mod locks;
 mod socket;
 mod start;
 mod verdict;
@@ -149,6 +149,11 @@ impl<'a> Attempt<'a> {
                 Probe::Refused(error) => return Err(error),
                 Probe::Blocked(blocked) => return Err(self.blocked(blocked)),
                 Probe::Lost(error) => self.repeat_or_fail(error)?,
+                Probe::Late => return Err(self.judge_late()),
+                // Both requests went out in one write: the second may have been carried out.
+                Probe::Broke if self.request.is_some_and(|request| !request.repeatable) => {
+                    return Err(CallError::Broken(io::ErrorKind::UnexpectedEof.into()));
+                }
                 // A socket that is none looks to connect(2) like one where nobody listens.
                 Probe::Nobody => self.home.foreign_at_socket().map_err(|b| self.blocked(b))?,
                 // Under S the kernel may hold us in its queue for as long as there is time.

@@ -26,6 +26,8 @@ pub(super) enum Probe {
     Nobody,
     /// It broke before the first byte of the version.
     Broke,
+    /// It began to answer, and went silent beyond the deadline.
+    Late,
     /// It broke between the version and the first byte of the reply.
     Lost(io::Error),
     /// And that is the end.
@@ -38,6 +40,10 @@ impl Attempt<'_> {
             Some(connection) => connection,
             None => match Connection::open(&self.home.socket(), patience.min(self.left())) {
                 Ok(mut connection) => {
+                    if self.spawn_lock.is_some() {
+                        // A stopped agent does not empty its socket, and is waited for.
+                        connection.send_within(self.left());
+                    }
                     if connection.send(&self.first_write()).is_err() {
                         return Probe::Broke;
                     }
@@ -69,16 +75,25 @@ impl Attempt<'_> {
     pub(super) fn first_write(&self) -> Vec<u8> {
         let header = self.app.api_header();
         let mut bytes = Vec::with_capacity(512);
-        Request::get("/v1/version").write_to(&mut bytes, &header, self.app.api);
+        Request::get("/v1/version").write_to(&mut bytes, None);
         if let Some(request) = self.request {
-            request.write_to(&mut bytes, &header, self.app.api);
+            request.write_to(&mut bytes, Some((&header, self.app.api)));
         }
         bytes
     }
 
     pub(super) fn read_answer(&mut self, mut connection: Connection) -> Probe {
-        let Ok(head) = connection.head() else { return Probe::Broke };
-        let Ok(body) = connection.whole(head.framing) else { return Probe::Broke };
+        let is_late = |error: &io::Error| error.kind() == io::ErrorKind::TimedOut;
+        connection.read_until(Some(self.deadline));
+        let answer = connection.head().and_then(|head| {
+            let body = connection.whole(head.framing)?;
+            Ok((head, body))
+        });
+        let (head, body) = match answer {
+            Ok(answer) => answer,
+            Err(error) if is_late(&error) => return Probe::Late,
+            Err(_) => return Probe::Broke,
+        };
         if head.status == 503 {
             return Probe::Stopping;
         }
@@ -93,10 +108,16 @@ impl Attempt<'_> {
         if self.request.is_none() {
             return Probe::Answered(version, None);
         }
+        // It is up. How long its reply may take is the caller's to say.
+        connection.read_until(self.options.timeout.and_then(|it| self.began.checked_add(it)));
         match connection.head() {
             // Between the two requests of one write it began to stop.
             Ok(head) if head.status == 503 && is_stopping(&head) => Probe::Stopping,
-            Ok(head) => Probe::Answered(version, Some(Reply::new(connection, head))),
+            Ok(head) => {
+                connection.read_until(None);
+                Probe::Answered(version, Some(Reply::new(connection, head)))
+            }
+            Err(error) if is_late(&error) => Probe::Late,
             Err(error) => Probe::Lost(error),
         }
     }

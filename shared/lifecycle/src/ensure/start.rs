@@ -86,14 +86,20 @@ impl Attempt<'_> {
                 Err(self.fail(State::StillStarting, why, "try again: the next verb waits for it"))
             }
             Became::Failed { reason, log_tail } => {
-                let failures = Failures::after(
-                    last,
-                    executable,
-                    boot,
-                    boot_ms(),
-                    reason.clone(),
-                    log_tail.clone(),
-                );
+                // It has noted that itself, where it had a word for it: one failure is one.
+                let noted = Failures::read(&self.home.failures())
+                    .filter(|now| last.as_ref() != Some(now) && !now.succeeded);
+                let failures = match noted {
+                    Some(noted) => Failures { log_tail: log_tail.clone(), ..noted },
+                    None => Failures::after(
+                        last,
+                        executable,
+                        boot,
+                        boot_ms(),
+                        reason.clone(),
+                        log_tail.clone(),
+                    ),
+                };
                 let _ = failures.write(&self.home.failures());
                 let hint = format!(
                     "mend that, then `{0} daemon up`; the whole log: `{0} daemon logs`",

@@ -88,6 +88,8 @@ impl Attempt<'_> {
             return self.fail(State::StillStarting, why, "try again: the next verb waits for it");
         };
         let pid = record.process.pid;
+        // Elsewhere the same number is somebody else's: neither looked at nor to be signalled.
+        let near = record.process.same_world().then_some(pid);
         if let Some(blocked) = self.elsewhere(&record) {
             return self.blocked(blocked);
         }
@@ -113,13 +115,16 @@ impl Attempt<'_> {
                 State::Unresponsive,
                 format!(
                     "the agent (pid {pid}, {}) lives and did not answer for {}; its log: {}",
-                    state_in_words(pid),
+                    near.map_or("of another pid namespace", state_in_words),
                     seconds(self.began),
                     self.home.log().display()
                 ),
-                match hearth_process::facts::state_of(pid) {
+                match near.and_then(hearth_process::facts::state_of) {
                     Some('T' | 't') => {
                         format!("`kill -CONT {pid}`, or `{name} daemon restart --force`")
+                    }
+                    None if near.is_none() => {
+                        format!("`{name} daemon restart --force` where it runs")
                     }
                     Some(_) | None => {
                         format!("`{name} daemon restart --force` ends it and starts another")

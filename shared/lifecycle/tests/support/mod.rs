@@ -108,6 +108,26 @@ impl Home {
         self.wait_until_free();
     }
 
+    /// Returns when `name` is in the home.
+    pub fn wait_for(&self, name: &str) {
+        let watch = hearth_process::watch::DirWatch::names(&self.make().dir).unwrap();
+        while !self.path(name).exists() {
+            let mut fds = [rustix::event::PollFd::new(&watch, rustix::event::PollFlags::IN)];
+            rustix::event::poll(&mut fds, None).unwrap();
+            watch.drain().unwrap();
+        }
+    }
+
+    /// Returns when somebody blocks in flock(2) on `name`; the kernel lists it, and tells nobody.
+    pub fn wait_for_waiter(&self, name: &str) {
+        use std::os::unix::fs::MetadataExt;
+        let inode = fs::metadata(self.path(name)).unwrap().ino();
+        let waits = |line: &str| line.contains("->") && line.contains(&format!(":{inode} "));
+        while !fs::read_to_string("/proc/locks").unwrap().lines().any(waits) {
+            std::thread::yield_now();
+        }
+    }
+
     /// How many agents said in the log that they were ready; the example has no log, so: instances.
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.join(name)
@@ -161,4 +181,11 @@ pub fn is_root(what: &str) -> bool {
     assert!(std::env::var_os("CI").is_none(), "{what} needs root, and CI may not skip");
     eprintln!("SKIPPED, needs root: {what}");
     false
+}
+
+/// Copies an executable by another process: were it open for writing in this one, a fork of another
+/// test's at that moment would keep it open, and executing it would fail (ETXTBSY, execve(2)).
+pub fn copy_program(from: impl AsRef<Path>, to: impl AsRef<Path>) {
+    let status = Command::new("cp").arg(from.as_ref()).arg(to.as_ref()).status().unwrap();
+    assert!(status.success());
 }
