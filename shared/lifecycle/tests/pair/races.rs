@@ -1,7 +1,5 @@
 //! The races of getting an agent, each by its name, with real processes.
 
-mod support;
-
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -10,10 +8,10 @@ use std::os::unix::process::CommandExt;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use crate::support::{Home, copy_program, is_root, told};
 use hearth_process::Signal;
 use hearth_process::locked::LockedFile;
 use hearth_process::watch::{ChangeKind, DirWatch};
-use support::{Home, copy_program, is_root, told};
 
 #[test]
 fn many_verbs_at_one_instant_start_one_agent() {
@@ -401,7 +399,7 @@ fn the_executable_may_be_replaced_or_deleted_under_it() {
     home.program = program.clone();
     let agent = home.get().pid;
     let aside = home.root.path().join("new");
-    copy_program(support::program(), &aside);
+    copy_program(crate::support::program(), &aside);
     fs::rename(&aside, &program).unwrap();
     assert_eq!(home.get().pid, agent);
     home.kill();
