@@ -122,6 +122,16 @@ fn which(context: &Context, names: Vec<String>) -> Result<(Place, Vec<String>), 
         let in_file: Vec<_> =
             names.iter().filter(|name| !removed.contains(name)).cloned().collect();
         project::check_names(file, &in_file)?;
+    } else {
+        // No file to go by: known is what runs, and what has written something.
+        let logs = context.home.dir().join("logs");
+        let known = |name: &String| {
+            runs().any(|run| run == *name) || hearth_logs::dir(&logs, &place.id, name).is_dir()
+        };
+        if let Some(unknown) = names.iter().find(|name| !known(name)) {
+            let why = format!("no service `{unknown}` runs in {}, and it has no logs", place.id);
+            return Err(Refusal::new(Code::NotFound, why).hint("hearth status"));
+        }
     }
     Ok((place, names))
 }

@@ -6,6 +6,7 @@
 use std::io;
 
 use hearth_api::Code;
+use rustix::event::{PollFd, PollFlags};
 
 use crate::args::Context;
 use crate::refuse::Refusal;
@@ -20,6 +21,12 @@ pub fn print(bytes: &[u8]) -> Result<(), Refusal> {
             Ok(written) => left = &left[written..],
             Err(rustix::io::Errno::INTR) => {}
             Err(rustix::io::Errno::PIPE) => std::process::exit(0),
+            // Somebody who shares it has set O_NONBLOCK: that holds for all of them.
+            Err(rustix::io::Errno::AGAIN) => {
+                let stdout = rustix::stdio::stdout();
+                let mut fds = [PollFd::from_borrowed_fd(stdout, PollFlags::OUT)];
+                let _ = rustix::event::poll(&mut fds, None);
+            }
             Err(error) => {
                 let why = io::Error::from(error);
                 return Err(Refusal::new(Code::Internal, format!("cannot write to stdout: {why}")));

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use hearth_api::stream::OutcomeAgent;
-use hearth_api::{Code, Failed, Line, Outcome, Result as Word, State};
+use hearth_api::{Code, Failed, Line, Outcome, Result as Word, ServiceRow, State};
 use hearth_lifecycle::{CallError, Ready, Request};
 use serde_json::json;
 
@@ -30,6 +30,23 @@ pub enum Goal {
     Ready,
     /// Everything asked for is down.
     Down,
+}
+
+impl Goal {
+    fn in_word(self) -> &'static str {
+        match self {
+            Goal::Ready => "ready",
+            Goal::Down => "down",
+        }
+    }
+
+    /// Whether a service in this state has come to it.
+    fn is_met_by(self, state: State) -> bool {
+        match self {
+            Goal::Ready => matches!(state, State::Ready | State::Done),
+            Goal::Down => matches!(state, State::Down | State::Done | State::Failed),
+        }
+    }
 }
 
 /// What a verb comes to where there is no agent.
@@ -145,7 +162,7 @@ impl Wait<'_> {
     ) -> Result<u8, Refusal> {
         let outcome = Outcome { agent: Some(agent), ..outcome };
         self.print(&outcome)?;
-        let count = match seen.states.len() {
+        let count = match seen.at_goal(self.goal) {
             1 => "1 service".to_owned(),
             count => format!("{count} services"),
         };
@@ -166,8 +183,9 @@ impl Wait<'_> {
             (Word::Down | Word::Interrupted | Word::Timeout | Word::Replaced, _) => {
                 seen.progress.end("");
                 let names = outcome.not_ready.join(", ");
+                let goal = self.goal.in_word();
                 let why = format!(
-                    "another request ended this one before its services were ready: {names}"
+                    "another request ended this one before its services were {goal}: {names}"
                 );
                 Err(Refusal::new(Code::ServiceFailed, why)
                     .hint("hearth status")
@@ -179,7 +197,10 @@ impl Wait<'_> {
     fn interrupted(&self, seen: &mut Seen, agent: OutcomeAgent) -> Result<u8, Refusal> {
         seen.progress.end("");
         self.print(&ended(Word::Interrupted, seen.left(self.goal), agent))?;
-        output::tell(interrupt::WORDS);
+        match self.goal {
+            Goal::Ready => output::tell(interrupt::WORDS),
+            Goal::Down => output::tell("hearth: interrupted; what was asked for goes on"),
+        }
         Ok(interrupt::EXIT)
     }
 
@@ -187,15 +208,12 @@ impl Wait<'_> {
         seen.progress.end("");
         let left = seen.left(self.goal);
         let states: Vec<_> = (seen.states.iter())
-            .filter(|(name, _)| left.contains(name))
-            .map(|(name, state)| format!("{name} ({})", progress::in_word(*state)))
+            .filter(|(_, state)| !self.goal.is_met_by(**state))
+            .map(|((_, name), state)| format!("{name} ({})", progress::in_word(*state)))
             .collect();
         self.print(&ended(Word::Timeout, left.clone(), agent))?;
         let timeout = self.wish.timeout.map(hearth_config::duration::format).unwrap_or_default();
-        let goal = match self.goal {
-            Goal::Ready => "ready",
-            Goal::Down => "down",
-        };
+        let goal = self.goal.in_word();
         let why = format!("not {goal} within {timeout}: {}", states.join(", "));
         Err(Refusal::new(Code::Timeout, why)
             .hint("they go on meanwhile: `hearth status`, `hearth logs NAME`")
@@ -273,7 +291,8 @@ fn in_words(failed: &Failed) -> String {
 
 /// What the stream has told so far.
 struct Seen {
-    states: BTreeMap<String, State>,
+    /// By project and name: `down --all` has those of several projects.
+    states: BTreeMap<(Option<String>, String), State>,
     progress: Progress,
 }
 
@@ -284,11 +303,12 @@ impl Seen {
                 for row in &services {
                     self.progress.found(&row.name, row.state);
                 }
-                self.states = services.into_iter().map(|row| (row.name, row.state)).collect();
+                let state = |row: ServiceRow| ((row.project, row.name), row.state);
+                self.states = services.into_iter().map(state).collect();
             }
-            Line::Transition { service, to, message, .. } => {
+            Line::Transition { project, service, to, message, .. } => {
                 self.progress.step(&service, to, &message);
-                self.states.insert(service, to);
+                self.states.insert((project, service), to);
             }
             Line::Outcome(_) => {}
         }
@@ -296,11 +316,12 @@ impl Seen {
 
     /// Who has not come to the goal.
     fn left(&self, goal: Goal) -> Vec<String> {
-        let there = |state: State| match goal {
-            Goal::Ready => matches!(state, State::Ready | State::Done),
-            Goal::Down => matches!(state, State::Down | State::Done | State::Failed),
-        };
-        let left = self.states.iter().filter(|(_, state)| !there(**state));
-        left.map(|(name, _)| name.clone()).collect()
+        let left = self.states.iter().filter(|(_, state)| !goal.is_met_by(**state));
+        left.map(|((_, name), _)| name.clone()).collect()
+    }
+
+    /// How many have. What `up` has taken down is none of those that it has brought up.
+    fn at_goal(&self, goal: Goal) -> usize {
+        self.states.values().filter(|state| goal.is_met_by(**state)).count()
     }
 }

@@ -4,7 +4,7 @@ mod support;
 
 use std::os::unix::fs::PermissionsExt;
 
-use support::{Place, names_in};
+use support::{Place, Ran, names_in};
 
 const TWO: &str = "[services.db]\nrun = \"sleep 1\"\n[services.web]\nrun = [\"sleep\", \"1\"]\nneeds = [\"db\"]\n\
                    [services.off]\nrun = \"sleep 1\"\nenabled = false\nkind = \"oneshot\"\n";
@@ -66,6 +66,34 @@ fn logs_of_what_never_ran_are_empty() {
     assert_eq!((ran.code, ran.out.as_str()), (0, ""));
     assert_eq!(ran.err.lines().count(), 1, "{}", ran.err);
     assert_eq!(place.run(&["logs", "nope"]).code, 5);
+}
+
+#[test]
+fn logs_of_a_name_that_nobody_knows_are_refused_without_a_file_to_go_by_too() {
+    let place = Place::with("[services.web]\nrun = 1\n");
+    let ran = place.run(&["logs", "nope"]);
+    assert_eq!((ran.code, ran.out.as_str()), (5, ""), "{}", ran.err);
+    let project = place.project();
+    let dir =
+        hearth_logs::dir(&place.home().join("logs"), project.to_str().unwrap_or_default(), "gone");
+    std::fs::create_dir_all(dir).expect("a log");
+    assert_eq!(place.run(&["logs", "gone"]).code, 0);
+}
+
+#[test]
+fn an_environment_that_is_too_large_is_told_by_the_names_of_the_largest() {
+    let place = Place::with(TWO);
+    let mut command = place.command(&["up"]);
+    for n in 0..10 {
+        command.env(format!("BIG{n}"), "x".repeat(120_000));
+    }
+    let ran = Ran::of(command.output().expect("hearth runs"));
+    assert_eq!(ran.code, 2, "{}", ran.err);
+    assert!(
+        ran.err.contains("environment") && ran.err.contains("BIG9 (120000 bytes)"),
+        "{}",
+        ran.err
+    );
 }
 
 #[test]

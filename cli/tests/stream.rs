@@ -236,6 +236,40 @@ fn no_wait_returns_when_the_request_is_taken() {
 }
 
 #[test]
+fn a_wait_that_another_request_ended_says_what_it_was_for() {
+    let overtaken = json!({"type": "outcome", "result": "interrupted", "failed": [],
+        "not_ready": ["web"], "agent": null});
+    for (verb, words) in [("up", "were ready: web"), ("down", "were down: web")] {
+        let place = Place::with(FILE);
+        let plays = vec![Play::Lines(vec![snapshot("stopping"), overtaken.clone()])];
+        let agent = agent(&place, hearth_api::VERSION, plays);
+        let ran = place.run(&[verb]);
+        assert_eq!(ran.code, 1);
+        assert!(ran.err.contains(words), "{}", ran.err);
+        agent.join().expect("the agent");
+    }
+}
+
+#[test]
+fn services_that_went_down_are_not_counted_as_ready() {
+    let place = Place::with(FILE);
+    let mut removed = snapshot("ready");
+    let mut other = removed["services"][0].clone();
+    other["name"] = json!("removed");
+    removed["services"].as_array_mut().expect("rows").push(other);
+    let gone = json!({"type": "transition", "project": "/p", "service": "removed", "from": "ready",
+        "to": "stopping", "at": "2026-01-01T00:00:00.000Z", "message": ""});
+    let agent = agent(
+        &place,
+        hearth_api::VERSION,
+        vec![Play::Lines(vec![removed, gone, outcome("ready")])],
+    );
+    let ran = place.run(&["up"]);
+    assert!(ran.err.contains("1 service ready"), "{}", ran.err);
+    agent.join().expect("the agent");
+}
+
+#[test]
 fn what_the_agent_refuses_keeps_its_code_hint_and_facts() {
     let place = Place::with(FILE);
     let problem =

@@ -37,6 +37,24 @@ fn every_verb_has_help_on_stdout() {
 }
 
 #[test]
+fn a_stdout_that_does_not_block_is_waited_for() {
+    let place = Place::new();
+    let (mut reader, writer) = std::io::pipe().expect("a pipe");
+    // Full, so that the verb's first write has no room.
+    rustix::io::ioctl_fionbio(&writer, true).expect("O_NONBLOCK");
+    let mut filled = 0;
+    while let Ok(count) = rustix::io::write(&writer, &[b'.'; 4096]) {
+        filled += count;
+    }
+    let verb = place.command(&["version"]).stdout(writer).spawn();
+    let mut verb = verb.expect("hearth runs");
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut reader, &mut text).expect("its output");
+    assert_eq!(verb.wait().expect("it ended").code(), Some(0));
+    assert!(text[filled..].starts_with("hearth "), "{}", &text[filled..]);
+}
+
+#[test]
 fn the_help_names_every_verb_whatever_stands_behind_it() {
     let place = Place::new();
     for arguments in [&["--help"][..], &["help"], &["--help", "up"]] {

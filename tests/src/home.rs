@@ -2,12 +2,14 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use hearth_process::locked::{self, LockedFile};
 use hearth_process::{ProcessHandle, ProcessId, Signal};
 use serde_json::Value;
 
+use crate::Verb;
 use crate::leftovers::{Process, processes_of};
 
 /// A throw-away `HEARTH_HOME`. When it is dropped, what runs in it is taken down; a test that passed
@@ -112,13 +114,12 @@ impl Home {
 
     /// Runs a verb to its end.
     pub fn run(&self, arguments: &[&str]) -> Ran {
-        Ran::of(&self.command(arguments).output().expect("hearth runs"))
+        self.start(arguments).finish()
     }
 
     /// Starts a verb; its output is kept.
-    pub fn start(&self, arguments: &[&str]) -> Child {
-        let mut command = self.command(arguments);
-        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("hearth runs")
+    pub fn start(&self, arguments: &[&str]) -> Verb {
+        start(&mut self.command(arguments))
     }
 
     /// Writes a file of the home, making the home if need be.
@@ -147,17 +148,27 @@ impl Home {
         self.record()?["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok())
     }
 
+    /// Waits until an agent has published its socket; for one that no verb of the test starts.
+    pub fn await_socket(&self) {
+        // Where there is no home yet there is nothing to watch.
+        self.write("agent.toml", "");
+        let is_socket = |_: &str| self.path("agent.sock").exists();
+        crate::await_file(&self.path("agent.sock"), is_socket);
+    }
+
     /// Signals the agent.
     #[track_caller]
     pub fn signal_agent(&self, signal: Signal) {
         send(self.agent_pid().expect("an agent lives"), signal);
     }
 
-    /// Kills the agent and returns when its lock is free.
+    /// Kills the agent and returns when it is gone, and with it its locks. A verb that waits may
+    /// have started the next one by then.
     #[track_caller]
     pub fn kill_agent(&self) {
-        self.signal_agent(Signal::KILL);
-        self.wait_until_free();
+        let pid = self.agent_pid().expect("an agent lives");
+        send(pid, Signal::KILL);
+        crate::await_end(pid);
     }
 
     /// Returns when nobody holds the lifetime lock.
@@ -173,20 +184,29 @@ impl Home {
     }
 
     fn take_down(&self) -> Vec<Process> {
+        if !self.dir.exists() {
+            return self.processes();
+        }
         if let Some(pid) = self.agent_pid() {
             send(pid, Signal::CONT);
         }
         if self.dir.join("shims").exists() {
-            let _ = self.command(&["down", "--all", "--force", "--timeout", "20s"]).output();
+            let _ = self.run(&["down", "--all", "--force", "--timeout", "20s"]);
         }
-        let _ = self.command(&["daemon", "down", "--timeout", "10s"]).output();
-        let left = self.processes();
-        for process in &left {
-            if let Ok(handle) = ProcessHandle::open(&process.id) {
-                let _ = handle.signal(Signal::KILL);
-                let _ = handle.wait();
+        let _ = self.run(&["daemon", "down", "--timeout", "10s"]);
+        let mut left = self.processes();
+        left.retain(|process| {
+            let Ok(handle) = ProcessHandle::open(&process.id) else { return false };
+            // Agent and shims let go of what they hold before they are gone; a service is gone first.
+            let own =
+                process.command.contains("hearth shim") || process.command.contains("hearth agent");
+            if own && handle.wait_timeout(Duration::from_secs(5)).unwrap_or(false) {
+                return false;
             }
-        }
+            let _ = handle.signal(Signal::KILL);
+            let _ = handle.wait();
+            true
+        });
         left
     }
 }
@@ -207,9 +227,15 @@ impl Drop for Home {
     }
 }
 
+/// Starts a command whose output is kept.
+pub(crate) fn start(command: &mut Command) -> Verb {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    Verb::of(command.spawn().expect("hearth runs"))
+}
+
 /// Signals a process through a handle.
 #[track_caller]
-pub(crate) fn send(pid: u32, signal: Signal) {
+pub fn send(pid: u32, signal: Signal) {
     let id = ProcessId::of(pid).expect("the process lives");
     ProcessHandle::open(&id)
         .expect("the process lives")

@@ -5,14 +5,19 @@
 //! Nothing of hearth's own crates is used here but the facts of the operating system.
 
 mod binary;
+mod event;
 mod home;
+pub mod http;
 mod leftovers;
 mod project;
+mod verb;
 
 pub use binary::hearth;
-pub use home::{Home, Ran};
+pub use event::{Gate, Port, await_end, await_file, runs};
+pub use home::{Home, Ran, send};
 pub use leftovers::{Process, processes_of};
 pub use project::Project;
+pub use verb::Verb;
 
 /// Whether what needs root may run. Says aloud if not, and does not let CI pass without.
 pub fn is_root(what: &str) -> bool {

@@ -2,11 +2,11 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Child;
+use std::process::Command;
 
 use serde_json::Value;
 
-use crate::{Home, Ran};
+use crate::{Gate, Home, Ran, Verb, home};
 
 /// A directory with a `hearth.toml`, in a home of its own. Dropped, it takes all down.
 pub struct Project {
@@ -62,17 +62,54 @@ impl Project {
         fs::read_to_string(self.dir.join(name)).unwrap_or_default()
     }
 
+    /// A command that is `hearth` with these arguments, in this directory.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.home.command(arguments);
+        command.current_dir(&self.dir);
+        command
+    }
+
     /// Runs a verb in it.
+    #[track_caller]
     pub fn run(&self, arguments: &[&str]) -> Ran {
-        let output = self.home.command(arguments).current_dir(&self.dir).output();
-        Ran::of(&output.expect("hearth runs"))
+        self.start(arguments).finish()
     }
 
     /// Starts a verb in it.
-    pub fn start(&self, arguments: &[&str]) -> Child {
-        let mut command = self.home.command(arguments);
-        command.current_dir(&self.dir).stdout(std::process::Stdio::piped());
-        command.stderr(std::process::Stdio::piped()).spawn().expect("hearth runs")
+    pub fn start(&self, arguments: &[&str]) -> Verb {
+        home::start(&mut self.command(arguments))
+    }
+
+    /// Runs a command that was made by [`Project::command`] and changed by the test.
+    #[track_caller]
+    pub fn ran(&self, command: &mut Command) -> Ran {
+        home::start(command).finish()
+    }
+
+    /// Another project in the same home.
+    pub fn beside(&self, name: &str, toml: &str) -> PathBuf {
+        let dir = self.dir.with_file_name(name);
+        fs::create_dir(&dir).expect("a directory can be made");
+        fs::write(dir.join("hearth.toml"), toml).expect("a file can be written");
+        dir
+    }
+
+    /// A place where a service waits, by `read x < NAME`, to be let on.
+    pub fn gate(&self, name: &str) -> Gate {
+        Gate::new(&self.dir.join(name))
+    }
+
+    /// Waits until one of its files is what `is_it` wants.
+    #[track_caller]
+    pub fn await_file(&self, name: &str, is_it: impl Fn(&str) -> bool) -> String {
+        crate::await_file(&self.dir.join(name), is_it)
+    }
+
+    /// Waits until one of its files has so many lines.
+    #[track_caller]
+    pub fn await_lines(&self, name: &str, count: usize) -> Vec<String> {
+        let text = self.await_file(name, |text| text.matches('\n').count() >= count);
+        text.lines().map(str::to_owned).collect()
     }
 
     /// The row of a service in `status --json`.

@@ -126,6 +126,9 @@ fn write_log(agent: &Agent, mode: Mode) -> std::io::Result<()> {
     };
     let logger =
         tracing_subscriber::fmt().with_max_level(level).with_ansi(false).with_target(false);
+    // It would tell on stderr that a line could not be written, and panic where that is what broke:
+    // `hearth daemon run 2>&1 | head` must not end by its reader.
+    let logger = logger.log_internal_errors(false);
     // Refused only where somebody has set one before: then that one is used.
     let _ = logger.with_writer(writer).try_init();
     Ok(())

@@ -50,7 +50,11 @@ pub enum ToShim {
     /// SIGKILL to the whole tree, again and again until it is empty.
     Kill,
     /// The service is ready; kept for an agent that adopts.
-    MarkReady,
+    MarkReady {
+        /// Since when, in milliseconds since the Unix epoch.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at: Option<u64>,
+    },
     /// Run a command beside the service and tell how it went.
     Probe {
         /// The agent's name for this run.
@@ -141,6 +145,9 @@ pub struct State {
     pub keep: String,
     /// The agent said that it was ready.
     pub ready: bool,
+    /// Since when, as the agent said it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready_at: Option<u64>,
     /// It was told to stop, by an agent or by SIGTERM to the shim.
     pub stopping: bool,
     /// Why it could not be started.

@@ -33,6 +33,10 @@ impl Shim {
     /// Runs until nobody needs the shim any more. Gives its exit code.
     pub fn live(mut self) -> i32 {
         trim();
+        // What came together with the start was read with it: poll would not tell of it.
+        for number in 0..self.connections.len() {
+            self.hear(number);
+        }
         let mut deaf_until: Option<Instant> = None;
         while !self.leaves() {
             let due = [self.next_due(), deaf_until].into_iter().flatten().min();

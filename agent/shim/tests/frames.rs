@@ -76,7 +76,8 @@ fn what_an_agent_says_never_changes() {
     let signal = ToShim::Signal { signal: Signal::HUP, to: StopTo::Group };
     same(&signal, r#"{"type":"signal","signal":"SIGHUP","to":"group"}"#);
     same(&ToShim::Kill, r#"{"type":"kill"}"#);
-    same(&ToShim::MarkReady, r#"{"type":"mark_ready"}"#);
+    same(&ToShim::MarkReady { at: None }, r#"{"type":"mark_ready"}"#);
+    same(&ToShim::MarkReady { at: Some(7) }, r#"{"type":"mark_ready","at":7}"#);
     same(
         &ToShim::Probe { id: 9, run: Run::Shell("true".into()), timeout_ms: 100 },
         r#"{"type":"probe","id":9,"run":{"shell":"true"},"timeout_ms":100}"#,
@@ -108,6 +109,7 @@ fn what_a_shim_says_never_changes() {
         started_at: Some(1_700_000_000_000),
         keep: "notes".into(),
         ready: true,
+        ready_at: None,
         stopping: false,
         failed: None,
         exit: Some(exit.clone()),

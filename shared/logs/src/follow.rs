@@ -35,7 +35,8 @@ impl Follow {
     /// [`Reader::start_of_life`]); the rest of a line in whose middle that is is left out. The
     /// directory need not be there, now or later.
     ///
-    /// Errors: the kernel's, among them its limits on watches (inotify(7)) or descriptors.
+    /// Errors: the kernel's, among them its limits on watches (inotify(7)) or descriptors. Where it
+    /// has no inotify left, what comes is looked for five times a second.
     pub fn new(dir: impl Into<PathBuf>, from: Position) -> io::Result<Follow> {
         let dir = dir.into();
         let cursor = Cursor::new(&dir, from);

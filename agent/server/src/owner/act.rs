@@ -29,8 +29,9 @@ impl Owner {
             Action::Probe { id, life, test } => self.probe(id, life, test),
             Action::CancelProbes { id, life } => self.cancel_probes(&id, life),
             Action::MarkReady { id, life } => {
+                let at = Some(milliseconds(self.acted_at));
                 if let Some(running) = self.running(&id, life) {
-                    running.link.tell(ToShim::MarkReady);
+                    running.link.tell(ToShim::MarkReady { at });
                 }
             }
             Action::Changed(transition) => self.changed(transition),
@@ -158,7 +159,7 @@ impl Owner {
 
     fn changed(&mut self, transition: Transition) {
         let Transition { id, from, to, message } = transition;
-        let at = SystemTime::now();
+        let at = self.acted_at;
         if let Some(node) = self.nodes.get_mut(&id) {
             node.since = Some(at);
         }
@@ -188,4 +189,10 @@ impl Owner {
         };
         self.publish(&id, &to_bytes(&line));
     }
+}
+
+/// Since the Unix epoch, as shims have it.
+fn milliseconds(at: SystemTime) -> u64 {
+    let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    convert::milliseconds(since)
 }

@@ -17,6 +17,7 @@ mod streams;
 mod take_over;
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::time::SystemTime;
 
 use hearth_core::{Action, Event, ServiceId, World};
 use hearth_lifecycle::agent::{BusyGuard, Handle};
@@ -53,6 +54,8 @@ pub(crate) struct Owner {
     ours: HashSet<String>,
     /// Events that follow from deeds, for after the turn.
     later: VecDeque<Event>,
+    /// When what is being done was decided: for rows, for transitions and for shims the same.
+    acted_at: SystemTime,
     place: Place,
     clock: Clock,
     handle: Handle,
@@ -74,6 +77,7 @@ impl Owner {
             done: VecDeque::new(),
             ours: HashSet::new(),
             later: VecDeque::new(),
+            acted_at: SystemTime::now(),
             place,
             clock,
             handle,
@@ -186,6 +190,7 @@ impl Owner {
 
     fn carry_out(&mut self, actions: Vec<Action>) {
         let mut changed = false;
+        self.acted_at = SystemTime::now();
         for action in actions {
             changed |= matches!(action, Action::Changed(_));
             self.act(action);

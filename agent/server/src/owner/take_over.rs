@@ -71,7 +71,8 @@ impl Owner {
             restarts: keep.restarts,
             stopping: state.stopping,
         });
-        let began = state.started_at.map(Duration::from_millis);
+        // The last change of state that anybody knows of.
+        let began = state.ready_at.or(state.started_at).map(Duration::from_millis);
         let began = began.and_then(|began| SystemTime::UNIX_EPOCH.checked_add(began));
         if let Some(node) = self.nodes.get_mut(&id) {
             node.since = began.or(node.since);
@@ -85,6 +86,7 @@ impl Owner {
         let reason = refused.refused.clone().unwrap_or_default();
         let event = Event::StartFailed { id: id.clone(), life: refused.life, reason };
         let actions = self.world.step(event, self.clock.now());
+        self.acted_at = SystemTime::now();
         actions.into_iter().for_each(|action| self.act(action));
     }
 

@@ -86,6 +86,11 @@ impl Home {
 
     /// Starts a shim and tells it what to do; the call's own process has ended then.
     pub fn start(&self, spec: &Spec) -> Agent {
+        self.start_and(spec, &[])
+    }
+
+    /// The same with more in the same write.
+    pub fn start_and(&self, spec: &Spec, more: &[ToShim]) -> Agent {
         let (ours, theirs) = UnixStream::pair().expect("a socket pair");
         let status = Command::new(std::env::current_exe().unwrap())
             .arg0("hearth")
@@ -95,7 +100,10 @@ impl Home {
             .expect("a shim");
         assert!(status.success(), "{status}");
         let mut agent = Agent::over(ours);
-        agent.send(&ToShim::Start(Box::new(spec.clone())));
+        let start = encode(&ToShim::Start(Box::new(spec.clone())));
+        let more = more.iter().flat_map(encode);
+        let together: Vec<u8> = start.into_iter().chain(more).collect();
+        agent.socket.write_all(&together).expect("the shim listens");
         agent
     }
 

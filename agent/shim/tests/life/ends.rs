@@ -7,6 +7,10 @@ use crate::agent::{Home, signal, wait_for_end, wait_for_log, wait_until};
 
 pub const TESTS: crate::Tests = &[
     ("a_stop_signals_the_leader", a_stop_signals_the_leader),
+    (
+        "a_stop_in_the_same_write_as_the_start_is_heard",
+        a_stop_in_the_same_write_as_the_start_is_heard,
+    ),
     ("a_suspended_service_stops_too", a_suspended_service_stops_too),
     (
         "grandchildren_in_sessions_of_their_own_are_ended",
@@ -42,6 +46,17 @@ fn a_stop_signals_the_leader() {
     assert_eq!((exit.code, exit.signal), (None, Some(Signal::TERM)));
     running.agent.emptied();
     running.agent.acknowledge();
+}
+
+fn a_stop_in_the_same_write_as_the_start_is_heard() {
+    let home = Home::new();
+    let spec = home.spec(Run::List(vec!["sleep".into(), "1000".into()]));
+    let mut agent = home.start_and(&spec, &[ToShim::Stop]);
+    agent.state();
+    assert!(matches!(agent.next(), FromShim::Started { .. }));
+    assert_eq!(agent.exited().signal, Some(Signal::TERM));
+    agent.emptied();
+    agent.acknowledge();
 }
 
 fn a_suspended_service_stops_too() {

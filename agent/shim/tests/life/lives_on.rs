@@ -20,7 +20,7 @@ fn the_next_agent_gets_the_whole_state() {
     spec.life = 5;
     let mut running = home.started(&spec);
     wait_for_log(&home, "up");
-    running.agent.send(&ToShim::MarkReady);
+    running.agent.send(&ToShim::MarkReady { at: Some(1_700_000_000_000) });
     drop(running.agent);
     let mut next = home.connect();
     let state = next.state();
@@ -28,6 +28,7 @@ fn the_next_agent_gets_the_whole_state() {
     assert_eq!((state.project.as_str(), state.service.as_str(), state.life), ("/src/app", "db", 5));
     assert_eq!((&state.shim, state.leader.as_ref()), (&running.shim, Some(&running.leader)));
     assert!(state.ready && !state.stopping && !state.emptied);
+    assert_eq!(state.ready_at, Some(1_700_000_000_000));
     assert!(state.exit.is_none() && state.failed.is_none() && state.started_at.is_some());
     next.finish();
 }

@@ -1,4 +1,7 @@
 //! inotify(7): one descriptor; the directory's watch tells of its files too.
+//!
+//! A user has 128 of those, if nobody has raised it, and editors take many. Where there is none left
+//! a timer stands in for it: a reader that is late is better than one that fails, or is never woken.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -7,11 +10,20 @@ use std::path::Path;
 
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::io::Errno;
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
+    timerfd_settime,
+};
+
+/// How late a reader is told without inotify.
+const LATE: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 
 /// Readable when the directory, its files or the one above it may have changed.
 #[derive(Debug)]
 pub(crate) struct Watch {
-    inotify: OwnedFd,
+    /// An inotify, or the timer that stands in for it.
+    fd: OwnedFd,
+    is_timer: bool,
     /// Watch descriptors of the directory and of the one above it.
     inside: Option<i32>,
     above: Option<i32>,
@@ -21,8 +33,26 @@ pub(crate) struct Watch {
 
 impl Watch {
     pub(crate) fn new() -> io::Result<Watch> {
-        let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
-        Ok(Watch { inotify, inside: None, above: None, stale: true })
+        match inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK) {
+            Ok(inotify) => Ok(Watch::over(inotify, false)),
+            // Of this process's own descriptors there may be none left either.
+            Err(errno @ (Errno::MFILE | Errno::NFILE)) => {
+                Watch::by_timer().map_err(|_| errno.into())
+            }
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    fn by_timer() -> io::Result<Watch> {
+        let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
+        let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
+        let often = Itimerspec { it_interval: LATE, it_value: LATE };
+        timerfd_settime(&timer, TimerfdTimerFlags::empty(), &often)?;
+        Ok(Watch::over(timer, true))
+    }
+
+    fn over(fd: OwnedFd, is_timer: bool) -> Watch {
+        Watch { fd, is_timer, inside: None, above: None, stale: !is_timer }
     }
 
     /// Makes sure that the right directories are watched. The file plays no part here.
@@ -52,7 +82,7 @@ impl Watch {
     fn add(&self, path: &Path, flags: WatchFlags) -> io::Result<Option<i32>> {
         // The parent of a relative path's first component.
         let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-        match inotify::add_watch(&self.inotify, path, flags | WatchFlags::ONLYDIR) {
+        match inotify::add_watch(&self.fd, path, flags | WatchFlags::ONLYDIR) {
             Ok(descriptor) => Ok(Some(descriptor)),
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
             Err(errno) => Err(errno.into()),
@@ -63,15 +93,20 @@ impl Watch {
         let old = [self.above, self.inside].into_iter().flatten();
         for old in old.filter(|&old| Some(old) != above && Some(old) != inside) {
             // Gone by itself where its directory was removed.
-            let _ = inotify::remove_watch(&self.inotify, old);
+            let _ = inotify::remove_watch(&self.fd, old);
         }
         (self.above, self.inside) = (above, inside);
     }
 
     /// Takes what has been reported, so that the descriptor is readable only for what comes later.
     pub(crate) fn drain(&mut self) -> io::Result<()> {
+        if self.is_timer {
+            // How often it has fired, or WouldBlock: not at all.
+            let _ = rustix::io::read(&self.fd, &mut [0; 8]);
+            return Ok(());
+        }
         let mut buffer = [MaybeUninit::uninit(); 4096];
-        let mut events = inotify::Reader::new(&self.inotify, &mut buffer);
+        let mut events = inotify::Reader::new(&self.fd, &mut buffer);
         loop {
             let event = match events.next() {
                 Ok(event) => event,
@@ -88,6 +123,25 @@ impl Watch {
 
 impl AsFd for Watch {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.inotify.as_fd()
+        self.fd.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::event::{PollFd, PollFlags, poll};
+
+    #[test]
+    fn without_inotify_a_timer_wakes_again_and_again() {
+        let mut watch = Watch::by_timer().unwrap();
+        for _ in 0..2 {
+            watch.arm(Path::new("/nowhere"), None).unwrap();
+            poll(&mut [PollFd::new(&watch, PollFlags::IN)], None).unwrap();
+            watch.drain().unwrap();
+            let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+            let ready = poll(&mut [PollFd::new(&watch, PollFlags::IN)], Some(&now)).unwrap();
+            assert_eq!(ready, 0, "readable although it was drained");
+        }
     }
 }

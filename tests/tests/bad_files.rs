@@ -1,0 +1,269 @@
+//! Faulty files, commands that can't run, and files that change or go while their services run.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+
+use hearth_tests::{Project, Ran, is_root, runs};
+
+const SLEEPER: &str = "[services.s]\nrun = [\"sleep\", \"1000\"]\nready = { settle = \"0s\" }\n";
+
+const FAULTY: &str = r#"[services.a]
+run = ["sleep", "1000"]
+colour = "red"
+needs = ["nobody"]
+
+[services.b]
+run = 7
+ready = { log = "(" }
+start_timeout = "soon"
+
+[services.c]
+run = "sleep 1000"
+dir = "not/there"
+needs = ["d"]
+
+[services.d]
+run = "sleep 1000"
+needs = ["c"]
+"#;
+
+#[test]
+fn all_faults_are_shown_at_once_and_nothing_is_started() {
+    let project = Project::new(FAULTY);
+    let ran = project.run(&["up"]).exits(2);
+    assert_eq!(ran.stdout, "");
+    let words = [
+        "hearth.toml:3",
+        "colour",
+        "nobody",
+        "hearth.toml:7",
+        "hearth.toml:8",
+        "soon",
+        "not/there",
+        "c -> d -> c",
+        "^",
+    ];
+    for word in words {
+        assert!(ran.stderr.contains(word), "no `{word}` in:\n{}", ran.stderr);
+    }
+    assert!(ran.stderr.contains("colour = \"red\""), "the text is shown:\n{}", ran.stderr);
+    for verb in [&["restart", "a"][..], &["up", "a"]] {
+        project.run(verb).exits(2);
+    }
+    assert!(
+        !project.home.path("shims").exists()
+            || fs::read_dir(project.home.path("shims")).unwrap().count() == 0
+    );
+    let check = project.run(&["config", "check", "--json"]).exits(2).json();
+    assert_eq!(check["ok"], false);
+    let faults = check["faults"].as_array().unwrap();
+    let mut lines: Vec<u64> = faults.iter().map(|fault| fault["line"].as_u64().unwrap()).collect();
+    lines.dedup();
+    assert_eq!(lines[..5], [3, 4, 7, 8, 9], "in the order of the file: {lines:?}");
+    for fault in faults {
+        assert!(fault["file"].as_str().unwrap().ends_with("hearth.toml"), "{fault}");
+        assert!(fault["column"].as_u64().unwrap() >= 1, "{fault}");
+        assert!(fault["message"].is_string() && fault["expected"].is_string(), "{fault}");
+    }
+    project.write("hearth.toml", SLEEPER);
+    assert_eq!(
+        project.run(&["config", "check", "--json"]).exits(0).json(),
+        serde_json::json!({"ok": true, "faults": []})
+    );
+}
+
+#[test]
+fn a_file_that_is_no_toml_is_shown_where_it_breaks() {
+    let project = Project::new("[services.a]\nrun = [\"sleep\"\n\nx = 1\n");
+    let ran = project.run(&["up"]).exits(2);
+    assert!(ran.stderr.contains("hearth.toml:") && ran.stderr.contains('^'), "{}", ran.stderr);
+}
+
+#[test]
+fn what_is_not_built_yet_is_refused_as_such() {
+    let keys = [
+        "port = 8080",
+        "env_file = [\".env\"]",
+        "ready = { notify = true }",
+        "ready = { unix = \"x\" }",
+        "ready = { file = \"x\" }",
+        "needs = [{ service = \"b\", lost = \"stop\" }]",
+    ];
+    for key in keys {
+        let b = "[services.b]\nrun = [\"sleep\", \"1\"]\n";
+        let project = Project::new(&format!("[services.a]\nrun = [\"sleep\", \"1\"]\n{key}\n{b}"));
+        let ran = project.run(&["up"]).exits(2);
+        assert!(ran.stderr.contains("not built"), "{key}:\n{}", ran.stderr);
+        assert_eq!(project.home.agent_pid(), None, "{key}");
+    }
+    for table in ["auto = true\n", "[groups]\ndev = [\"a\"]\n", "[checks.c]\nready = { tcp = 1 }\n"]
+    {
+        let a = "[services.a]\nrun = [\"sleep\", \"1\"]\n";
+        let project = Project::new(&format!("{table}{a}"));
+        let ran = project.run(&["up"]).exits(2);
+        assert!(ran.stderr.contains("not built"), "{table}:\n{}", ran.stderr);
+    }
+}
+
+#[test]
+fn an_unknown_service_is_not_found_and_the_known_ones_are_named() {
+    let project = Project::new(SLEEPER);
+    for verb in ["up", "down", "restart", "status", "logs"] {
+        let cold = project.run(&[verb, "nosuch"]).exits(5);
+        assert!(cold.stderr.contains("nosuch") && cold.stderr.contains('s'), "{}", cold.stderr);
+    }
+    project.run(&["up"]).exits(0);
+    for verb in ["up", "down", "restart", "status", "logs"] {
+        let warm = project.run(&[verb, "nosuch", "--json"]).exits(5);
+        assert_eq!(warm.refusal()["code"], "not-found", "{verb}");
+    }
+    assert_eq!(project.state("s"), "ready");
+}
+
+fn fails(run: &str, prepare: impl Fn(&Project)) -> Ran {
+    let project = Project::new(&format!(
+        "[services.s]\nrun = {run}\nrestart = \"never\"\nready = {{ settle = \"30s\" }}\n"
+    ));
+    prepare(&project);
+    let ran = project.run(&["up"]).exits(1);
+    assert!(ran.stderr.contains("`s` failed") && ran.stdout.is_empty(), "{ran:?}");
+    assert_eq!(project.state("s"), "failed");
+    let down = project.run(&["down"]).exits(0);
+    assert_eq!(down.stdout, "");
+    ran
+}
+
+#[track_caller]
+fn says(ran: &Ran, words: &[&str]) {
+    for word in words {
+        assert!(ran.stderr.contains(word), "no `{word}` in:\n{}", ran.stderr);
+    }
+}
+
+#[test]
+fn a_command_that_is_not_found_is_named() {
+    says(&fails("[\"no-such-program\", \"x\"]", |_| ()), &["`no-such-program` is not in PATH"]);
+    says(&fails("\"no-such-program x\"", |_| ()), &["127", "no-such-program"]);
+}
+
+#[test]
+fn a_command_that_is_not_executable_is_named() {
+    let ran = fails("[\"./script\"]", |project| project.write("script", "#!/bin/sh\nexit 0\n"));
+    says(&ran, &["script", "executable"]);
+}
+
+#[test]
+fn a_bad_interpreter_is_named() {
+    let ran = fails("[\"./script\"]", |project| {
+        project.write("script", "#!/no/such/interpreter\n");
+        let path = project.dir().join("script");
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    });
+    says(&ran, &["script", "/no/such/interpreter"]);
+}
+
+#[test]
+fn a_service_that_dies_at_once_shows_its_exit_and_last_lines() {
+    let ran = fails("\"echo starting; echo cannot bind >&2; exit 4\"", |_| ());
+    says(&ran, &["code 4", "| starting", "| cannot bind", "hearth logs s"]);
+    let ran = fails("\"echo hm; kill -SEGV $$\"", |_| ());
+    says(&ran, &["SIGSEGV", "| hm"]);
+}
+
+#[test]
+fn a_service_that_dies_again_and_again_is_given_up() {
+    let project = Project::new(
+        "[services.s]\nrun = \"echo $$ >> lives; exit 4\"\nbackoff = { min = \"1ms\" }\n\
+         give_up = { failures = 3, within = \"60s\" }\n",
+    );
+    let ran = project.run(&["up"]).exits(1);
+    says(&ran, &["code 4", "3"]);
+    assert_eq!(project.read("lives").lines().count(), 3);
+    assert_eq!(project.row("s")["restarts"], 2);
+}
+
+#[test]
+fn a_file_that_others_may_write_runs_no_code() {
+    let project = Project::new(SLEEPER);
+    let file = project.dir().join("hearth.toml");
+    let refused = |words: &str| {
+        for verb in [&["up", "--json"][..], &["status", "--json"], &["restart", "s", "--json"]] {
+            let refusal = project.run(verb).exits(2).refusal();
+            assert_eq!(refusal["code"], "forbidden", "{verb:?}");
+            assert!(refusal["message"].as_str().unwrap().contains(words), "{refusal}");
+            assert!(refusal["hint"].as_str().unwrap().contains("-C"), "{refusal}");
+        }
+        assert_eq!(project.home.agent_pid(), None);
+    };
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
+    refused("hearth.toml");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    fs::set_permissions(project.dir(), fs::Permissions::from_mode(0o777)).unwrap();
+    refused("project");
+    fs::set_permissions(project.dir(), fs::Permissions::from_mode(0o755)).unwrap();
+    if is_root("a file of somebody else") {
+        chown(&file, Some(65534), Some(65534)).unwrap();
+        refused("hearth.toml");
+    }
+    // From a directory below, -C that names another directory does not lift it.
+    let below = project.dir().join("below");
+    fs::create_dir(&below).unwrap();
+    if is_root("a file of somebody else") {
+        project.run(&["-C", "below", "up"]).exits(2);
+    }
+    project.run(&["-C", ".", "up"]).exits(0);
+}
+
+#[test]
+fn in_no_project_there_is_a_hint() {
+    let project = Project::empty();
+    for verb in [
+        &["up", "--json"][..],
+        &["status", "--json"],
+        &["down", "--json"],
+        &["restart", "s", "--json"],
+    ] {
+        let refusal = project.run(verb).exits(5).refusal();
+        assert_eq!(refusal["code"], "not-found", "{verb:?}");
+        assert!(refusal["hint"].as_str().unwrap().contains("hearth init"), "{refusal}");
+    }
+    project.run(&["init"]).exits(0);
+    project.run(&["config", "check"]).exits(0);
+    // What is there is not written over.
+    let text = project.read("hearth.toml");
+    assert_ne!(project.run(&["init"]).code, Some(0));
+    assert_eq!(project.read("hearth.toml"), text);
+}
+
+#[test]
+fn a_file_broken_while_its_services_run_changes_nothing() {
+    let project = Project::new(SLEEPER);
+    project.run(&["up"]).exits(0);
+    let pid = project.pid("s");
+    project.write("hearth.toml", FAULTY);
+    project.run(&["up"]).exits(2);
+    project.run(&["restart", "s"]).exits(2);
+    let status = project.run(&["status", "--json"]).exits(0);
+    assert_eq!(status.json()["services"][0]["pid"], pid);
+    assert_eq!(status.stderr.lines().count(), 1, "one line: {}", status.stderr);
+    assert!(status.stderr.contains("faulty"), "{}", status.stderr);
+    project.run(&["logs", "s"]).exits(0);
+    // The agent that adopts does not need the file.
+    project.home.kill_agent();
+    assert_eq!(project.pid("s"), pid);
+    let down = project.run(&["down"]).exits(0);
+    assert!(!runs(pid), "{}", down.stderr);
+}
+
+#[test]
+fn a_file_removed_while_its_services_run_leaves_them() {
+    let project = Project::new(SLEEPER);
+    project.run(&["up"]).exits(0);
+    let pid = project.pid("s");
+    fs::remove_file(project.dir().join("hearth.toml")).unwrap();
+    assert_eq!(project.pid("s"), pid);
+    project.run(&["up"]).exits(5);
+    project.run(&["logs", "s"]).exits(0);
+    project.run(&["down"]).exits(0);
+    assert!(!runs(pid));
+}
