@@ -65,6 +65,25 @@ fn an_agent_killed_at_any_moment_of_an_up_never_makes_a_second_copy() {
 }
 
 #[test]
+fn a_shim_that_was_mute_and_then_killed_leaves_no_second_copy() {
+    let project = Project::new(&notes(&["s"]));
+    project.run(&["up"]).exits(0);
+    let service = project.pid("s");
+    let shim = hearth_process::facts::parent_of(service).unwrap();
+    send(shim, Signal::STOP);
+    project.home.kill_agent();
+    // The next agent asks it in vain, and leaves its service alone.
+    project.run(&["status"]).exits(0);
+    assert!(runs(service));
+    send(shim, Signal::KILL);
+    // What it left is found and ended, by whoever notices first.
+    await_end(service);
+    project.run(&["up"]).exits(0);
+    assert_eq!(project.read("pids.s").lines().count(), 2, "one life after the other");
+    assert_ne!(project.pid("s"), service);
+}
+
+#[test]
 fn an_exit_that_nobody_saw_is_known_and_answered() {
     let project = Project::new(
         r#"

@@ -166,6 +166,12 @@ fn a_service_that_became_the_agents_ancestor_goes_down_alone() {
     assert_eq!(row(&project)["state"], "ready");
 }
 
+/// By another process: were the copy open for writing in this one, a fork of another test's would
+/// keep it open, and it could not be executed (ETXTBSY, execve(2)).
+fn copy(from: &Path, to: &Path) {
+    assert!(Command::new("cp").arg(from).arg(to).status().unwrap().success());
+}
+
 #[test]
 fn the_executable_may_be_replaced_and_deleted_while_the_agent_runs() {
     let two = "[services.a]\nrun = [\"sleep\", \"1000\"]\nready = { settle = \"0s\" }\n\
@@ -173,7 +179,7 @@ fn the_executable_may_be_replaced_and_deleted_while_the_agent_runs() {
                [services.c]\nrun = [\"sleep\", \"1000\"]\nready = { settle = \"0s\" }\n";
     let project = Project::new(two);
     let mine = project.home.root().join("hearth");
-    fs::copy(hearth(), &mine).unwrap();
+    copy(hearth(), &mine);
     let run = |arguments: &[&str]| {
         let mut command = Command::new(&mine);
         command.args(arguments).current_dir(project.dir()).env("HEARTH_HOME", project.home.dir());
@@ -182,7 +188,7 @@ fn the_executable_may_be_replaced_and_deleted_while_the_agent_runs() {
     run(&["up", "a"]).exits(0);
     let agent = project.home.agent_pid();
     let aside = project.home.root().join("new");
-    fs::copy(hearth(), &aside).unwrap();
+    copy(hearth(), &aside);
     fs::rename(&aside, &mine).unwrap();
     run(&["up", "b"]).exits(0);
     fs::remove_file(&mine).unwrap();

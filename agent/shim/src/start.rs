@@ -11,7 +11,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
 use hearth_process::locked::{LockedFile, TryError};
-use hearth_process::{ProcessId, child, stdio, tree};
+use hearth_process::{Liveness, ProcessId, child, stdio, tree};
 
 use crate::connection::Connection;
 use crate::frames::{FromShim, Spec, ToShim, VERSION};
@@ -128,8 +128,21 @@ fn claim(path: &Path) -> Result<LockedFile, FromShim> {
         // A shim that was just acknowledged removes its record before it lets go of it: what was
         // locked then has no name, and would keep nobody out. Ends as soon as that shim is gone.
         if is_at(&locked, path) {
-            return Ok(locked);
+            return none_left(path).map(|()| locked);
         }
+    }
+}
+
+/// The last gate before a second copy: a shim that was killed lets go of its record, and its
+/// service's process runs on. Whoever asks for the next life has to end that one first.
+fn none_left(path: &Path) -> Result<(), FromShim> {
+    let last = Record::read(path).ok().flatten();
+    let leader = last.filter(|record| !record.emptied).and_then(|record| record.leader);
+    match leader {
+        Some(leader) if leader.living() == Liveness::Living => Err(FromShim::Refused {
+            reason: format!("pid {} of its last life runs on, its shim was killed", leader.pid),
+        }),
+        Some(_) | None => Ok(()),
     }
 }
 

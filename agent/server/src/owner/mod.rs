@@ -17,6 +17,7 @@ mod streams;
 mod take_over;
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::path::PathBuf;
 use std::time::SystemTime;
 
 use hearth_core::{Action, Event, ServiceId, World};
@@ -52,6 +53,8 @@ pub(crate) struct Owner {
     done: VecDeque<String>,
     /// Names of the shims that this agent has begun or taken over.
     ours: HashSet<String>,
+    /// Records of shims that do not answer and whose end is awaited.
+    awaited: HashSet<PathBuf>,
     /// Events that follow from deeds, for after the turn.
     later: VecDeque<Event>,
     /// When what is being done was decided: for rows, for transitions and for shims the same.
@@ -76,6 +79,7 @@ impl Owner {
             listeners: Vec::new(),
             done: VecDeque::new(),
             ours: HashSet::new(),
+            awaited: HashSet::new(),
             later: VecDeque::new(),
             acted_at: SystemTime::now(),
             place,

@@ -10,8 +10,9 @@ use std::time::{Duration, SystemTime};
 
 use hearth_api::time::parse_rfc3339;
 use hearth_core::{Event, ServiceId, Want};
-use hearth_process::locked;
+use hearth_process::locked::{self, LockedFile};
 use hearth_shim::frames::State;
+use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 use tracing::{info, warn};
 
@@ -120,11 +121,14 @@ impl Owner {
         }
     }
 
-    /// It ended while it was asked, or does not speak; in the first case its record is free now.
+    /// It ended while it was asked, or does not speak. Its record tells: free, it has ended; held,
+    /// it is about to (a dying shim loses its socket before its lock), or is mute.
     pub(super) fn unanswered(&mut self, record: &Path) {
-        if locked::is_held(record).unwrap_or(true) {
+        if locked::is_held(record).unwrap_or(false) {
+            self.await_release(record);
             return;
         }
+        self.awaited.remove(record);
         let mut found = adopt::Found::default();
         adopt::settle(record, &self.place, &self.tell, &mut found);
         for (record, clearing) in found.dead {
@@ -132,6 +136,26 @@ impl Owner {
             self.world.set_last_life(&id, record.life);
             self.nodes.entry(id).or_default().clearing = clearing;
         }
+    }
+
+    /// Looks again when the shim that does not answer has ended: a thread blocks in flock(2), which
+    /// is the only way to be told.
+    fn await_release(&mut self, record: &Path) {
+        if !self.awaited.insert(record.to_owned()) {
+            return;
+        }
+        let (record, tell) = (record.to_owned(), self.tell.clone());
+        tokio::spawn(async move {
+            let path = record.clone();
+            let released = spawn_blocking(move || {
+                locked::open(&path, false).and_then(LockedFile::exclusive).map(drop)
+            });
+            if let Ok(Err(error)) = released.await {
+                // Removed meanwhile, most likely: it has ended all the same.
+                warn!(record = %record.display(), %error, "cannot wait for the end of a shim");
+            }
+            let _ = tell.send(Told::Unanswered(record)).await;
+        });
     }
 
     /// A record that is not of one of our shims is that of an agent that is no more.

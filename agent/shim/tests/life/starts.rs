@@ -13,6 +13,10 @@ pub const TESTS: crate::Tests = &[
     ("a_start_that_fails_says_why", a_start_that_fails_says_why),
     ("a_failed_start_is_told_to_the_next_agent", a_failed_start_is_told_to_the_next_agent),
     ("a_second_shim_is_refused", a_second_shim_is_refused),
+    (
+        "a_life_whose_shim_was_killed_keeps_the_next_one_out",
+        a_life_whose_shim_was_killed_keeps_the_next_one_out,
+    ),
     ("by_hand_it_says_what_it_is", by_hand_it_says_what_it_is),
 ];
 
@@ -173,6 +177,27 @@ fn a_second_shim_is_refused() {
     let next = home.started(&spec);
     assert_ne!(next.shim, running.shim);
     next.agent.finish();
+}
+
+fn a_life_whose_shim_was_killed_keeps_the_next_one_out() {
+    let home = Home::new();
+    let spec = home.shell("exec sleep 1000");
+    let running = home.started(&spec);
+    kill(&running.shim);
+    let mut second = home.start(&spec);
+    let FromShim::Refused { reason } = second.next() else { panic!("not refused") };
+    assert!(reason.contains("its shim was killed"), "{reason}");
+    assert_eq!(home.record().unwrap().leader, Some(running.leader.clone()), "nothing is forgotten");
+    kill(&running.leader);
+    let next = home.started(&spec);
+    next.agent.finish();
+}
+
+/// SIGKILL, and its end awaited.
+fn kill(id: &hearth_process::ProcessId) {
+    let handle = hearth_process::ProcessHandle::open(id).unwrap();
+    handle.signal(hearth_process::Signal::KILL).unwrap();
+    handle.wait().unwrap();
 }
 
 fn by_hand_it_says_what_it_is() {
