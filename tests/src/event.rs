@@ -1,9 +1,11 @@
 //! Waiting for what the kernel tells: a file that grows, a process that ends, a port that listens.
 
+use std::ffi::CString;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Instant;
 
@@ -57,9 +59,10 @@ pub struct Gate(File);
 impl Gate {
     /// Makes it.
     pub fn new(path: &Path) -> Self {
-        let mode = rustix::fs::Mode::from_raw_mode(0o666);
-        rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, mode, 0)
-            .expect("a FIFO can be made");
+        let name = CString::new(path.as_os_str().as_bytes()).expect("a path has no NUL");
+        // SAFETY: the name is a string that ends with NUL and outlives the call.
+        let made = unsafe { libc::mkfifo(name.as_ptr(), 0o666) };
+        assert_eq!(made, 0, "a FIFO can be made: {}", std::io::Error::last_os_error());
         Self(OpenOptions::new().read(true).write(true).open(path).expect("it can be opened"))
     }
 
@@ -80,13 +83,9 @@ pub struct Port {
 impl Port {
     /// Takes one.
     pub fn reserve() -> Self {
-        let socket = rustix::net::socket_with(
-            AddressFamily::INET,
-            SocketType::STREAM,
-            rustix::net::SocketFlags::CLOEXEC,
-            None,
-        )
-        .expect("a socket");
+        let socket =
+            rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+        rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC).expect("it is open");
         let any = std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, 0);
         rustix::net::bind(&socket, &any).expect("a free port");
         let bound = rustix::net::getsockname(&socket).expect("a name");

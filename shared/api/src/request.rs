@@ -42,8 +42,9 @@ pub struct UpRequest {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DownRequest {
-    /// Canonical path of the project's directory; null means every project.
-    #[serde(default)]
+    /// Canonical path of the project's directory; null means every project. It has to be said: to
+    /// take everything down must not be what is left when a field was forgotten.
+    #[serde(deserialize_with = "said")]
     pub project: Option<String>,
     /// Names; none means all of the project.
     #[serde(default)]
@@ -54,4 +55,27 @@ pub struct DownRequest {
     /// The session that asks, if it is in one.
     #[serde(default)]
     pub session: Option<String>,
+}
+
+/// A field that may be null and may not be left out.
+fn said<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    Option::deserialize(from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_goes_down_only_where_it_was_said() {
+        assert!(serde_json::from_str::<DownRequest>("{}").is_err());
+        let all: DownRequest = serde_json::from_str(r#"{"project":null}"#).unwrap();
+        assert_eq!(all.project, None);
+    }
+
+    #[test]
+    fn an_unknown_field_is_refused_by_its_name() {
+        let refused = serde_json::from_str::<UpRequest>(r#"{"project":"/p","serivces":[]}"#);
+        assert!(refused.unwrap_err().to_string().contains("serivces"));
+    }
 }

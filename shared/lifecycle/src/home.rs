@@ -57,7 +57,9 @@ impl Blocked {
     }
 
     pub(crate) fn io(doing: &str, path: &Path, error: &io::Error) -> Self {
+        let used_up = matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE));
         let remedy = match error.kind() {
+            _ if used_up => "raise the limit on open files (`ulimit -n`), then try again",
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                 "make room on that file system, then try again"
             }

@@ -84,7 +84,7 @@ where
         }
     });
     let mut builder = hyper::server::conn::http1::Builder::new();
-    builder.pipeline_flush(true).max_buf_size(64 * 1024);
+    builder.pipeline_flush(true).half_close(true).max_buf_size(64 * 1024);
     let mut connection = std::pin::pin!(builder.serve_connection(io, service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

@@ -57,6 +57,15 @@ impl BoundedHeaders {
     }
 }
 
+/// Whether the peer has closed, as opposed to having said all that it has to say: who shuts down his
+/// sending side still waits for the reply (`POLLHUP` and `POLLRDHUP`, poll(2)).
+fn has_gone(stream: &UnixStream) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let mut polled = [PollFd::new(stream, PollFlags::empty())];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut polled, Some(&now)).is_ok() && polled[0].revents().contains(PollFlags::HUP)
+}
+
 impl AsyncRead for BoundedHeaders {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -70,6 +79,10 @@ impl AsyncRead for BoundedHeaders {
         }
         let before = out.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, out);
+        let ended = out.filled().len() == before && out.remaining() > 0;
+        if matches!(read, Poll::Ready(Ok(()))) && ended && has_gone(&self.stream) {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
         if !serving && out.filled().len() > before && self.first_byte.is_none() {
             self.first_byte = Some(Instant::now());
         }

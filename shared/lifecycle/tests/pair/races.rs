@@ -699,3 +699,15 @@ fn an_agent_stopped_in_the_middle_of_its_answer_is_given_up() {
     assert_eq!(told.code, Some(3), "{told:?}");
     drop((stream, lock));
 }
+
+#[test]
+fn a_client_that_has_said_all_still_gets_its_reply() {
+    let home = Home::new();
+    home.get();
+    let mut stream = UnixStream::connect(home.socket()).unwrap();
+    stream.write_all(b"GET /hello HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).unwrap();
+    assert!(reply.starts_with("HTTP/1.1 200"), "{reply}");
+}
