@@ -117,7 +117,9 @@ fn a_living_pid_in_a_free_lock_is_no_agent() {
 fn a_zombie_is_no_agent() {
     let home = Home::new();
     let mut zombie = home.spawn(&["run"]);
-    while home.get().pid != Some(zombie.id()) {}
+    // Nobody else may be faster than it: a verb would start an agent of its own.
+    home.wait_for("agent.sock");
+    assert_eq!(home.get().pid, Some(zombie.id()));
     zombie.kill().unwrap();
     home.wait_until_free();
     let next = home.get();
@@ -370,7 +372,7 @@ fn a_hook_that_hangs_is_named_and_left() {
 #[test]
 fn a_request_while_it_stops_waits_for_the_next_agent() {
     let home = Home::new();
-    home.write("fault", "hook").write("agent.toml", "shutdown_timeout = \"300ms\"\n");
+    home.write("fault", "hook").write("agent.toml", "shutdown_timeout = \"1s\"\n");
     let old = home.get().pid;
     let stop = home.spawn(&["stop"]);
     // Until it has begun to stop.

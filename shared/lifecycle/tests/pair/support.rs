@@ -128,7 +128,7 @@ impl Home {
         }
     }
 
-    /// How many agents said in the log that they were ready; the example has no log, so: instances.
+    /// A file of the home.
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.join(name)
     }
