@@ -33,6 +33,8 @@ pub(crate) enum Told {
     },
     /// A shim of an earlier agent ended before it had answered.
     Unanswered(PathBuf),
+    /// A shim that did not answer has let go of its record.
+    Released(PathBuf),
     /// A record has appeared under `shims/`: ours, or one of an agent that is no more.
     Appeared(PathBuf),
     /// A frame of a shim.

@@ -21,6 +21,7 @@ impl Owner {
         match told {
             Told::Answered { state, link } => self.answered(*state, link),
             Told::Unanswered(record) => self.unanswered(&record),
+            Told::Released(record) => self.released(&record),
             Told::Appeared(record) => self.appeared(&record),
             Told::Frame { id, life, frame } => self.frame(id, life, frame),
             Told::Gone { id, life, reason } => self.gone(id, life, reason),

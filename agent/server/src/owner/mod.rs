@@ -143,6 +143,7 @@ impl Owner {
                     }
                     Told::Unanswered(path) => asked.retain(|known| known != path),
                     Told::Appeared(_)
+                    | Told::Released(_)
                     | Told::Frame { .. }
                     | Told::Gone { .. }
                     | Told::Overdue { .. }

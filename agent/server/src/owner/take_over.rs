@@ -5,12 +5,14 @@
 //! failure until that one has been asked: an agent that died in the middle of a start leaves a shim
 //! that nobody has seen yet.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use hearth_api::time::parse_rfc3339;
 use hearth_core::{Event, ServiceId, Want};
 use hearth_process::locked::{self, LockedFile};
+use hearth_shim::Record;
 use hearth_shim::frames::State;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
@@ -128,7 +130,13 @@ impl Owner {
             self.await_release(record);
             return;
         }
-        self.awaited.remove(record);
+        // One of our own has the service by now: what becomes of its record is told by itself.
+        let last = Record::read(record).ok().flatten();
+        let id = last.map(|last| ServiceId::new(last.project.as_str(), last.service.as_str()));
+        let node = id.as_ref().and_then(|id| self.nodes.get(id));
+        if node.is_some_and(|node| node.has_shim() || !node.closing.is_empty()) {
+            return;
+        }
         let mut found = adopt::Found::default();
         adopt::settle(record, &self.place, &self.tell, &mut found);
         for (record, clearing) in found.dead {
@@ -150,12 +158,21 @@ impl Owner {
             let released = spawn_blocking(move || {
                 locked::open(&path, false).and_then(LockedFile::exclusive).map(drop)
             });
-            if let Ok(Err(error)) = released.await {
-                // Removed meanwhile, most likely: it has ended all the same.
-                warn!(record = %record.display(), %error, "cannot wait for the end of a shim");
+            match released.await {
+                Ok(Err(error)) if error.kind() != ErrorKind::NotFound => {
+                    warn!(record = %record.display(), %error, "cannot wait for a shim's end");
+                    return;
+                }
+                Ok(_) | Err(_) => {}
             }
-            let _ = tell.send(Told::Unanswered(record)).await;
+            let _ = tell.send(Told::Released(record)).await;
         });
+    }
+
+    /// The wait is over: the record is looked at like any other.
+    pub(super) fn released(&mut self, record: &Path) {
+        self.awaited.remove(record);
+        self.unanswered(record);
     }
 
     /// A record that is not of one of our shims is that of an agent that is no more.

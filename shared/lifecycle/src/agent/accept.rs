@@ -4,6 +4,7 @@
 //! service sees the request, so that no route has to think of it.
 
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -28,28 +29,41 @@ const BODY: usize = 1024 * 1024;
 /// Time for a request's body.
 const BODY_TIME: Duration = Duration::from_secs(10);
 
-type Boxed = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
+type BoxedError = Box<dyn std::error::Error + Send + Sync>;
+type Boxed = UnsyncBoxBody<Bytes, BoxedError>;
+type Reply = Pin<Box<dyn Future<Output = Response<Boxed>> + Send>>;
+
+/// The agent's own service with its types forgotten, so that nothing below has to repeat them.
+pub(super) type Routes = Box<dyn Fn(Request<Full<Bytes>>) -> Reply + Send + Sync>;
+
+/// Forgets the types of a service.
+pub(super) fn routes<S, B>(service: S) -> Routes
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<B>, Error = Infallible>,
+    S: Clone + Send + Sync + 'static,
+    S::Future: Send,
+    B: Body<Data = Bytes, Error: Into<BoxedError>> + Send + 'static,
+{
+    Box::new(move |request| {
+        let mut service = service.clone();
+        Box::pin(async move {
+            let Ok(()) = std::future::poll_fn(|cx| service.poll_ready(cx)).await;
+            let Ok(reply) = service.call(request).await;
+            reply.map(|body| body.map_err(Into::into).boxed_unsync())
+        })
+    })
+}
 
 /// What every connection needs.
-pub(super) struct Front<S> {
-    pub(super) service: S,
+pub(super) struct Front {
+    pub(super) service: Routes,
     pub(super) handle: Handle,
     pub(super) version: Version,
     pub(super) api_header: String,
 }
 
 /// Serves one connection to its end.
-pub(super) async fn serve_connection<S, B>(front: Arc<Front<S>>, stream: UnixStream)
-where
-    S: Service<Request<Full<Bytes>>, Response = Response<B>, Error = Infallible>
-        + Clone
-        + Send
-        + Sync
-        + 'static,
-    S::Future: Send,
-    B: Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
+pub(super) async fn serve_connection(front: Arc<Front>, stream: UnixStream) {
     match stream.peer_cred() {
         Ok(peer) if peer.uid() == crate::home::euid() => {}
         Ok(peer) => {
@@ -101,16 +115,7 @@ where
     }
 }
 
-async fn answer<S, B>(front: &Front<S>, request: Request<Incoming>) -> Response<Boxed>
-where
-    S: Service<Request<Full<Bytes>>, Response = Response<B>, Error = Infallible>
-        + Clone
-        + Send
-        + Sync
-        + 'static,
-    B: Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
+async fn answer(front: &Front, request: Request<Incoming>) -> Response<Boxed> {
     if front.handle.stage() != Stage::Running {
         let words = format!("the agent (pid {}) is shutting down", front.version.pid);
         let mut reply = refuse(Problem::new(503, "stopping", words, "try again in a moment"));
@@ -135,27 +140,13 @@ where
     }
 }
 
-async fn pass_on<S, B>(front: &Front<S>, request: Request<Incoming>) -> Response<Boxed>
-where
-    S: Service<Request<Full<Bytes>>, Response = Response<B>, Error = Infallible>
-        + Clone
-        + Send
-        + Sync
-        + 'static,
-    B: Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
+async fn pass_on(front: &Front, request: Request<Incoming>) -> Response<Boxed> {
     let (head, body) = request.into_parts();
     let body = match read_body(body).await {
         Ok(body) => body,
         Err(problem) => return refuse(*problem),
     };
-    let mut service = front.service.clone();
-    if std::future::poll_fn(|cx| service.poll_ready(cx)).await.is_err() {
-        return refuse(Problem::new(503, "internal", "the agent takes no requests", ""));
-    }
-    let Ok(reply) = service.call(Request::from_parts(head, Full::new(body))).await;
-    reply.map(|body| body.map_err(Into::into).boxed_unsync())
+    (front.service)(Request::from_parts(head, Full::new(body))).await
 }
 
 enum Route {
@@ -165,7 +156,7 @@ enum Route {
 }
 
 /// The routes of the pair itself.
-fn own_route<S>(front: &Front<S>, request: &Request<Incoming>) -> Route {
+fn own_route(front: &Front, request: &Request<Incoming>) -> Route {
     let not_allowed = |allow: &'static str| {
         let words = format!("{} takes {allow} only", request.uri().path());
         let mut reply = refuse(Problem::new(405, "bad-request", words, ""));
@@ -184,7 +175,7 @@ fn own_route<S>(front: &Front<S>, request: &Request<Incoming>) -> Route {
 }
 
 /// Before anything is done: the two sides must have a version in common.
-fn check_version<S>(front: &Front<S>, request: &Request<Incoming>) -> Result<(), Box<Problem>> {
+fn check_version(front: &Front, request: &Request<Incoming>) -> Result<(), Box<Problem>> {
     if request.uri().path() == "/v1/version" {
         // By this the two sides find out: it is answered to whoever asks.
         return Ok(());

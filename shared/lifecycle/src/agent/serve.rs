@@ -24,7 +24,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tower_service::Service;
 use tracing::{error, info, warn};
 
-use super::accept::{Front, serve_connection};
+use super::accept::{Front, Routes, routes, serve_connection};
 use super::publish::{Inode, PublishError, Standing, publish, standing, withdraw};
 use super::stop::{Stopped, run_hooks};
 use super::take::say;
@@ -68,9 +68,9 @@ enum Cause {
 
 type Opened = (UnixListener, Inode, Option<AsyncFd<DirWatch>>, [Signal; 2]);
 
-struct Server<S> {
+struct Server {
     agent: Agent,
-    front: Arc<Front<S>>,
+    front: Arc<Front>,
     listener: UnixListener,
     inode: Inode,
     watch: Option<AsyncFd<DirWatch>>,
@@ -95,7 +95,7 @@ impl Agent {
     {
         match self.open() {
             Ok((listener, inode, watch, signals)) => {
-                let front = Arc::new(self.front(service));
+                let front = Arc::new(self.front(routes(service)));
                 self.announce();
                 let server = Server {
                     agent: self,
@@ -131,7 +131,7 @@ impl Agent {
         Ok((listener, inode, watch, signals))
     }
 
-    fn front<S>(&self, service: S) -> Front<S> {
+    fn front(&self, service: Routes) -> Front {
         let version = Version {
             name: self.app.name.to_owned(),
             version: self.app.version.to_owned(),
@@ -170,17 +170,7 @@ impl Agent {
     }
 }
 
-impl<S, B> Server<S>
-where
-    S: Service<Request<Full<Bytes>>, Response = Response<B>, Error = Infallible>
-        + Clone
-        + Send
-        + Sync
-        + 'static,
-    S::Future: Send,
-    B: Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
+impl Server {
     async fn run(mut self, mut signals: [Signal; 2]) -> Stopped {
         let cause = self.until_stop(&mut signals).await;
         match cause {
