@@ -74,6 +74,15 @@ pub enum ToShim {
     Acknowledge,
     /// The agent leaves on purpose; the service stays.
     Bye,
+    /// Hold what comes with this frame, a descriptor (SCM_RIGHTS, with the frame's first byte), and
+    /// let go of what was held before: what the agent knows of the project and may not be on disk.
+    Hold {
+        /// The agent's number for it; a later one is newer.
+        generation: u64,
+    },
+    /// Give back what you hold. May be asked without [`ToShim::Hello`], on a connection of its own,
+    /// and is answered there by [`FromShim::Held`].
+    GiveBack,
     /// A type of a later version.
     #[serde(other)]
     Unknown,
@@ -119,6 +128,16 @@ pub enum FromShim {
         /// It was killed because its time was over.
         timed_out: bool,
     },
+    /// The service has said something by its notify socket: all that it last said.
+    Notified {
+        /// What.
+        notify: Notify,
+    },
+    /// The answer to [`ToShim::GiveBack`].
+    Held {
+        /// Its number; the descriptor comes with the frame's first byte. None: nothing is held.
+        generation: Option<u64>,
+    },
     /// A type of a later version.
     #[serde(other)]
     Unknown,
@@ -157,6 +176,34 @@ pub struct State {
     pub exit: Option<Exit>,
     /// Nothing of its tree is left.
     pub emptied: bool,
+    /// The number of what it holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<u64>,
+    /// What the service last said by its notify socket.
+    #[serde(default, skip_serializing_if = "Notify::is_empty")]
+    pub notify: Notify,
+}
+
+/// The latest of each field that a service has told by `sd_notify(3)`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notify {
+    /// `READY=1` was said.
+    #[serde(default)]
+    pub ready: bool,
+    /// `STOPPING=1` was said.
+    #[serde(default)]
+    pub stopping: bool,
+    /// `STATUS=`, for people; at most 512 bytes.
+    #[serde(default)]
+    pub status: Option<String>,
+}
+
+impl Notify {
+    /// Nothing was said yet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// How a leader ended. Exactly one of code and signal is set.
@@ -221,6 +268,9 @@ pub struct Spec {
     pub log: LogLimits,
     /// Given back in [`State`]; the shim does not look at it and never writes it to disk.
     pub keep: String,
+    /// The service gets a `NOTIFY_SOCKET`, at this path; short enough to bind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notify_path: Option<PathBuf>,
     /// So long does the shim wait for [`ToShim::Acknowledge`]; then the record alone stays.
     #[serde(default = "ten_minutes")]
     pub acknowledge_within_ms: u64,

@@ -13,7 +13,7 @@ use hearth_process::{ProcessId, Signal};
 
 use crate::command;
 use crate::connection::Connection;
-use crate::frames::{FromShim, Run, Spec, State, Stop, ToShim, VERSION};
+use crate::frames::{FromShim, Notify, Run, Spec, State, Stop, ToShim, VERSION};
 use crate::output::Output;
 use crate::probes::Probes;
 use crate::reap;
@@ -201,6 +201,7 @@ impl Shim {
             ToShim::Bye => self.connections[from].ended = true,
             // A second start is a mistake of the agent's; an unknown frame is one of a later version.
             ToShim::Hello { .. } | ToShim::Start(_) | ToShim::Unknown => {}
+            ToShim::Hold { .. } | ToShim::GiveBack => {}
         }
     }
 
@@ -302,6 +303,8 @@ impl Shim {
             failed: record.failed.clone(),
             exit: record.exit.clone(),
             emptied: record.emptied,
+            held: None,
+            notify: Notify::default(),
         };
         self.tell(&FromShim::State(Box::new(state)));
     }

@@ -39,6 +39,7 @@ fn spec() -> Spec {
         log_dir: "/h/logs/db".into(),
         log: LogLimits { max_size: 1000, keep: 2 },
         keep: "notes".into(),
+        notify_path: None,
         acknowledge_within_ms: 600_000,
     }
 }
@@ -114,6 +115,8 @@ fn what_a_shim_says_never_changes() {
         failed: None,
         exit: Some(exit.clone()),
         emptied: false,
+        held: None,
+        notify: Notify::default(),
     };
     let recorded_state = format!(
         r#"{{"type":"state","version":1,"project":"/src/app","service":"db","life":3,"shim":{PROCESS_7},"leader":{PROCESS_7},"started_at":1700000000000,"keep":"notes","ready":true,"stopping":false,"failed":null,"exit":{recorded_exit},"emptied":false}}"#

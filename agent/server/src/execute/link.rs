@@ -259,7 +259,11 @@ impl Seen {
                 self.over = true;
             }
             FromShim::Emptied => self.over = true,
-            FromShim::Exited { .. } | FromShim::Probed { .. } | FromShim::Unknown => {}
+            FromShim::Exited { .. }
+            | FromShim::Probed { .. }
+            | FromShim::Notified { .. }
+            | FromShim::Held { .. }
+            | FromShim::Unknown => {}
         }
     }
 }

@@ -174,6 +174,7 @@ async fn spec(order: Order, place: &Place) -> Result<Spec, String> {
         log_dir: place.log(&id),
         log: LogLimits { max_size: service.log.max_size, keep: service.log.keep },
         keep,
+        notify_path: None,
         acknowledge_within_ms: ACKNOWLEDGE_WITHIN_MS,
     })
 }

@@ -76,7 +76,7 @@ impl Owner {
                     self.step(Event::Probed { id, life, test, verdict });
                 }
             }
-            FromShim::Unknown => {}
+            FromShim::Notified { .. } | FromShim::Held { .. } | FromShim::Unknown => {}
         }
     }
 

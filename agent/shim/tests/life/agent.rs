@@ -57,6 +57,7 @@ impl Home {
             log_dir: self.path("logs/db"),
             log: LogLimits { max_size: 1 << 20, keep: 3 },
             keep: "the agent's notes".into(),
+            notify_path: None,
             acknowledge_within_ms: 600_000,
         }
     }
