@@ -14,6 +14,7 @@
 //! | [`ProcessId`], [`Liveness`] | who a process is, and whether it still lives |
 //! | [`ProcessHandle`] | its end, and signals that reach it or nobody |
 //! | [`peer`](fn@peer), [`peer_uid`], [`peer_handle`] | who is at the other end of a Unix socket |
+//! | [`pass`](mod@pass) | descriptors that pass from one process to another |
 //! | [`tree`] | everything below a process, sessions of their own included |
 //! | [`locked`] | a file that is held for as long as its holder lives, with a record in it |
 //! | [`child`], [`stdio`] | what is put in order between fork and exec, and at a program's start |
@@ -27,6 +28,7 @@ pub mod facts;
 mod handle;
 mod id;
 pub mod locked;
+pub mod pass;
 mod peer;
 mod signal;
 pub mod stdio;
