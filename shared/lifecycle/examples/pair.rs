@@ -6,12 +6,15 @@
 
 use std::convert::Infallible;
 use std::future::{Ready as Done, ready};
+use std::path::Path;
 use std::process::ExitCode;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hearth_lifecycle::agent::{Agent, Handle, Mode};
-use hearth_lifecycle::{App, CallError, Home, Options, Request, call, stop};
+use hearth_lifecycle::{
+    App, CallError, Home, Luggage, Options, Ready, Request, call, replace, stop,
+};
 use http_body_util::Full;
 use hyper::body::Bytes;
 
@@ -24,8 +27,17 @@ const APP: App = App {
     longest_socket: "agent.sock",
 };
 
+/// What the same executable is under a name that ends in `next`: of a later version that speaks
+/// another API.
+const NEXT: App = App { version: "2.0.0", api: (2, 2), ..APP };
+
+fn app() -> &'static App {
+    let own = std::env::current_exe().unwrap_or_default();
+    if own.as_os_str().as_encoded_bytes().ends_with(b"next") { &NEXT } else { &APP }
+}
+
 fn main() -> ExitCode {
-    let home = match Home::resolve(&APP, None) {
+    let home = match Home::resolve(app(), None) {
         Ok(home) => home,
         Err(error) => {
             eprintln!("pair: {error}");
@@ -33,11 +45,15 @@ fn main() -> ExitCode {
         }
     };
     match std::env::args().nth(1).as_deref() {
+        Some("agent") if std::env::args().any(|argument| argument == "--replace") => {
+            agent(home, Mode::Replacing)
+        }
         Some("agent") => agent(home, Mode::Inherited),
         Some("run") => agent(home, Mode::Foreground),
         Some("get") => get(&home, false),
         Some("retry") => get(&home, true),
-        Some("stop") => match stop(&APP, &home, Duration::from_secs(10)) {
+        Some("replace") => replaced(&home),
+        Some("stop") => match stop(app(), &home, Duration::from_secs(10)) {
             Ok(ended) => {
                 println!("{ended:?}");
                 ExitCode::SUCCESS
@@ -48,22 +64,25 @@ fn main() -> ExitCode {
             }
         },
         _ => {
-            eprintln!("usage: pair get|retry|stop|run");
+            eprintln!("usage: pair get|retry|replace|stop|run");
             ExitCode::from(2)
         }
     }
 }
 
-fn get(home: &Home, past_backoff: bool) -> ExitCode {
-    let options = Options {
+fn options() -> Options<'static> {
+    Options {
         no_spawn: std::env::args().any(|argument| argument == "--no-spawn"),
-        past_backoff,
         timeout: std::env::args()
             .find_map(|argument| argument.strip_prefix("--timeout-ms=")?.parse().ok())
             .map(Duration::from_millis),
         ..Options::default()
-    };
-    let (ready, body) = match call(&APP, home, &options, &Request::get("/hello")) {
+    }
+}
+
+fn get(home: &Home, past_backoff: bool) -> ExitCode {
+    let options = Options { past_backoff, ..options() };
+    let (ready, body) = match call(app(), home, &options, &Request::get("/hello")) {
         Ok((ready, mut reply)) => match reply.bytes() {
             Ok(body) => (ready, String::from_utf8_lossy(&body).into_owned()),
             Err(error) => {
@@ -83,12 +102,31 @@ fn get(home: &Home, past_backoff: bool) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    tell(&ready, &body)
+}
+
+fn replaced(home: &Home) -> ExitCode {
+    match replace(app(), home, &options()) {
+        Ok(ready) => tell(&ready, ""),
+        Err(CallError::NotReady(ready)) => tell(&ready, ""),
+        Err(error) => {
+            println!(
+                "{}",
+                serde_json::json!({ "state": "broken", "reason": format!("{error:?}") })
+            );
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn tell(ready: &Ready, body: &str) -> ExitCode {
     let told = serde_json::json!({
         "state": ready.state,
         "reason": ready.reason,
         "hint": ready.hint,
         "pid": ready.version.as_ref().map(|version| version.pid),
         "instance": ready.version.as_ref().map(|version| version.instance.clone()),
+        "version": ready.version.as_ref().map(|version| version.version.clone()),
         "body": body,
     });
     println!("{told}");
@@ -96,7 +134,7 @@ fn get(home: &Home, past_backoff: bool) -> ExitCode {
 }
 
 fn agent(home: Home, mode: Mode) -> ExitCode {
-    let agent = match Agent::take(&APP, home, mode) {
+    let mut agent = match Agent::take(app(), home, mode) {
         Ok(agent) => agent,
         Err(error) => {
             eprintln!("pair: {error}");
@@ -116,8 +154,31 @@ fn agent(home: Home, mode: Mode) -> ExitCode {
         "hang" => loop {
             std::thread::park();
         },
+        // A successor that takes its time, before it is prepared.
+        "slow" => {
+            let home = agent.home().dir().to_owned();
+            let _ = std::fs::write(home.join("lent"), "");
+            wait_for(&home, "go");
+        }
         _ => {}
     }
+    let luggage = match agent.take_over() {
+        Ok(luggage) => luggage,
+        Err(error) => {
+            agent.fail(&error.to_string());
+            return ExitCode::FAILURE;
+        }
+    };
+    match (fault.trim(), &luggage) {
+        ("half-die", Some(_)) => return ExitCode::from(7),
+        ("half-hang", Some(_)) => loop {
+            std::thread::park();
+        },
+        (_, _) => {}
+    }
+    // Who was the agent before, from the first to the last.
+    let mut line = luggage.map_or_else(String::new, |luggage| luggage.notes);
+    line.push_str(&format!("{} ", std::process::id()));
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
         return ExitCode::FAILURE;
     };
@@ -125,15 +186,34 @@ fn agent(home: Home, mode: Mode) -> ExitCode {
     if fault.trim() == "hook" {
         handle.on_stop("one that hangs", std::future::pending);
     }
-    let served = runtime.block_on(agent.serve(Hello(handle)));
+    let notes = line.clone();
+    handle.on_hand_over(
+        move || {
+            let notes = notes.clone();
+            async { Luggage { notes, fds: Vec::new() } }
+        },
+        || async {},
+    );
+    let served = runtime.block_on(agent.serve(Hello(handle, line)));
     match served {
         Ok(stopped) if stopped.hung.is_empty() => ExitCode::SUCCESS,
         Ok(_) | Err(_) => ExitCode::FAILURE,
     }
 }
 
+fn wait_for(home: &Path, name: &str) {
+    use std::os::fd::AsFd;
+    let Ok(watch) = hearth_process::watch::DirWatch::names(home) else { return };
+    while !home.join(name).exists() {
+        let mut fds =
+            [rustix::event::PollFd::from_borrowed_fd(watch.as_fd(), rustix::event::PollFlags::IN)];
+        let _ = rustix::event::poll(&mut fds, None);
+        let _ = watch.drain();
+    }
+}
+
 #[derive(Clone)]
-struct Hello(Handle);
+struct Hello(Handle, String);
 
 impl tower_service::Service<hyper::Request<Full<Bytes>>> for Hello {
     type Response = hyper::Response<Full<Bytes>>;
@@ -145,6 +225,7 @@ impl tower_service::Service<hyper::Request<Full<Bytes>>> for Hello {
     }
 
     fn call(&mut self, _: hyper::Request<Full<Bytes>>) -> Self::Future {
-        ready(Ok(hyper::Response::new(Full::new(Bytes::from(self.0.instance().to_owned())))))
+        let body = format!("{} {}", self.0.instance(), self.1);
+        ready(Ok(hyper::Response::new(Full::new(Bytes::from(body)))))
     }
 }

@@ -120,6 +120,11 @@ impl Connection {
         self.stream.write_all(bytes)
     }
 
+    /// The connection itself, before anything was read from it.
+    pub(crate) fn into_stream(self) -> UnixStream {
+        self.stream
+    }
+
     /// Gives a send so long, where a request is larger than the socket's buffer.
     pub(crate) fn send_within(&self, patience: Duration) {
         bound_sending(&self.stream, patience);
@@ -244,7 +249,7 @@ pub(crate) enum Framing {
     Close,
 }
 
-fn parse_head(bytes: &[u8]) -> io::Result<Option<(Head, usize)>> {
+pub(crate) fn parse_head(bytes: &[u8]) -> io::Result<Option<(Head, usize)>> {
     let mut headers = [httparse::EMPTY_HEADER; 32];
     let mut reply = httparse::Response::new(&mut headers);
     let length = match reply.parse(bytes) {

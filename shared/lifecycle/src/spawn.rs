@@ -27,6 +27,10 @@ use crate::{App, Home, wait};
 pub(crate) const INHERITED_S: i32 = 3;
 pub(crate) const INHERITED_L: i32 = 4;
 pub(crate) const INHERITED_PIPE: i32 = 5;
+/// Who is to replace another agent inherits S and this; L comes from that one.
+pub(crate) const HEIR_PIPE: i32 = 4;
+/// Behind [`App::spawn_args`], the argument that makes the difference.
+const REPLACE: &str = "--replace";
 
 /// How much of the log a failure quotes.
 const TAIL_BYTES: u64 = 16 * 1024;
@@ -40,6 +44,13 @@ pub(crate) enum Word {
     Ready { instance: String, version: String },
     /// It gave up.
     Error { reason: String },
+}
+
+impl Word {
+    /// It gave up, for this reason.
+    pub(crate) fn error(reason: &str) -> Self {
+        Self::Error { reason: reason.to_owned() }
+    }
 }
 
 /// A child that is becoming the agent.
@@ -82,12 +93,13 @@ fn os_string(bytes: &[u8]) -> std::ffi::OsString {
     std::os::unix::ffi::OsStringExt::from_vec(bytes.to_vec())
 }
 
-/// Starts the agent. Both locks are ours no more when this returns.
+/// Starts the agent. Both locks are ours no more when this returns. Without L, it is to take the
+/// place of the agent that lives.
 pub(crate) fn spawn(
     app: &App,
     home: &Home,
     spawn_lock: LockedFile,
-    agent_lock: LockedFile,
+    agent_lock: Option<LockedFile>,
 ) -> Result<Spawned, Blocked> {
     let log_path = home.log();
     let cannot = |e: io::Error| Blocked::io("open", &log_path, &e);
@@ -96,10 +108,18 @@ pub(crate) fn spawn(
     let (reader, writer) =
         wait::pipe().map_err(|e| Blocked::io("make a pipe for", &log_path, &e))?;
     let program = executable();
-    let child = command(app, home, &program, &log, [&spawn_lock, &agent_lock], &writer)
+    let inherited = Inherited { spawn_lock, agent_lock, pipe: writer };
+    let child = command(app, home, &program, &log, &inherited)
         .and_then(|mut command| command.spawn())
         .map_err(|e| Blocked::io("execute", &program, &e))?;
     Ok(Spawned { child, program, pipe: File::from(reader), log: log_path, log_start })
+}
+
+/// What the child gets.
+struct Inherited {
+    spawn_lock: LockedFile,
+    agent_lock: Option<LockedFile>,
+    pipe: OwnedFd,
 }
 
 fn command(
@@ -107,22 +127,28 @@ fn command(
     home: &Home,
     program: &Path,
     log: &File,
-    locks: [&LockedFile; 2],
-    pipe: &OwnedFd,
+    inherited: &Inherited,
 ) -> io::Result<Command> {
     let mut command = Command::new(program);
     command.current_dir("/").stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log.try_clone()?);
-    let arguments: Vec<_> = [app.name].iter().chain(app.spawn_args).copied().collect();
+    let mut arguments: Vec<_> = [app.name].iter().chain(app.spawn_args).copied().collect();
+    let (spawn_lock, pipe) = (as_raw(&inherited.spawn_lock), inherited.pipe.as_raw_fd());
+    let (kept, pipe) = match &inherited.agent_lock {
+        Some(agent_lock) => (vec![spawn_lock, as_raw(agent_lock), pipe], INHERITED_PIPE),
+        None => {
+            arguments.push(REPLACE);
+            (vec![spawn_lock, pipe], HEIR_PIPE)
+        }
+    };
     let exec = Exec::new(program, &arguments, environment(app, home))?;
-    let inherited = [as_raw(locks[0]), as_raw(locks[1]), pipe.as_raw_fd()];
     // SAFETY: only async-signal-safe calls, no allocation, between fork and exec.
     unsafe {
         command.pre_exec(move || {
             rustix::process::setsid()?;
             rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
             hearth_process::child::default_signals();
-            hearth_process::child::keep_only(&inherited)?;
-            exec.run(INHERITED_PIPE)
+            hearth_process::child::keep_only(&kept)?;
+            exec.run(pipe)
         });
     }
     Ok(command)
@@ -159,7 +185,7 @@ fn is_allowed(name: &str) -> bool {
 
 impl Spawned {
     /// Waits until the child says that it is ready, or dies, or `deadline` has passed.
-    pub(crate) fn wait(mut self, deadline: Instant) -> io::Result<Became> {
+    pub(crate) fn wait(&mut self, deadline: Instant) -> io::Result<Became> {
         use std::os::fd::AsFd;
         let mut said = Vec::new();
         loop {
@@ -184,8 +210,14 @@ impl Spawned {
         }
     }
 
+    /// Ends the child: it was to replace somebody who is still there, and is of no use any more.
+    pub(crate) fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
     /// The pipe has ended: so will the child.
-    fn reap(mut self, deadline: Instant, reason: Option<String>) -> io::Result<Became> {
+    fn reap(&mut self, deadline: Instant, reason: Option<String>) -> io::Result<Became> {
         if let Ok(handle) = ProcessId::of(self.child.id()).map_err(drop).and_then(|id| {
             // It is ours and not reaped, so the pid can't have been recycled.
             ProcessHandle::open(&id).map_err(drop)

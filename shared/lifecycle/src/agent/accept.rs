@@ -21,6 +21,7 @@ use tracing::{debug, warn};
 use super::Handle;
 use super::stream::{BoundedHeaders, Serving};
 use crate::Problem;
+use crate::handover::PROTOCOL;
 use crate::ready::{ApiRange, Version};
 use crate::record::Stage;
 
@@ -99,7 +100,7 @@ pub(super) async fn serve_connection(front: Arc<Front>, stream: UnixStream) {
     });
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder.pipeline_flush(true).half_close(true).max_buf_size(64 * 1024);
-    let mut connection = std::pin::pin!(builder.serve_connection(io, service));
+    let mut connection = std::pin::pin!(builder.serve_connection(io, service).with_upgrades());
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = handle.closing() => {
@@ -115,7 +116,7 @@ pub(super) async fn serve_connection(front: Arc<Front>, stream: UnixStream) {
     }
 }
 
-async fn answer(front: &Front, request: Request<Incoming>) -> Response<Boxed> {
+async fn answer(front: &Front, mut request: Request<Incoming>) -> Response<Boxed> {
     if front.handle.stage() != Stage::Running {
         let words = format!("the agent (pid {}) is shutting down", front.version.pid);
         let mut reply = refuse(Problem::new(503, "stopping", words, "try again in a moment"));
@@ -128,6 +129,7 @@ async fn answer(front: &Front, request: Request<Incoming>) -> Response<Boxed> {
     match own_route(front, &request) {
         Route::Reply(reply) => return reply,
         Route::Stop => {}
+        Route::Replace => return upgrade(front, &mut request),
         Route::Elsewhere => return pass_on(front, request).await,
     }
     match read_body(request.into_body()).await {
@@ -149,9 +151,33 @@ async fn pass_on(front: &Front, request: Request<Incoming>) -> Response<Boxed> {
     (front.service)(Request::from_parts(head, Full::new(body))).await
 }
 
+/// The connection of a successor: what follows on it is not HTTP.
+fn upgrade(front: &Front, request: &mut Request<Incoming>) -> Response<Boxed> {
+    let wanted = request.headers().get(header::UPGRADE).map(header::HeaderValue::as_bytes);
+    if wanted != Some(PROTOCOL.as_bytes()) {
+        let words = format!("a successor asks with the header `upgrade: {PROTOCOL}`");
+        let hint = format!("`{} daemon restart` replaces the agent", front.version.name);
+        return refuse(Problem::new(400, "bad-request", words, hint));
+    }
+    let (upgraded, heirs) = (hyper::upgrade::on(request), front.handle.0.heirs.clone());
+    tokio::spawn(async move {
+        // Gone before it was answered: nothing was lent.
+        let Ok(upgraded) = upgraded.await else { return };
+        if let Ok(parts) = upgraded.downcast::<TokioIo<BoundedHeaders>>() {
+            let _ = heirs.send(parts.io.into_inner().into_stream());
+        }
+    });
+    let mut reply = json(101, Vec::new());
+    reply.headers_mut().clear();
+    reply.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("upgrade"));
+    reply.headers_mut().insert(header::UPGRADE, header::HeaderValue::from_static(PROTOCOL));
+    reply
+}
+
 enum Route {
     Reply(Response<Boxed>),
     Stop,
+    Replace,
     Elsewhere,
 }
 
@@ -170,6 +196,8 @@ fn own_route(front: &Front, request: &Request<Incoming>) -> Route {
         ("/v1/version", _) => not_allowed("GET"),
         ("/v1/shutdown", &Method::POST) => Route::Stop,
         ("/v1/shutdown", _) => not_allowed("POST"),
+        ("/v1/replace", &Method::POST) => Route::Replace,
+        ("/v1/replace", _) => not_allowed("POST"),
         (_, _) => Route::Elsewhere,
     }
 }

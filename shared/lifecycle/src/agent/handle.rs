@@ -5,8 +5,10 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::net::UnixStream;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
+use crate::handover::Luggage;
 use crate::record::Stage;
 
 /// Streams that may be open at once; half of the connections, so that streams never shut commands
@@ -19,6 +21,14 @@ type HookFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub(super) struct Hook {
     pub(super) name: String,
     pub(super) run: Box<dyn FnOnce() -> HookFuture + Send>,
+}
+
+type LuggageFuture = Pin<Box<dyn Future<Output = Luggage> + Send>>;
+
+/// What the rest of the agent does when it is handed over.
+pub(super) struct HandOver {
+    pub(super) freeze: Box<dyn Fn() -> LuggageFuture + Send + Sync>,
+    pub(super) thaw: Box<dyn Fn() -> HookFuture + Send + Sync>,
 }
 
 /// Speaks to the lifecycle of the agent; clones speak to the same.
@@ -41,10 +51,15 @@ pub(super) struct Shared {
     // A std mutex is right: it is held for a push or a take, never across an await.
     pub(super) hooks: Mutex<Vec<Hook>>,
     pub(super) streams: Arc<Semaphore>,
+    /// Connections on which a successor has asked for everything.
+    pub(super) heirs: mpsc::UnboundedSender<UnixStream>,
+    pub(super) asked: Mutex<Option<mpsc::UnboundedReceiver<UnixStream>>>,
+    pub(super) hand_over: Mutex<Option<Arc<HandOver>>>,
 }
 
 impl Handle {
     pub(super) fn new(instance: String) -> Self {
+        let (heirs, asked) = mpsc::unbounded_channel();
         Self(Arc::new(Shared {
             instance,
             stage: watch::Sender::new(Stage::Starting),
@@ -54,6 +69,9 @@ impl Handle {
             busy_changed: Notify::new(),
             hooks: Mutex::new(Vec::new()),
             streams: Arc::new(Semaphore::new(STREAMS)),
+            heirs,
+            asked: Mutex::new(Some(asked)),
+            hand_over: Mutex::new(None),
         }))
     }
 
@@ -99,6 +117,31 @@ impl Handle {
     {
         let hook = Hook { name: name.into(), run: Box::new(move || Box::pin(hook())) };
         self.0.hooks.lock().unwrap_or_else(PoisonError::into_inner).push(hook);
+    }
+
+    /// Says what is to be done when this agent hands over to a successor: `freeze` ends streams (they
+    /// are to say `replaced`), does and decides nothing further, and gives what the successor needs;
+    /// `thaw` goes on as if nothing had been, where the successor has failed. After a `freeze` comes
+    /// either that or the stop, with its hooks. Without this call, a successor gets no luggage.
+    pub fn on_hand_over<F, T>(
+        &self,
+        freeze: impl Fn() -> F + Send + Sync + 'static,
+        thaw: impl Fn() -> T + Send + Sync + 'static,
+    ) where
+        F: Future<Output = Luggage> + Send + 'static,
+        T: Future<Output = ()> + Send + 'static,
+    {
+        let hand_over = HandOver {
+            freeze: Box::new(move || Box::pin(freeze())),
+            thaw: Box::new(move || Box::pin(thaw())),
+        };
+        let place = &self.0.hand_over;
+        *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(hand_over));
+    }
+
+    /// How many streams are open.
+    pub(super) fn open_streams(&self) -> usize {
+        STREAMS.saturating_sub(self.0.streams.available_permits())
     }
 
     /// A place among the streams that may be open at once; waits for one.

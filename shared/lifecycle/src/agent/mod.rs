@@ -8,9 +8,11 @@ mod accept;
 mod handle;
 mod idle;
 mod publish;
+mod replace;
 mod serve;
 mod stop;
 mod stream;
+mod succeed;
 mod take;
 
 pub use handle::{BusyGuard, Handle};

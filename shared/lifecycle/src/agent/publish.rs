@@ -23,7 +23,8 @@ const BACKLOG: i32 = 4096;
 pub(super) struct Inode(u64, u64);
 
 impl Inode {
-    fn of(path: &Path) -> io::Result<Self> {
+    /// Of what stands there now.
+    pub(super) fn of(path: &Path) -> io::Result<Self> {
         fs::symlink_metadata(path).map(|found| Self(found.dev(), found.ino()))
     }
 }

@@ -5,9 +5,9 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use hearth_process::watch::DirWatch;
@@ -26,8 +26,9 @@ use tracing::{error, info, warn};
 
 use super::accept::{Front, Routes, routes, serve_connection};
 use super::publish::{Inode, PublishError, Standing, publish, standing, withdraw};
+use super::replace::{Heir, lend};
 use super::stop::{Stopped, run_hooks};
-use super::take::say;
+use super::take::{same_file, say};
 use super::{Agent, idle};
 use crate::failures::Failures;
 use crate::ready::{ApiRange, Version};
@@ -64,18 +65,23 @@ enum Cause {
     Signal(&'static str),
     Idle,
     HomeGone,
+    Replaced,
 }
 
 type Opened = (UnixListener, Inode, Option<AsyncFd<DirWatch>>, [Signal; 2]);
 
-struct Server {
-    agent: Agent,
+pub(super) struct Server {
+    pub(super) agent: Agent,
     front: Arc<Front>,
     listener: UnixListener,
     inode: Inode,
     watch: Option<AsyncFd<DirWatch>>,
     places: Arc<Semaphore>,
-    connections: JoinSet<()>,
+    pub(super) connections: JoinSet<()>,
+    /// A successor that is preparing itself; one at a time.
+    heir: JoinSet<io::Result<Heir>>,
+    /// Its connection, by which it is told that nothing comes of it.
+    lent: Option<OwnedFd>,
 }
 
 impl Agent {
@@ -105,6 +111,8 @@ impl Agent {
                     watch,
                     places: Arc::new(Semaphore::new(CONNECTIONS)),
                     connections: JoinSet::new(),
+                    heir: JoinSet::new(),
+                    lent: None,
                 };
                 Ok(server.run(signals).await)
             }
@@ -125,10 +133,19 @@ impl Agent {
         let watch = watch(self.home.sockets())
             .inspect_err(|error| warn!(%error, "cannot watch the home: the socket is not guarded"))
             .ok();
-        let (listener, inode) =
-            publish(&self.home).map_err(|e| ServeError::Publish(e.to_string()))?;
+        let (listener, inode) = match self.handed_over() {
+            Some(listener) => listener,
+            None => publish(&self.home).map_err(|e| ServeError::Publish(e.to_string()))?,
+        };
         let listener = UnixListener::from_std(listener).map_err(os("listen"))?;
         Ok((listener, inode, watch, signals))
+    }
+
+    /// The listener of the agent before this one, where it still stands at its path.
+    fn handed_over(&self) -> Option<(std::os::unix::net::UnixListener, Inode)> {
+        let listener = self.succession.as_ref()?.listener.try_clone().ok()?;
+        listener.set_nonblocking(true).ok()?;
+        Some((listener, Inode::of(&self.home.socket()).ok()?))
     }
 
     fn front(&self, service: Routes) -> Front {
@@ -152,6 +169,9 @@ impl Agent {
         };
         say(&mut self.pipe, &word);
         self.spawn_lock = None;
+        if let Some(succession) = self.succession.take() {
+            succession.serving();
+        }
         info!(
             pid = self.record.process.pid,
             version = self.record.version,
@@ -161,7 +181,7 @@ impl Agent {
         );
     }
 
-    fn set_stage(&mut self, stage: Stage) {
+    pub(super) fn set_stage(&mut self, stage: Stage) {
         self.record.stage = stage;
         if let Err(error) = self.record.write(&self.lock) {
             warn!(%error, "cannot write the record of the lifetime lock");
@@ -183,14 +203,24 @@ impl Server {
                 withdraw(&self.agent.home, self.inode);
                 warn!("stopping: the home is not ours any more");
             }
+            Cause::Replaced => return self.leave_to_the_other(&mut signals).await,
         }
         self.agent.set_stage(Stage::Stopping);
-        let hung = self.hooks(&mut signals).await;
+        self.take_back().await;
+        let hung = self.hooks(&mut signals, true).await;
         withdraw(&self.agent.home, self.inode);
         self.farewell().await;
         self.agent.record.hung.clone_from(&hung);
         self.agent.set_stage(Stage::Stopped);
         info!("stopped");
+        Stopped { hung, _lock: self.agent.lock }
+    }
+
+    /// Another agent serves: socket, lock and its record are its own.
+    async fn leave_to_the_other(mut self, signals: &mut [Signal; 2]) -> Stopped {
+        info!("replaced by another agent");
+        let hung = self.hooks(signals, false).await;
+        self.let_replies_run_out().await;
         Stopped { hung, _lock: self.agent.lock }
     }
 
@@ -201,6 +231,8 @@ impl Server {
         // Only where there is a failure to forgive: an idle agent has no timer.
         let forgive_at = Instant::now() + STARTED_WELL;
         let mut unforgiven = Failures::read(&self.agent.home.failures()).is_some();
+        let heirs = handle.0.asked.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(mut heirs) = heirs else { return Cause::Asked };
         loop {
             let place = Arc::clone(&self.places);
             tokio::select! {
@@ -218,8 +250,37 @@ impl Server {
                     unforgiven = false;
                     let _ = std::fs::remove_file(self.agent.home.failures());
                 }
+                Some(stream) = heirs.recv() => self.lend(stream),
+                Some(heir) = self.heir.join_next() => match heir {
+                    Ok(Ok(heir)) => {
+                        if self.hand_over(heir).await {
+                            return Cause::Replaced;
+                        }
+                    }
+                    Ok(Err(error)) => warn!(%error, "an agent that was to replace this one failed"),
+                    Err(error) => error!(%error, "cannot hand over"),
+                },
                 Some(_) = self.connections.join_next() => {}
             }
+        }
+    }
+
+    /// One at a time: to a second one the connection closes.
+    fn lend(&mut self, stream: tokio::net::UnixStream) {
+        if self.heir.is_empty() {
+            let listener = self.listener.as_fd().try_clone_to_owned();
+            let lock = self.agent.lock.as_fd().try_clone_to_owned();
+            self.lent = stream.as_fd().try_clone_to_owned().ok();
+            self.heir.spawn(lend(stream, listener, lock));
+        }
+    }
+
+    /// A successor that is still preparing itself goes on without us: nothing of ours may wait for
+    /// it, and least of all the lock.
+    async fn take_back(&mut self) {
+        if let Some(lent) = self.lent.take() {
+            let _ = rustix::net::shutdown(lent, rustix::net::Shutdown::Both);
+            while self.heir.join_next().await.is_some() {}
         }
     }
 
@@ -255,11 +316,7 @@ impl Server {
     /// L is a file in the home. If that file is not at its path any more, the next agent will lock
     /// another one, and we would be two.
     fn holds_its_lock_file(&self) -> bool {
-        let path = self.agent.home.agent_lock();
-        match (self.agent.lock.file().metadata(), std::fs::symlink_metadata(path)) {
-            (Ok(ours), Ok(found)) => (ours.dev(), ours.ino()) == (found.dev(), found.ino()),
-            (_, _) => false,
-        }
+        same_file(self.agent.lock.file(), &self.agent.home.agent_lock())
     }
 
     fn publish_again(&mut self) -> Option<Cause> {
@@ -292,8 +349,9 @@ impl Server {
         }
     }
 
-    /// Runs the hooks while new requests get their 503. A second signal forces.
-    async fn hooks(&mut self, signals: &mut [Signal; 2]) -> Vec<String> {
+    /// Runs the hooks while new requests get their 503, where we are still who answers. A second
+    /// signal forces.
+    async fn hooks(&mut self, signals: &mut [Signal; 2], accepting: bool) -> Vec<String> {
         let handle = self.agent.handle.clone();
         let budget = self.agent.config.shutdown_timeout;
         let mut hooks = std::pin::pin!(run_hooks(&handle, budget));
@@ -302,7 +360,9 @@ impl Server {
             let place = Arc::clone(&self.places);
             tokio::select! {
                 hung = hooks.as_mut() => return hung,
-                stream = accept(&self.listener, place) => self.take_connection(stream).await,
+                stream = accept(&self.listener, place), if accepting => {
+                    self.take_connection(stream).await;
+                }
                 _ = term.recv() => return vec!["a second SIGTERM came first".into()],
                 _ = int.recv() => return vec!["a second SIGINT came first".into()],
                 Some(_) = self.connections.join_next() => {}
@@ -321,6 +381,10 @@ impl Server {
             let front = Arc::clone(&self.front);
             self.connections.spawn(serve_connection(front, stream));
         }
+        self.let_replies_run_out().await;
+    }
+
+    async fn let_replies_run_out(&mut self) {
         self.agent.handle.0.closing.send_replace(true);
         let all = async { while self.connections.join_next().await.is_some() {} };
         let _ = tokio::time::timeout(FAREWELL, all).await;

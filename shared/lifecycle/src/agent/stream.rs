@@ -50,6 +50,11 @@ impl BoundedHeaders {
         Self { stream, serving, first_byte: None, timer: None }
     }
 
+    /// The stream itself, when nothing of HTTP follows on it.
+    pub(super) fn into_stream(self) -> UnixStream {
+        self.stream
+    }
+
     fn overdue(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(first_byte) = self.first_byte else { return false };
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(first_byte + HEADERS)));

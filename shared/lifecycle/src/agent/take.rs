@@ -13,10 +13,11 @@ use hearth_process::locked::{LockedFile, TryError};
 use rustix::io::FdFlags;
 
 use super::handle::Handle;
+use super::succeed::{self, Succession};
 use crate::failures::Failures;
 use crate::home::Blocked;
 use crate::record::{self, Record, Stage};
-use crate::spawn::{INHERITED_L, INHERITED_PIPE, INHERITED_S, Word};
+use crate::spawn::{HEIR_PIPE, INHERITED_L, INHERITED_PIPE, INHERITED_S, Word};
 use crate::wait::{self, LockWait};
 use crate::{AgentConfig, App, ConfigError, Home};
 
@@ -30,6 +31,9 @@ pub enum Mode {
     Inherited,
     /// A person or a service manager runs it; nothing is inherited.
     Foreground,
+    /// A verb spawned it to take the place of the agent that lives, and handed down S and the ready
+    /// pipe; L comes from that agent.
+    Replacing,
 }
 
 /// Why this process could not become the agent.
@@ -45,6 +49,12 @@ pub enum StartError {
     AlreadyRunning {
         /// Its pid, where its record could be read.
         pid: Option<u32>,
+    },
+    /// The agent that lives does not hand over.
+    #[error("the agent that lives does not hand over: {why}")]
+    NotHandedOver {
+        /// What it did instead.
+        why: String,
     },
     /// The home may not be used.
     #[error(transparent)]
@@ -66,6 +76,15 @@ pub struct Agent {
     pub(super) record: Record,
     pub(super) predecessor: Option<Record>,
     pub(super) handle: Handle,
+    pub(super) succession: Option<Succession>,
+}
+
+/// What there is before anything of the agent's own.
+struct Taken {
+    lock: LockedFile,
+    spawn_lock: Option<LockedFile>,
+    pipe: Option<File>,
+    succession: Option<Succession>,
 }
 
 impl Agent {
@@ -74,60 +93,87 @@ impl Agent {
     ///
     /// A failure has been told to the verb that waits at the pipe when this returns.
     pub fn take(app: &App, home: Home, mode: Mode) -> Result<Self, StartError> {
-        match mode {
+        let taken = match mode {
             Mode::Inherited => {
                 let (spawn_lock, lock, pipe) = inherited(&home)?;
-                Self::begin(app, home, lock, Some(spawn_lock), Some(pipe))
+                let (spawn_lock, pipe) = (Some(spawn_lock), Some(pipe));
+                Taken { lock, spawn_lock, pipe, succession: None }
             }
             Mode::Foreground => {
                 home.prepare()?;
                 let lock = foreground_lock(&home)?;
-                Self::begin(app, home, lock, None, None)
+                Taken { lock, spawn_lock: None, pipe: None, succession: None }
             }
-        }
+            Mode::Replacing => {
+                let spawn_lock = inherited_lock(INHERITED_S, &home.spawn_lock())?;
+                let mut pipe = Some(File::from(take_descriptor(HEIR_PIPE)?));
+                let (succession, lock) = succeed::ask(&home)
+                    .inspect_err(|error| say(&mut pipe, &Word::error(&error.to_string())))?;
+                let spawn_lock = Some(spawn_lock);
+                Taken { lock, spawn_lock, pipe, succession: Some(succession) }
+            }
+        };
+        Self::begin(app, home, taken)
     }
 
-    fn begin(
-        app: &App,
-        home: Home,
-        lock: LockedFile,
-        spawn_lock: Option<LockedFile>,
-        mut pipe: Option<File>,
-    ) -> Result<Self, StartError> {
+    fn begin(app: &App, home: Home, taken: Taken) -> Result<Self, StartError> {
         let predecessor = Record::read(&home.agent_lock());
         let record = new_record(app, &home);
-        let written = record.write(&lock).map_err(|e| Blocked::io("write", &home.agent_lock(), &e));
+        let handle = Handle::new(record.instance.clone());
+        let Taken { lock, spawn_lock, pipe, succession } = taken;
+        let (app, config) = (app.clone(), AgentConfig::default());
+        let mut agent = Self {
+            app,
+            home,
+            config,
+            lock,
+            spawn_lock,
+            pipe,
+            record,
+            predecessor,
+            handle,
+            succession,
+        };
+        // Whose record L has until the predecessor has let go, is not ours to say.
+        let written = if agent.succession.is_some() { Ok(()) } else { agent.write_record() };
+        let path = agent.home.agent_lock();
         let config = written
-            .map_err(StartError::from)
-            .and_then(|()| AgentConfig::load(home.config()).map_err(StartError::from));
+            .map_err(|e| StartError::from(Blocked::io("write", &path, &e)))
+            .and_then(|()| AgentConfig::load(agent.home.config()).map_err(StartError::from));
         match config {
             Ok(config) => {
                 raise_limits();
-                let handle = Handle::new(record.instance.clone());
-                Ok(Self {
-                    app: app.clone(),
-                    home,
-                    config,
-                    lock,
-                    spawn_lock,
-                    pipe,
-                    record,
-                    predecessor,
-                    handle,
-                })
+                Ok(Self { config, ..agent })
             }
             Err(error) => {
-                give_up(&home, &mut pipe, &error.to_string());
-                let _ = Record { stage: Stage::Stopped, ..record }.write(&lock);
+                agent.give_up(&error.to_string());
                 Err(error)
             }
         }
     }
 
+    pub(super) fn write_record(&self) -> io::Result<()> {
+        self.record.write(&self.lock)
+    }
+
     /// Gives up, and tells the verb that waits why.
     pub fn fail(mut self, reason: &str) {
-        give_up(&self.home, &mut self.pipe, reason);
-        let _ = Record { stage: Stage::Stopped, ..self.record }.write(&self.lock);
+        self.give_up(reason);
+    }
+
+    /// Tells the verb that waits, and notes it for those after it: that one may be gone, or have
+    /// waited for as long as it could. What nobody spawned is nobody's failed start, and where the
+    /// predecessor serves on, none has failed.
+    fn give_up(&mut self, reason: &str) {
+        let lent = self.succession.is_some();
+        if self.pipe.is_some() && !lent {
+            Failures::note(&self.home, reason);
+        }
+        say(&mut self.pipe, &Word::error(reason));
+        if !lent {
+            self.record.stage = Stage::Stopped;
+            let _ = self.write_record();
+        }
     }
 
     /// Its settings.
@@ -157,15 +203,6 @@ impl Agent {
     }
 }
 
-/// Tells the verb that waits, and notes it for those after it: that one may be gone, or have
-/// waited for as long as it could. What nobody spawned is nobody's failed start.
-fn give_up(home: &Home, pipe: &mut Option<File>, reason: &str) {
-    if pipe.is_some() {
-        Failures::note(home, reason);
-    }
-    say(pipe, &Word::Error { reason: reason.to_owned() });
-}
-
 pub(super) fn say(pipe: &mut Option<File>, word: &Word) {
     // The verb may be gone; the agent goes on without it.
     if let Some(mut pipe) = pipe.take()
@@ -186,13 +223,17 @@ fn inherited(home: &Home) -> Result<(LockedFile, LockedFile, File), StartError> 
 
 fn inherited_lock(fd: i32, path: &Path) -> Result<LockedFile, StartError> {
     let file = File::from(take_descriptor(fd)?);
-    let same =
-        |a: &std::fs::Metadata, b: &std::fs::Metadata| (a.dev(), a.ino()) == (b.dev(), b.ino());
+    if !same_file(&file, path) {
+        return Err(StartError::NotInherited);
+    }
+    LockedFile::try_exclusive(file).map_err(|_| StartError::NotInherited)
+}
+
+/// Whether an open file is the one at `path`.
+pub(super) fn same_file(file: &File, path: &Path) -> bool {
     match (file.metadata(), std::fs::symlink_metadata(path)) {
-        (Ok(ours), Ok(theirs)) if same(&ours, &theirs) => {
-            LockedFile::try_exclusive(file).map_err(|_| StartError::NotInherited)
-        }
-        (_, _) => Err(StartError::NotInherited),
+        (Ok(ours), Ok(theirs)) => (ours.dev(), ours.ino()) == (theirs.dev(), theirs.ino()),
+        (_, _) => false,
     }
 }
 

@@ -10,9 +10,12 @@
 //! The locks are taken in the order S, then L.
 
 pub(crate) mod locks;
+mod replace;
 mod socket;
 mod start;
 mod verdict;
+
+pub use self::replace::replace;
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -67,6 +70,18 @@ pub fn ensure_ready(app: &App, home: &Home, options: &Options<'_>) -> Ready {
     match Attempt::new(app, home, options, None).run() {
         Ok((ready, _)) => ready,
         Err(CallError::NotReady(ready)) => *ready,
+        Err(CallError::Version { agent, ours })
+            if replace::may_replace(options, app, &agent, ours) =>
+        {
+            match replace(app, home, options) {
+                Ok(ready) => ready,
+                Err(CallError::NotReady(ready)) => *ready,
+                Err(CallError::Version { .. } | CallError::Broken(_)) => {
+                    let attempt = Attempt::new(app, home, options, None);
+                    Ready { version: Some(agent), ..attempt.told(State::Up, None, None) }
+                }
+            }
+        }
         Err(CallError::Version { agent, .. }) => {
             let attempt = Attempt::new(app, home, options, None);
             Ready { version: Some(agent), ..attempt.told(State::Up, None, None) }
@@ -80,16 +95,23 @@ pub fn ensure_ready(app: &App, home: &Home, options: &Options<'_>) -> Ready {
 }
 
 /// Gets an agent and sends `request` to it, both in one write when one is up.
+///
+/// An agent that is too old to be talked to is replaced first; one that is too new never is.
 pub fn call(
     app: &App,
     home: &Home,
     options: &Options<'_>,
     request: &Request,
 ) -> Result<(Ready, Reply), CallError> {
-    let mut attempt = Attempt::new(app, home, options, Some(request));
-    match attempt.run()? {
-        (ready, Some(reply)) => Ok((ready, reply)),
-        (_, None) => Err(CallError::Broken(io::ErrorKind::UnexpectedEof.into())),
+    match Attempt::new(app, home, options, Some(request)).ask() {
+        Err(CallError::Version { agent, ours })
+            if replace::may_replace(options, app, &agent, ours) =>
+        {
+            let replaced = replace(app, home, options)?;
+            let (ready, reply) = Attempt::new(app, home, options, Some(request)).ask()?;
+            Ok((Ready { state: replaced.state, duration: replaced.duration, ..ready }, reply))
+        }
+        answer => answer,
     }
 }
 
@@ -134,6 +156,13 @@ impl<'a> Attempt<'a> {
             ours: None,
             repeated: false,
             named: false,
+        }
+    }
+
+    fn ask(&mut self) -> Result<(Ready, Reply), CallError> {
+        match self.run()? {
+            (ready, Some(reply)) => Ok((ready, reply)),
+            (_, None) => Err(CallError::Broken(io::ErrorKind::UnexpectedEof.into())),
         }
     }
 

@@ -38,7 +38,7 @@ impl Attempt<'_> {
         };
         let Some(spawn_lock) = self.spawn_lock.take() else { return Ok(()) };
         self.claim(&spawn_lock, &agent_lock).map_err(|b| self.blocked(b))?;
-        let spawned = spawn::spawn(self.app, self.home, spawn_lock, agent_lock)
+        let mut spawned = spawn::spawn(self.app, self.home, spawn_lock, Some(agent_lock))
             .map_err(|b| self.blocked(b))?;
         let budget = self.deadline.min(Instant::now() + SPAWN_BUDGET);
         let became = spawned.wait(budget).map_err(CallError::Broken)?;

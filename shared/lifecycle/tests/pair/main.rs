@@ -15,11 +15,13 @@
 //! | socket path too long | `a_socket_path_too_long_falls_back_to_a_short_one` |
 //! | sudo leaves root-owned files in the user's home | `a_home_that_is_not_ours_alone_is_blocked` |
 //! | idle exit drops a queued client | `an_idle_agent_goes_and_no_client_is_lost_by_it` |
+//! | a successor fails, hangs or dies in the middle | `replacement` |
 //! | everything at once | `whoever_is_killed_whenever_every_other_verb_gets_the_one_agent` |
 //!
 //! A service that runs hearth and becomes the agent's ancestor is in the black-box tests of the
 //! whole, since there are no services here.
 
 mod races;
+mod replacement;
 mod simulation;
 mod support;

@@ -17,6 +17,8 @@ pub struct Told {
     pub reason: String,
     pub hint: String,
     pub pid: Option<u32>,
+    pub version: String,
+    pub body: String,
     pub code: Option<i32>,
 }
 
@@ -162,6 +164,8 @@ pub fn told(output: &Output) -> Told {
         state: string("state"),
         reason: string("reason"),
         hint: string("hint"),
+        version: string("version"),
+        body: string("body"),
         pid: value["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok()),
         code: output.status.code(),
     }

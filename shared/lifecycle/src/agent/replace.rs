@@ -1,0 +1,143 @@
+//! Handing over to a successor: the predecessor's side.
+//!
+//! Invariants: no client is refused (the listener is never closed, only passed on, and never shut
+//! down, which would shut every copy of it); until the successor serves, this agent can go on as if
+//! nothing had been, and does where the other one fails, hangs or dies; there are never two that
+//! accept.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use hearth_process::{ProcessHandle, Signal};
+use tokio::net::UnixStream;
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, timeout_at};
+use tracing::{info, warn};
+
+use super::handle::{HandOver, Handle};
+use super::serve::Server;
+use crate::handover::{Channel, Gives, Luggage, Says};
+use crate::record::Stage;
+
+/// From its question to its being prepared a successor may take so long; this agent serves on
+/// meanwhile.
+const PREPARING: Duration = Duration::from_secs(10);
+/// From everything being its own to its serving, while nobody is answered.
+const SETTLING: Duration = Duration::from_secs(3);
+/// Requests under way get so long to be answered before late ones are told to come again.
+const UNDER_WAY: Duration = Duration::from_millis(50);
+
+/// A successor that has asked.
+pub(super) struct Heir {
+    channel: Channel,
+    process: Option<ProcessHandle>,
+}
+
+/// Lends it what it needs to begin, and waits until it is prepared. In a thread of its own.
+pub(super) async fn lend(
+    stream: UnixStream,
+    listener: io::Result<OwnedFd>,
+    lock: io::Result<OwnedFd>,
+) -> io::Result<Heir> {
+    // Opened while it waits for us, so the pid is its own.
+    let process = hearth_process::peer_handle(&stream).ok();
+    let (stream, listener, lock) = (stream.into_std()?, listener?, lock?);
+    let prepared = spawn_blocking(move || {
+        let mut channel = Channel::new(stream)?;
+        channel.wait_at_most(PREPARING)?;
+        channel.send(&Gives::Lent, &[listener.as_fd(), lock.as_fd()])?;
+        match channel.receive()? {
+            Says::Prepared => Ok(channel),
+            Says::Serving => Err(io::Error::other("it serves before it may")),
+        }
+    });
+    let channel = prepared.await.map_err(io::Error::other)??;
+    Ok(Heir { channel, process })
+}
+
+impl Heir {
+    /// Gives everything away and waits until the successor serves.
+    async fn give(self, luggage: Luggage) -> (Self, io::Result<()>) {
+        let process = self.process;
+        let mut channel = self.channel;
+        let given = spawn_blocking(move || {
+            let given = give(&mut channel, &luggage);
+            (channel, given)
+        });
+        match given.await {
+            Ok((channel, given)) => (Self { channel, process }, given),
+            // A panic in there is a defect of ours; nothing is left to talk with.
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+
+    /// Makes sure that it does not come to life after all.
+    async fn end(mut self) {
+        let process = self.process.take();
+        let _ = spawn_blocking(move || match process {
+            Some(process) => {
+                let _ = process.signal(Signal::KILL);
+                let _ = process.wait();
+            }
+            // Of another pid namespace: its end closes the connection.
+            None => self.channel.await_end(),
+        })
+        .await;
+    }
+}
+
+fn give(channel: &mut Channel, luggage: &Luggage) -> io::Result<()> {
+    channel.wait_at_most(SETTLING)?;
+    for (name, fd) in &luggage.fds {
+        channel.send(&Gives::Luggage { name: name.clone() }, &[fd.as_fd()])?;
+    }
+    channel.send(&Gives::Yours { notes: luggage.notes.clone() }, &[])?;
+    match channel.receive()? {
+        Says::Serving => Ok(()),
+        Says::Prepared => Err(io::Error::other("it says twice that it is prepared")),
+    }
+}
+
+impl Server {
+    /// The successor is prepared. True: it serves, and this agent is none any more.
+    pub(super) async fn hand_over(&mut self, heir: Heir) -> bool {
+        let pid = heir.process.as_ref().map(|process| process.id().pid);
+        info!(pid, "handing over to another agent");
+        self.answer_what_is_under_way().await;
+        let handle = self.agent.handle.clone();
+        let app = hand_over_of(&handle);
+        let luggage = match &app {
+            Some(app) => (app.freeze)().await,
+            None => Luggage::default(),
+        };
+        // Who asks now on a connection of ours is told to come again, and finds the other one. The
+        // record in L is the successor's to write.
+        handle.0.stage.send_replace(Stage::Stopping);
+        let (heir, given) = heir.give(luggage).await;
+        let Err(error) = given else { return true };
+        warn!(pid, %error, "the other agent has failed: going on");
+        heir.end().await;
+        self.agent.set_stage(Stage::Running);
+        if let Some(app) = app {
+            (app.thaw)().await;
+        }
+        false
+    }
+
+    /// Waits for the replies to what was asked before, as far as they come soon. Streams are not
+    /// waited for: the freeze ends them.
+    async fn answer_what_is_under_way(&mut self) {
+        let deadline = Instant::now() + UNDER_WAY;
+        while self.connections.len() > self.agent.handle.open_streams() {
+            if timeout_at(deadline, self.connections.join_next()).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+fn hand_over_of(handle: &Handle) -> Option<std::sync::Arc<HandOver>> {
+    let place = handle.0.hand_over.lock();
+    place.unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+}

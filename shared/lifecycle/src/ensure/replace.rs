@@ -1,0 +1,92 @@
+//! Replacing the agent that lives: no client is refused meanwhile, nothing that it looks after notices.
+//!
+//! The new one is started under S, like any other, but without L, which it gets from the one that it
+//! replaces. Kept true here: whatever becomes of the new one, an agent serves afterwards; and an
+//! agent is never replaced by an older one unasked.
+
+use std::time::Instant;
+
+use super::{Attempt, CallError, Options};
+use crate::ready::{ApiRange, Ready, State, Version};
+use crate::spawn::{self, Became};
+use crate::{App, Home};
+
+/// Puts an agent of this executable into the place of the one that lives; where none does, starts
+/// one. What is under way at the old one is finished or ended with the word that it was replaced.
+///
+/// Errors: those of [`super::ensure_ready`]; [`State::SpawnFailed`] where the new one failed, hung or
+/// died, and the old one goes on; one that does not answer is [`State::Unresponsive`] and stays.
+pub fn replace(app: &App, home: &Home, options: &Options<'_>) -> Result<Ready, CallError> {
+    let mut attempt = Attempt::new(app, home, options, None);
+    let old = match attempt.run() {
+        // Whoever was started this moment is of the newest executable.
+        Ok((ready, _)) if ready.state == State::Started => return Ok(ready),
+        Ok((ready, _)) => ready.version,
+        Err(CallError::Version { agent, .. }) => Some(agent),
+        Err(error) => return Err(error),
+    };
+    if options.no_spawn || app.spawn_forbidden() {
+        return Err(attempt.down());
+    }
+    attempt.under_new_management(old)
+}
+
+/// Whether `call` may put a newer agent in the place of one that it has no version in common with.
+pub(super) fn may_replace(
+    options: &Options<'_>,
+    app: &App,
+    agent: &Version,
+    ours: ApiRange,
+) -> bool {
+    let newer = ours.min > agent.api.max;
+    newer && !options.no_spawn && !app.spawn_forbidden()
+}
+
+impl Attempt<'_> {
+    fn under_new_management(&mut self, old: Option<Version>) -> Result<Ready, CallError> {
+        self.open = None;
+        while self.spawn_lock.is_none() {
+            if !self.take_spawn_lock()? {
+                return Err(self.judge_late());
+            }
+        }
+        let Some(spawn_lock) = self.spawn_lock.take() else { return Err(self.judge_late()) };
+        let mut spawned =
+            spawn::spawn(self.app, self.home, spawn_lock, None).map_err(|b| self.blocked(b))?;
+        match spawned.wait(self.deadline).map_err(CallError::Broken)? {
+            Became::Ready(instance) => {
+                let mut ready = super::ensure_ready(self.app, self.home, self.options);
+                let ours = ready.version.as_ref().is_some_and(|v| v.instance == instance);
+                if ours && ready.state == State::Up {
+                    ready.state = State::Started;
+                }
+                ready.duration = self.began.elapsed();
+                Ok(ready)
+            }
+            Became::Starting(_) => {
+                // Not the agent yet, or it would have said so: the old one goes on without it.
+                spawned.kill();
+                let waited = Instant::now().duration_since(self.began).as_secs_f64();
+                let why =
+                    format!("the new agent was not ready within {waited:.1} s, and was ended");
+                Err(self.stays(&why, old))
+            }
+            Became::Failed { reason, log_tail } => {
+                Err(self.stays(&super::verdict::with_tail(&reason, &log_tail), old))
+            }
+        }
+    }
+
+    fn stays(&self, why: &str, old: Option<Version>) -> CallError {
+        let name = self.app.name;
+        let who = old.map_or("the agent".into(), |old| {
+            format!("the agent (pid {}, version {})", old.pid, old.version)
+        });
+        let hint = format!("mend that and repeat it; `{name} daemon status` shows how it stands");
+        self.fail(
+            State::SpawnFailed,
+            format!("{who} could not be replaced and goes on: {why}"),
+            hint,
+        )
+    }
+}
