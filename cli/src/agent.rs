@@ -13,7 +13,7 @@ use hearth_lifecycle::{
 
 use crate::args::Context;
 use crate::refuse::{self, Refusal};
-use crate::{APP, output};
+use crate::{app, output};
 
 /// What a verb allows for getting its agent.
 #[derive(Clone, Copy, Debug, Default)]
@@ -29,7 +29,7 @@ pub struct Wish {
 /// Sends `request`, in the same write as the question for the agent's version.
 pub fn ask(context: &Context, wish: Wish, request: &Request) -> Result<(Ready, Reply), CallError> {
     let say = say(context);
-    let answer = call(&APP, &context.home, &options(context, wish, &say), request)?;
+    let answer = call(app(), &context.home, &options(context, wish, &say), request)?;
     tell(context, &answer.0);
     Ok(answer)
 }
@@ -55,9 +55,34 @@ pub fn all_rows(context: &Context, wish: Wish) -> Result<Services, Refusal> {
 /// Makes sure that an agent answers.
 pub fn ready(context: &Context, wish: Wish) -> Ready {
     let say = say(context);
-    let ready = ensure_ready(&APP, &context.home, &options(context, wish, &say));
+    let ready = ensure_ready(app(), &context.home, &options(context, wish, &say));
     tell(context, &ready);
     ready
+}
+
+/// Puts an agent of this executable into the place of the one that lives, or starts the first.
+pub fn replace(context: &Context, wish: Wish) -> Result<Ready, CallError> {
+    let say = say(context);
+    let ready = hearth_lifecycle::replace(app(), &context.home, &options(context, wish, &say))?;
+    tell(context, &ready);
+    Ok(ready)
+}
+
+/// Refuses where the agent that lives is of a later version than this command.
+pub fn refuse_newer(context: &Context) -> Result<(), Refusal> {
+    let options = Options { no_spawn: true, ..Options::default() };
+    let ready = ensure_ready(app(), &context.home, &options);
+    let newer = ready.version.filter(|version| is_older(app().version, &version.version));
+    let Some(newer) = newer else { return Ok(()) };
+    let why = format!(
+        "the agent (pid {}, version {}) is newer than this command ({}), and is not replaced by an \
+         older one",
+        newer.pid,
+        newer.version,
+        app().version
+    );
+    Err(Refusal::new(hearth_api::Code::Version, why)
+        .hint("use the newer `hearth`; if the older one is meant: `hearth daemon down`, then `hearth daemon up`"))
 }
 
 /// Reads the rest of a reply.
@@ -147,12 +172,12 @@ fn tell(context: &Context, ready: &Ready) {
         return;
     }
     if let Some(version) = &ready.version
-        && is_older(&version.version, hearth_api::VERSION)
+        && is_older(&version.version, app().version)
     {
         output::tell(&format!(
             "hearth: the agent ({}) is older than this command ({}): `hearth daemon restart`",
             version.version,
-            hearth_api::VERSION
+            app().version
         ));
     }
     // Silent when warm, unless asked; one line when something was started.

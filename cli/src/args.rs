@@ -14,7 +14,7 @@ use hearth_lifecycle::Home;
 
 use crate::refuse::Refusal;
 use crate::{
-    APP, completions, config, daemon, down, health, init, logs, restart, status, up, version,
+    app, completions, config, daemon, down, health, init, logs, restart, status, up, version,
 };
 
 /// What a verb does: its exit code, or why not.
@@ -192,7 +192,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 fn root() -> Command {
     Command::new("hearth")
-        .version(hearth_api::VERSION)
+        .version(app().version)
         .about("Brings a project's services up, and keeps them, through an agent that starts by itself")
         .subcommand_required(true)
         .args([
@@ -228,7 +228,7 @@ fn context(matches: &ArgMatches) -> Result<Context, Refusal> {
     Ok(Context {
         json: matches.get_flag("json"),
         no_spawn: matches.get_flag("no-spawn"),
-        home: Home::resolve(&APP, path("home").as_deref())?,
+        home: Home::resolve(app(), path("home").as_deref())?,
         directory: path("directory"),
         color: match matches.get_one::<String>("color").map(String::as_str) {
             Some("always") => Some(true),

@@ -1,7 +1,7 @@
 //! `hearth daemon`: the agent itself, for who wants to see it. Nobody has to.
 //!
-//! Kept true here: `down` and `restart` end the agent and leave services as they are, unless asked;
-//! an end is told only when the lifetime lock is free.
+//! Kept true here: `down` and `restart` leave services as they are, unless asked; an end is told only
+//! when the lifetime lock is free; a living agent is never replaced by an older one.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use crate::agent::{self, Wish};
 use crate::args::{self, Context};
 use crate::refuse::{self, Refusal};
-use crate::{APP, cold, down, output, tail};
+use crate::{app, cold, down, output, tail};
 
 /// What an agent may take for ending beyond its own shutdown timeout.
 const SLACK: Duration = Duration::from_secs(5);
@@ -38,7 +38,7 @@ pub fn grammar() -> Command {
                 force("Kill it where it does not end in time"),
             ]),
             Command::new("restart")
-                .about("End the agent and start another; services stay")
+                .about("Put a new agent in the place of the one that runs; services notice nothing")
                 .arg(force("Kill one that does not answer")),
             Command::new("status")
                 .about("Show how it stands with the agent; exit 3 where none lives"),
@@ -72,6 +72,14 @@ pub fn run(context: &Context, matches: &ArgMatches) -> Result<u8, Refusal> {
 /// Goes round the backoff: somebody asked for it by name.
 fn up(context: &Context, timeout: Option<Duration>) -> Result<u8, Refusal> {
     let ready = agent::ready(context, Wish { start: true, timeout, past_backoff: true });
+    told_and_usable(context, ready, timeout)
+}
+
+fn told_and_usable(
+    context: &Context,
+    ready: Ready,
+    timeout: Option<Duration>,
+) -> Result<u8, Refusal> {
     if context.json {
         output::print_json(&report(context, &ready))?;
     } else if ready.state == State::Up && !context.quiet {
@@ -212,7 +220,7 @@ fn end(context: &Context, timeout: Option<Duration>, force: bool) -> Result<Ende
         let own = AgentConfig::load(context.home.config()).unwrap_or_default().shutdown_timeout;
         own.saturating_add(SLACK)
     });
-    let error = match hearth_lifecycle::stop(&APP, &context.home, timeout) {
+    let error = match hearth_lifecycle::stop(app(), &context.home, timeout) {
         Ok(ended) => return Ok(ended),
         Err(error) => error,
     };
@@ -259,14 +267,29 @@ fn refusal(error: StopError, timeout: Duration, own: bool) -> Refusal {
     }
 }
 
+/// Puts an agent of this executable into the place of the one that lives; services notice nothing.
 fn restart(context: &Context, force: bool) -> Result<u8, Refusal> {
-    end(context, None, force)?;
-    up(context, None)
+    agent::refuse_newer(context)?;
+    let wish = Wish { start: true, timeout: None, past_backoff: true };
+    match agent::replace(context, wish) {
+        Ok(ready) => told_and_usable(context, ready, None),
+        // Somebody has to end it first; its shims give the next one all that it knew.
+        Err(CallError::NotReady(ready)) if force && is_stuck(ready.state) => {
+            hearth_lifecycle::kill(&context.home, SLACK)
+                .map_err(|error| refusal(error, SLACK, false))?;
+            up(context, None)
+        }
+        Err(error) => Err(refuse::of_call(error, None)),
+    }
+}
+
+fn is_stuck(state: State) -> bool {
+    matches!(state, State::Unresponsive | State::Stopping | State::StillStarting)
 }
 
 /// Does not come back before the agent has ended.
 fn foreground(context: &Context) -> Result<u8, Refusal> {
-    let code = hearth_agent::main(&APP, context.home.clone(), Mode::Foreground)
+    let code = hearth_agent::main(app(), context.home.clone(), Mode::Foreground)
         .map_err(refuse::of_start)?;
     // It has said why itself. An `ExitCode` can only be compared.
     let known = [0, 1, 2, 3, 4, 5].into_iter().find(|known| ExitCode::from(*known) == code);

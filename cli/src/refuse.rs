@@ -43,6 +43,9 @@ pub fn of_start(error: StartError) -> Refusal {
             Refusal::new(Code::BadConfig, message).hint("mend that file, then try again")
         }
         StartError::NotInherited => Refusal::new(Code::Usage, message).hint("hearth daemon run"),
+        StartError::NotHandedOver { .. } => {
+            Refusal::new(Code::SpawnFailed, message).hint("hearth daemon restart")
+        }
     }
 }
 
@@ -170,7 +173,7 @@ pub fn of_call(error: CallError, timeout: Option<std::time::Duration>) -> Refusa
                 agent.version,
                 agent.api.min,
                 agent.api.max,
-                hearth_api::VERSION,
+                crate::app().version,
                 ours.min,
                 ours.max
             );

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use hearth_api::{HealthReport, ServiceRow};
 use hearth_config::Project;
 use hearth_core::ServiceId;
+use hearth_lifecycle::Luggage;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::capture::Capture;
@@ -24,6 +25,11 @@ pub(crate) enum Command {
     Health(Option<Arc<str>>, Reply<HealthReport>),
     /// Which are there, in file order?
     Names(Option<Arc<str>>, Reply<Vec<ServiceId>>),
+    /// A successor takes over: streams end, and nothing more is done or decided until it is known
+    /// what came of it.
+    Freeze(Reply<Luggage>),
+    /// The successor has failed: everything goes on.
+    Thaw(Reply<()>),
     /// The agent stops: shims are told, streams end. The last command.
     Leave(Reply<()>),
 }

@@ -39,7 +39,7 @@ mod upstream;
 use std::process::ExitCode;
 
 use hearth_lifecycle::agent::{Agent, Mode, ServeError, StartError, Stopped};
-use hearth_lifecycle::{App, BoundedLog, Home};
+use hearth_lifecycle::{App, BoundedLog, Home, Luggage};
 use rustix::fs::Mode as FileMode;
 use tokio::sync::oneshot;
 use tracing::level_filters::LevelFilter;
@@ -53,7 +53,6 @@ use routes::Routes;
 
 /// Refused by what is there already, or ended with something left undone.
 const REFUSED: u8 = 1;
-/// Called wrongly, or a faulty `agent.toml`.
 /// The home may not be used.
 const BLOCKED: u8 = 3;
 
@@ -63,10 +62,14 @@ const BLOCKED: u8 = 3;
 /// order; 1 a hook hung at the end; 3 the home could not be used further on. Whatever is not 0 was
 /// told on stderr. Errors: it did not become the agent; the verb that waits for it has been told.
 pub fn main(app: &App, home: Home, mode: Mode) -> Result<ExitCode, StartError> {
-    let agent = Agent::take(app, home, mode)?;
-    Ok(match prepare(&agent, mode) {
-        Ok((runtime, place)) => {
-            let served = runtime.block_on(serve(agent, place));
+    let mut agent = Agent::take(app, home, mode)?;
+    let prepared = prepare(&agent, mode).and_then(|(runtime, place)| {
+        let luggage = agent.take_over().map_err(|error| format!("cannot take over: {error}"))?;
+        Ok((runtime, place, luggage))
+    });
+    Ok(match prepared {
+        Ok((runtime, place, luggage)) => {
+            let served = runtime.block_on(serve(agent, place, luggage));
             // What still waits in a thread (a name that is looked up) must not keep us.
             runtime.shutdown_background();
             ended(app, served)
@@ -111,10 +114,10 @@ fn prepare(agent: &Agent, mode: Mode) -> Result<(tokio::runtime::Runtime, Place)
 
 fn write_log(agent: &Agent, mode: Mode) -> std::io::Result<()> {
     let config = &agent.config().log;
-    let log = BoundedLog::open(&agent.home().log(), config, mode == Mode::Inherited)?;
+    let log = BoundedLog::open(&agent.home().log(), config, mode != Mode::Foreground)?;
     let file = move || log.clone();
     let writer = match mode {
-        Mode::Inherited => BoxMakeWriter::new(file),
+        Mode::Inherited | Mode::Replacing => BoxMakeWriter::new(file),
         Mode::Foreground => BoxMakeWriter::new(file.and(std::io::stderr)),
     };
     let level = match config.level.as_str() {
@@ -134,12 +137,30 @@ fn write_log(agent: &Agent, mode: Mode) -> std::io::Result<()> {
     Ok(())
 }
 
-async fn serve(agent: Agent, place: Place) -> Result<Stopped, ServeError> {
+async fn serve(
+    agent: Agent,
+    place: Place,
+    luggage: Option<Luggage>,
+) -> Result<Stopped, ServeError> {
     let handle = agent.handle();
     let (port, commands) = Port::open();
     let mut owner = Owner::new(place.clone(), Clock::start(), handle.clone());
-    owner.adopt(agent.died_before().is_some()).await;
+    let unfinished = agent.died_before().is_some() || luggage.is_some();
+    owner.unpack(luggage.unwrap_or_default());
+    owner.adopt(unfinished).await;
     tokio::spawn(owner.run(commands));
+    let (freezing, thawing) = (port.clone(), port.clone());
+    handle.on_hand_over(
+        move || {
+            let port = freezing.clone();
+            // Gone already: then it has nothing to hand over.
+            async move { port.ask(Command::Freeze).await.unwrap_or_default() }
+        },
+        move || {
+            let port = thawing.clone();
+            async move { port.ask(Command::Thaw).await.unwrap_or_default() }
+        },
+    );
     let leaving = port.clone();
     handle.on_stop("shims", move || async move {
         // The owner may be gone already: then so are its shims' connections.

@@ -24,8 +24,9 @@ impl Owner {
             Command::Rows(project, reply) => drop(reply.send(self.rows(project.as_ref()))),
             Command::Health(project, reply) => drop(reply.send(self.health(project.as_ref()))),
             Command::Names(project, reply) => drop(reply.send(self.names(project.as_ref()))),
-            // The loop has it.
-            Command::Leave(reply) => drop(reply),
+            // The loop has these.
+            Command::Freeze(reply) => drop(reply),
+            Command::Thaw(reply) | Command::Leave(reply) => drop(reply),
         }
     }
 

@@ -11,6 +11,7 @@
 
 mod act;
 mod ask;
+mod hand_over;
 mod hear;
 mod nodes;
 mod streams;
@@ -174,6 +175,11 @@ impl Owner {
             tokio::select! {
                 command = commands.recv() => match command {
                     Some(Command::Leave(reply)) => return self.leave(reply).await,
+                    Some(Command::Freeze(reply)) => {
+                        if let Some(reply) = self.freeze(reply, &mut commands).await {
+                            return self.leave(reply).await;
+                        }
+                    }
                     Some(command) => self.answer(command),
                     None => return,
                 },
@@ -217,7 +223,7 @@ impl Owner {
 
     /// Streams end, shims are told; services stay.
     async fn leave(mut self, reply: Reply<()>) {
-        self.end_streams();
+        self.end_streams(hearth_api::Result::Interrupted);
         let mut farewells = JoinSet::new();
         for node in self.nodes.into_values() {
             for link in node.into_links() {

@@ -48,10 +48,10 @@ impl Owner {
         self.listeners = listeners;
     }
 
-    /// The agent stops: what would come is not known any more.
-    pub(super) fn end_streams(&mut self) {
+    /// The agent stops, or another one takes over: what would come is not known any more.
+    pub(super) fn end_streams(&mut self, word: Word) {
         for listener in self.listeners.drain(..) {
-            listener.source.put(Item::End(Ending::plain(Word::Interrupted)));
+            listener.source.put(Item::End(Ending::plain(word)));
         }
     }
 

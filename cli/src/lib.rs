@@ -1,0 +1,105 @@
+//! hearth: argv to one request to the terminal. The CLI decides nothing about services; it asks,
+//! prints and exits.
+//!
+//! Kept true here: what is not a verb is told apart before anything is built. `hearth shim` and
+//! `hearth agent` are the executable's other two faces; they must not pay for a grammar that they
+//! do not use, and a shim must stay small for as long as its service lives. A verb builds the
+//! grammar of that verb alone, starts no thread and no runtime, reads no file that it does not
+//! need, and writes its answer at once.
+
+mod agent;
+mod args;
+mod capture;
+mod cold;
+mod completions;
+mod config;
+mod daemon;
+mod down;
+mod health;
+mod init;
+mod interrupt;
+mod lines;
+mod logs;
+mod output;
+mod progress;
+mod project;
+mod refuse;
+mod restart;
+mod status;
+mod stream;
+mod table;
+mod tail;
+mod up;
+mod version;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::sync::OnceLock;
+
+use hearth_lifecycle::agent::Mode;
+use hearth_lifecycle::{App, Home};
+
+use crate::args::Parsed;
+use crate::refuse::Refusal;
+
+/// Who the pair is, in every release.
+pub const APP: App = App {
+    name: "hearth",
+    prefix: "HEARTH",
+    version: hearth_api::VERSION,
+    api: (hearth_api::API_MIN, hearth_api::API_MAX),
+    spawn_args: &["agent"],
+    longest_socket: "shims/0123456789abcdef.sock",
+};
+
+/// Who this process is: set once, by [`main`], and then the same for every face.
+static WHO: OnceLock<App> = OnceLock::new();
+
+pub(crate) fn app() -> &'static App {
+    WHO.get_or_init(|| APP)
+}
+
+/// Everything, from argv to the exit code. `app` is [`APP`]; the tests build a second executable that
+/// says of itself that it is of a later version.
+#[must_use]
+pub fn main(app: App) -> ExitCode {
+    let _ = WHO.set(app);
+    let argv: Vec<OsString> = std::env::args_os().collect();
+    match argv.get(1).and_then(|word| word.to_str()) {
+        Some("shim") => hearth_shim::main(),
+        Some("agent") => agent(argv.get(2).is_some_and(|word| word == "--replace")),
+        Some(_) | None => verb(argv),
+    }
+}
+
+/// The agent that a verb has spawned: it knows its home by the environment alone.
+fn agent(replacing: bool) -> ExitCode {
+    let home = match Home::resolve(app(), None) {
+        Ok(home) => home,
+        Err(error) => {
+            eprintln!("hearth: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    // What it says here goes to the agent's log; the verb that waits has been told.
+    let mode = if replacing { Mode::Replacing } else { Mode::Inherited };
+    hearth_agent::main(app(), home, mode).unwrap_or_else(|error| {
+        let refusal = refuse::of_start(error);
+        refusal.show(false);
+        ExitCode::from(refusal.code.exit())
+    })
+}
+
+fn verb(argv: Vec<OsString>) -> ExitCode {
+    interrupt::install();
+    let json = args::wants_json(&argv);
+    let done = match args::parse(argv) {
+        Ok(Parsed::Verb(call)) => (call.verb)(&call.context, &call.matches),
+        Ok(Parsed::Text(text)) => output::print(text.as_bytes()).map(|()| 0),
+        Err(refusal) => Err(refusal),
+    };
+    ExitCode::from(done.unwrap_or_else(|refusal: Refusal| {
+        refusal.show(json);
+        refusal.code.exit()
+    }))
+}
