@@ -13,7 +13,7 @@ use hearth_core::ServiceId;
 use hearth_process::watch::{ChangeKind, DirWatch};
 use hearth_process::{Signal, locked};
 use hearth_shim::Record;
-use hearth_shim::frames::{Decoder, FromShim, ToShim, encode};
+use hearth_shim::frames::{Decoder, FromShim, encode};
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
@@ -182,12 +182,12 @@ async fn adopted(
     };
     let mut seen = Seen::default();
     seen.note(&FromShim::State(state.clone()));
-    let (commands, orders) = mpsc::unbounded_channel::<ToShim>();
+    let (giver, orders) = mpsc::unbounded_channel();
     let id = ServiceId::new(state.project.as_str(), state.service.as_str());
     let life = state.life;
     let line = Line { id, life, socket, ending, told: told.clone(), orders, seen };
     // First the answer, then what follows from it.
-    if told.send(Told::Answered { state, link: Link::to(commands) }).await.is_ok() {
+    if told.send(Told::Answered { state, link: Link::to(giver) }).await.is_ok() {
         line.relay(stream, decoder).await;
     }
 }

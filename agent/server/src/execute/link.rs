@@ -5,15 +5,17 @@
 //! it is asked for again before anybody concludes anything.
 
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hearth_core::{ServiceId, Verdict};
-use hearth_process::{ProcessHandle, ProcessId, Signal};
+use hearth_process::{ProcessHandle, ProcessId, Signal, pass};
 use hearth_shim::frames::{Decoder, FromShim, State, ToShim, VERSION, encode};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, warn};
 
 use super::{fd, orphans};
@@ -77,28 +79,59 @@ pub(crate) enum Told {
     },
 }
 
+/// What the owner wants of a line.
+#[derive(Debug)]
+pub(crate) enum Order {
+    /// Tell the shim this.
+    Tell(ToShim),
+    /// Tell it this, and give it what comes with it.
+    Give(ToShim, Arc<OwnedFd>),
+    /// Neither tell nor hear anything until [`Order::Resume`], whatever becomes of the connection: a
+    /// successor may be taking the shim over.
+    Pause(oneshot::Sender<()>),
+    /// Go on where it was paused.
+    Resume,
+}
+
 /// The way to a shim. Dropped, its task ends and the connection closes.
 #[derive(Debug)]
 pub(crate) struct Link {
-    commands: mpsc::UnboundedSender<ToShim>,
+    orders: mpsc::UnboundedSender<Order>,
 }
 
 impl Link {
     /// Tells the shim. What it does not hear any more is told by [`Told::Gone`].
     pub(crate) fn tell(&self, frame: ToShim) {
-        let _ = self.commands.send(frame);
+        let _ = self.orders.send(Order::Tell(frame));
+    }
+
+    /// Tells the shim, and gives it a descriptor of its own with that.
+    pub(crate) fn give(&self, frame: ToShim, fd: Arc<OwnedFd>) {
+        let _ = self.orders.send(Order::Give(frame, fd));
+    }
+
+    /// Lets the line rest; what is returned comes true when it does, or has ended.
+    pub(crate) fn pause(&self) -> oneshot::Receiver<()> {
+        let (resting, rests) = oneshot::channel();
+        let _ = self.orders.send(Order::Pause(resting));
+        rests
+    }
+
+    /// Lets it go on.
+    pub(crate) fn resume(&self) {
+        let _ = self.orders.send(Order::Resume);
     }
 
     /// Says farewell, and returns when that is written.
     pub(crate) async fn leave(self) {
         self.tell(ToShim::Bye);
         // The task that takes the orders ends with this one.
-        self.commands.closed().await;
+        self.orders.closed().await;
     }
 
     /// A way to whoever takes orders at the other end.
-    pub(crate) fn to(commands: mpsc::UnboundedSender<ToShim>) -> Self {
-        Self { commands }
+    pub(crate) fn to(orders: mpsc::UnboundedSender<Order>) -> Self {
+        Self { orders }
     }
 }
 
@@ -118,7 +151,7 @@ pub(crate) struct Line {
     pub(crate) socket: PathBuf,
     pub(crate) ending: Ending,
     pub(crate) told: mpsc::Sender<Told>,
-    pub(crate) orders: mpsc::UnboundedReceiver<ToShim>,
+    pub(crate) orders: mpsc::UnboundedReceiver<Order>,
     pub(crate) seen: Seen,
 }
 
@@ -178,9 +211,19 @@ impl Line {
         loop {
             tokio::select! {
                 order = self.orders.recv() => {
-                    let Some(order) = order else { return Broken::Left };
-                    let last = matches!(order, ToShim::Bye);
-                    let written = stream.write_all(&encode(&order)).await;
+                    let (frame, fd) = match order {
+                        Some(Order::Tell(frame)) => (frame, None),
+                        Some(Order::Give(frame, fd)) => (frame, Some(fd)),
+                        Some(Order::Pause(resting)) => match self.rest(resting).await {
+                            Some(Order::Tell(frame)) => (frame, None),
+                            Some(_) => continue,
+                            None => return Broken::Left,
+                        },
+                        Some(Order::Resume) => continue,
+                        None => return Broken::Left,
+                    };
+                    let last = matches!(frame, ToShim::Bye);
+                    let written = write(stream, &encode(&frame), fd.as_deref()).await;
                     if last {
                         return Broken::Left;
                     }
@@ -199,6 +242,19 @@ impl Line {
                         Ok(false) | Err(_) => return Broken::Ended,
                     }
                 }
+            }
+        }
+    }
+
+    /// Returns the order that ends the rest: to go on, or to say farewell. None: the owner is gone.
+    async fn rest(&mut self, resting: oneshot::Sender<()>) -> Option<Order> {
+        let _ = resting.send(());
+        loop {
+            match self.orders.recv().await? {
+                order @ (Order::Resume | Order::Tell(ToShim::Bye)) => return Some(order),
+                Order::Pause(resting) => drop(resting.send(())),
+                // Nothing is decided while lines rest.
+                Order::Tell(_) | Order::Give(..) => {}
             }
         }
     }
@@ -266,6 +322,20 @@ impl Seen {
             | FromShim::Unknown => {}
         }
     }
+}
+
+/// Writes all of it, and with the first byte the descriptor.
+async fn write(stream: &mut UnixStream, bytes: &[u8], fd: Option<&OwnedFd>) -> io::Result<()> {
+    let Some(fd) = fd else { return stream.write_all(bytes).await };
+    let sent = loop {
+        stream.writable().await?;
+        let sent = stream.try_io(Interest::WRITABLE, || pass::send(&*stream, bytes, &[fd.as_fd()]));
+        match sent {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            sent => break sent?,
+        }
+    };
+    stream.write_all(&bytes[sent..]).await
 }
 
 /// Reads once what is there. False: the end.

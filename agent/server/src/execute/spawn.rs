@@ -50,7 +50,7 @@ pub(crate) struct Order {
 
 /// Begins it. Everything that can go wrong comes as [`Told::Gone`] with its reason.
 pub(crate) fn begin(order: Order, place: &Place, told: mpsc::Sender<Told>) -> Link {
-    let (commands, orders) = mpsc::unbounded_channel();
+    let (giver, orders) = mpsc::unbounded_channel();
     let line = Line {
         id: order.id.clone(),
         life: order.life,
@@ -67,7 +67,7 @@ pub(crate) fn begin(order: Order, place: &Place, told: mpsc::Sender<Told>) -> Li
             Err(reason) => line.never(reason).await,
         }
     });
-    Link::to(commands)
+    Link::to(giver)
 }
 
 /// How what a killed shim of this service leaves behind is ended.

@@ -8,10 +8,16 @@ use hearth_api::Result as Word;
 use hearth_lifecycle::Luggage;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Duration, timeout};
 use tracing::warn;
 
 use super::Owner;
 use crate::command::{Command, Reply};
+use crate::execute::link::Link;
+
+/// A start that is under way is done in a moment, or something is wrong with the machine.
+const RESTING: Duration = Duration::from_secs(1);
 
 /// What one agent tells the next, beyond what is in shims and on disk. Fields are only ever added.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -29,6 +35,7 @@ impl Owner {
         commands: &mut mpsc::Receiver<Command>,
     ) -> Option<Reply<()>> {
         self.end_streams(Word::Replaced);
+        self.rest().await;
         // Who asked for it is gone: then nothing comes of it, and that is told by a thaw.
         let _ = reply.send(self.pack());
         let mut held = Vec::new();
@@ -43,8 +50,27 @@ impl Owner {
                 None => break,
             }
         }
+        self.links().for_each(Link::resume);
         held.into_iter().for_each(|command| self.answer(command));
         None
+    }
+
+    /// Lets every line rest. A shim that is being started has got all that it needs when its line
+    /// does; the successor finds it, or starts it anew and is refused.
+    async fn rest(&self) {
+        let mut resting: JoinSet<_> = self.links().map(Link::pause).collect();
+        let all = async { while resting.join_next().await.is_some() {} };
+        if timeout(RESTING, all).await.is_err() {
+            warn!("a shim takes long to start: the next agent looks after it");
+        }
+    }
+
+    fn links(&self) -> impl Iterator<Item = &Link> {
+        let links = self.nodes.values().map(|node| {
+            let running = node.running.as_ref().map(|running| &running.link);
+            running.into_iter().chain(node.closing.iter().map(|(_, link)| link))
+        });
+        links.flatten()
     }
 
     fn pack(&self) -> Luggage {
