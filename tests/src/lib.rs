@@ -12,7 +12,7 @@ mod leftovers;
 mod project;
 mod verb;
 
-pub use binary::hearth;
+pub use binary::{hearth, next_version};
 pub use event::{Gate, Port, await_end, await_file, runs};
 pub use home::{Home, Ran, send};
 pub use leftovers::{Process, processes_of};
