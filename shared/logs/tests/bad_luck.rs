@@ -126,7 +126,7 @@ fn a_note_into_a_log_that_is_not_there_or_full_and_of_any_length() {
 #[test]
 fn a_directory_made_anew_by_later_lives_is_read_from_its_beginning() {
     let home = tempfile::tempdir().expect("a directory");
-    let dir = home.path().join("logs/service");
+    let dir = home.path().join("logs/project/service");
     let limits = Limits { max_size: 256, keep: u32::MAX };
     let mut writer = Writer::open(&dir, limits, 1).expect("opened");
     for _ in 0..50 {
