@@ -9,6 +9,7 @@ mod event;
 mod home;
 pub mod http;
 mod leftovers;
+pub mod measure;
 mod project;
 mod verb;
 
