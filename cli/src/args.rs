@@ -6,7 +6,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint};
@@ -95,7 +95,7 @@ const NOT_BUILT: &[&str] = &[
     "schema",
 ];
 
-const NOT_BUILT_OPTIONS: &[&str] = &["--lease", "--lease-to", "--attach", "--since"];
+const NOT_BUILT_OPTIONS: &[&str] = &["--lease", "--lease-to", "--attach"];
 
 /// Options that take a value in the next word; needed to find the verb among them.
 const WITH_VALUE: &[&str] = &["--home", "-C", "--color"];
@@ -176,9 +176,26 @@ pub fn last() -> Arg {
         .help("Only the last N lines")
 }
 
+/// `--since T`.
+pub fn since() -> Arg {
+    Arg::new("since")
+        .long("since")
+        .value_name("T")
+        .value_parser(|text: &str| {
+            hearth_config::since::parse(text, SystemTime::now())
+                .map_err(|invalid| invalid.to_string())
+        })
+        .help("Only lines since then: 10m, 1h30m (ago), or 2026-01-01T10:00:00Z")
+}
+
 /// The names that [`services`] has read.
 pub fn names(matches: &ArgMatches) -> Vec<String> {
     matches.get_many::<String>("services").map_or_else(Vec::new, |names| names.cloned().collect())
+}
+
+/// The time that [`since`] has read.
+pub fn since_of(matches: &ArgMatches) -> Option<SystemTime> {
+    matches.get_one::<SystemTime>("since").copied()
 }
 
 /// The time that [`timeout`] has read.

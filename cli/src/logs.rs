@@ -4,6 +4,9 @@
 //! of the agent. So a reader that follows loses no line and sees none twice while the agent is
 //! killed, replaced or not there at all. The agent is asked for what the store cannot tell: which
 //! services there are.
+//!
+//! The name in front of a line is plain text that scripts may rely on; its colour, and those that
+//! the service itself chose, are for terminals.
 
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -12,7 +15,7 @@ use clap::{ArgMatches, Command};
 use hearth_api::reply::Services;
 use hearth_api::{Code, LogLine};
 use hearth_lifecycle::{CallError, Request};
-use hearth_logs::{Follow, Line, Position, Reader, Stream};
+use hearth_logs::{Extent, Follow, Line, Merge, Next, Reader, Stream};
 use rustix::event::{PollFd, PollFlags};
 
 use crate::agent::{self, Wish};
@@ -24,12 +27,16 @@ use crate::{cold, output};
 /// Bytes that are gathered before they are written.
 const WRITE: usize = 64 * 1024;
 
+/// Colours of names, in the order of the file's services: red is left to what is wrong.
+const COLORS: [&str; 6] = ["36", "33", "32", "35", "34", "96"];
+
 /// Its grammar.
 pub fn grammar() -> Command {
     Command::new("logs").about("Show what services wrote").args([
         args::services(),
         args::follow(),
         args::last().help("Only the last N lines of each service"),
+        args::since(),
         args::flag("timestamps", "Each line with its time"),
     ])
 }
@@ -37,25 +44,29 @@ pub fn grammar() -> Command {
 /// Several services: their lines by time, each behind its name.
 pub fn run(context: &Context, matches: &ArgMatches) -> Result<u8, Refusal> {
     let names = args::names(matches);
-    let (place, names) = which(context, names)?;
+    let Asked { place, names, known } = which(context, names)?;
     let logs = context.home.dir().join("logs");
     let several = names.len() > 1;
-    let sources: Vec<_> = (names.into_iter())
-        .map(|name| Source { directory: hearth_logs::dir(&logs, &place.id, &name), name })
-        .collect();
+    let source = |name: String| Source {
+        directory: hearth_logs::dir(&logs, &place.id, &name),
+        color: COLORS[known.iter().position(|known| *known == name).unwrap_or(0) % COLORS.len()],
+        name,
+    };
+    let sources: Vec<_> = names.into_iter().map(source).collect();
     let mut writer = Writer {
         json: context.json,
-        color: context.json || output::color(context),
+        color: output::color(context),
         timestamps: matches.get_flag("timestamps"),
         project: place.id,
         several,
         out: Vec::new(),
     };
     let last = matches.get_one::<usize>("lines").copied();
+    let extent = Extent { last, since: args::since_of(matches) };
     let shown = if matches.get_flag("follow") {
-        follow(&sources, last, &mut writer)
+        follow(&sources, extent, &mut writer)
     } else {
-        once(&sources, last, &mut writer)
+        once(&sources, extent, &mut writer)
     };
     shown.map_err(|error| {
         Refusal::new(
@@ -70,10 +81,22 @@ pub fn run(context: &Context, matches: &ArgMatches) -> Result<u8, Refusal> {
 struct Source {
     name: String,
     directory: PathBuf,
+    /// The parameter of an SGR escape sequence (ECMA-48, 8.3.117).
+    color: &'static str,
 }
 
-/// The project, and the services of it that are asked for: by name, else all that are enabled.
-fn which(context: &Context, names: Vec<String>) -> Result<(Place, Vec<String>), Refusal> {
+/// What is asked for.
+struct Asked {
+    place: Place,
+    /// By name, else all that are enabled.
+    names: Vec<String>,
+    /// All services of the project that are known, in the order of the file: a service keeps its
+    /// colour whichever others are shown.
+    known: Vec<String>,
+}
+
+/// The project, and the services of it that are asked for.
+fn which(context: &Context, names: Vec<String>) -> Result<Asked, Refusal> {
     let found = project::find(context)?;
     let path = match &found {
         Some(place) => agent::path("/v1/services", &[("project", &place.id)]),
@@ -107,6 +130,10 @@ fn which(context: &Context, names: Vec<String>) -> Result<(Place, Vec<String>), 
         let of_project = rows.iter().filter(|row| row.project.as_deref() == Some(&place.id));
         of_project.map(|row| row.name.clone())
     };
+    let known = match &file {
+        Some(file) => file.services.iter().map(|service| service.name.clone()).collect(),
+        None => runs().collect(),
+    };
     if names.is_empty() {
         let all = match &file {
             Some(file) => {
@@ -115,7 +142,7 @@ fn which(context: &Context, names: Vec<String>) -> Result<(Place, Vec<String>), 
             }
             None => runs().collect(),
         };
-        return Ok((place, all));
+        return Ok(Asked { place, names: all, known });
     }
     if let Some(file) = &file {
         let removed: Vec<_> = runs().filter(|name| file.service(name).is_none()).collect();
@@ -133,66 +160,65 @@ fn which(context: &Context, names: Vec<String>) -> Result<(Place, Vec<String>), 
             return Err(Refusal::new(Code::NotFound, why).hint("hearth status"));
         }
     }
-    Ok((place, names))
+    Ok(Asked { place, names, known })
 }
 
 type Shown = std::io::Result<Result<(), Refusal>>;
 
-/// What is there now, by time. Lines of an unknown time stay where their service has them.
-fn once(sources: &[Source], last: Option<usize>, writer: &mut Writer) -> Shown {
-    let mut heads = Vec::new();
-    for source in sources {
-        let reader = Reader::open(&source.directory);
-        let mut lines: Box<dyn Iterator<Item = std::io::Result<Line>>> = match last {
-            Some(last) => Box::new(reader.last_lines(last)?.into_iter().map(Ok)),
-            None => Box::new(reader.lines_from(Position::START)),
-        };
-        if let Some(first) = lines.next().transpose()? {
-            heads.push((source, first, lines));
-        }
-    }
-    // Few services: the oldest of the heads is found by looking at all of them.
-    while let Some(oldest) = (0..heads.len()).min_by_key(|n| heads[*n].1.at) {
-        let (source, line, rest) = &mut heads[oldest];
-        if let Err(refusal) = writer.line(source, line) {
-            return Ok(Err(refusal));
-        }
-        match rest.next().transpose()? {
-            Some(next) => *line = next,
-            None => drop(heads.remove(oldest)),
-        }
-    }
-    Ok(writer.flush())
+/// What is there now, by time.
+fn once(sources: &[Source], extent: Extent, writer: &mut Writer) -> Shown {
+    let logs = sources.iter().map(|source| Reader::open(&source.directory).read(extent));
+    let mut logs = logs.collect::<std::io::Result<Vec<_>>>()?;
+    gather(&mut Merge::new(logs.len()), sources, writer, |number| logs[number].portion())
 }
 
 /// And what comes, until Ctrl-C or until nobody reads.
-fn follow(sources: &[Source], last: Option<usize>, writer: &mut Writer) -> Shown {
-    let mut follows = Vec::new();
-    for source in sources {
-        follows.push(match last {
-            Some(last) => Follow::last(&source.directory, last)?,
-            None => Follow::new(&source.directory, Position::START)?,
-        });
-    }
+fn follow(sources: &[Source], extent: Extent, writer: &mut Writer) -> Shown {
+    let follows = sources.iter().map(|source| Follow::after(&source.directory, extent));
+    let mut follows = follows.collect::<std::io::Result<Vec<_>>>()?;
+    let mut merge = Merge::new(follows.len());
     loop {
-        let mut lines = Vec::new();
-        for (source, follow) in sources.iter().zip(&mut follows) {
-            lines.extend(follow.next()?.into_iter().map(|line| (source, line)));
+        let shown = gather(&mut merge, sources, writer, |number| follows[number].next())?;
+        if shown.is_err() {
+            return Ok(shown);
         }
-        if lines.is_empty() {
-            let mut fds: Vec<_> =
-                follows.iter().map(|follow| PollFd::new(follow, PollFlags::IN)).collect();
-            let _ = rustix::event::poll(&mut fds, None);
-            continue;
-        }
-        lines.sort_by_key(|(_, line)| line.at);
-        for (source, line) in &lines {
-            if let Err(refusal) = writer.line(source, line) {
-                return Ok(Err(refusal));
+        wait(&follows);
+        merge.wake();
+    }
+}
+
+/// Waits for what comes; and, so that a reader who goes away is not outlived until then, for that.
+fn wait(follows: &[Follow]) {
+    let stdout = rustix::stdio::stdout();
+    // Asked for nothing: that nobody reads any more is told nevertheless (poll(2)).
+    let mut fds = vec![PollFd::from_borrowed_fd(stdout, PollFlags::empty())];
+    if !output::is_pipe() {
+        fds.clear();
+    }
+    let first = fds.len();
+    fds.extend(follows.iter().map(|follow| PollFd::new(follow, PollFlags::IN)));
+    let _ = rustix::event::poll(&mut fds, None);
+    if fds[..first].iter().any(|fd| fd.revents().contains(PollFlags::ERR)) {
+        std::process::exit(0);
+    }
+}
+
+/// Writes what there is for now of all logs, each read by `read` as far as it is needed.
+fn gather(
+    merge: &mut Merge,
+    sources: &[Source],
+    writer: &mut Writer,
+    mut read: impl FnMut(usize) -> std::io::Result<Vec<Line>>,
+) -> Shown {
+    loop {
+        match merge.next() {
+            Next::Line(number, line) => {
+                if let Err(refusal) = writer.line(&sources[number], &line) {
+                    return Ok(Err(refusal));
+                }
             }
-        }
-        if let Err(refusal) = writer.flush() {
-            return Ok(Err(refusal));
+            Next::Needs(number) => merge.give(number, read(number)?),
+            Next::Dry => return Ok(writer.flush()),
         }
     }
 }
@@ -212,24 +238,38 @@ impl Writer {
         if self.json {
             self.json_line(source, line)?;
         } else {
-            if self.timestamps {
-                let at = line.at.map_or_else(|| "-".to_owned(), hearth_api::time::rfc3339);
-                self.out.extend_from_slice(format!("{at:<24} ").as_bytes());
-            }
-            if self.several {
-                self.out.extend_from_slice(format!("{} | ", source.name).as_bytes());
-            }
-            if self.color {
-                self.out.extend_from_slice(&line.bytes);
-            } else {
-                self.out.extend_from_slice(&anstream::adapter::strip_bytes(&line.bytes).into_vec());
-            }
-            self.out.push(b'\n');
+            self.plain_line(source, line);
         }
         if self.out.len() >= WRITE { self.flush() } else { Ok(()) }
     }
 
-    /// As `GET /v1/logs` has it.
+    /// `NAME | TIME BYTES`, as far as it is asked for.
+    fn plain_line(&mut self, source: &Source, line: &Line) {
+        if self.several {
+            let (name, color) = (&source.name, source.color);
+            let name = match self.color {
+                true => format!("\x1b[{color}m{name} | \x1b[0m"),
+                false => format!("{name} | "),
+            };
+            self.out.extend_from_slice(name.as_bytes());
+        }
+        if self.timestamps {
+            let at = line.at.map_or_else(|| "-".to_owned(), hearth_api::time::rfc3339);
+            self.out.extend_from_slice(format!("{at:<24} ").as_bytes());
+        }
+        if self.color {
+            self.out.extend_from_slice(&line.bytes);
+            if self.several && line.bytes.contains(&b'\x1b') {
+                // A colour that goes on is not to reach another service's line.
+                self.out.extend_from_slice(b"\x1b[0m");
+            }
+        } else {
+            self.out.extend_from_slice(&anstream::adapter::strip_bytes(&line.bytes).into_vec());
+        }
+        self.out.push(b'\n');
+    }
+
+    /// As `GET /v1/logs` has it, with the bytes as the service wrote them.
     fn json_line(&mut self, source: &Source, line: &Line) -> Result<(), Refusal> {
         let line = LogLine {
             at: line.at.map(|at: SystemTime| hearth_api::time::rfc3339(at)),

@@ -7,6 +7,7 @@ use std::io;
 
 use hearth_api::Code;
 use rustix::event::{PollFd, PollFlags};
+use rustix::fs::FileType;
 
 use crate::args::Context;
 use crate::refuse::Refusal;
@@ -34,6 +35,12 @@ pub fn print(bytes: &[u8]) -> Result<(), Refusal> {
         }
     }
     Ok(())
+}
+
+/// Whether stdout is a pipe, whose reader may go away while nothing is written.
+pub fn is_pipe() -> bool {
+    let found = rustix::fs::fstat(rustix::stdio::stdout());
+    found.is_ok_and(|found| FileType::from_raw_mode(found.st_mode) == FileType::Fifo)
 }
 
 /// Writes one line of JSON.

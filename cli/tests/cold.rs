@@ -122,6 +122,64 @@ fn logs_are_read_from_the_home() {
 }
 
 #[test]
+fn logs_since_a_time_and_with_coloured_names_are_read_from_the_home() {
+    let place = Place::with(TWO);
+    let logs = place.home().join("logs");
+    let project = place.project();
+    let limits = hearth_logs::Limits { max_size: 4096, keep: 2 };
+    for (service, stream) in
+        [("db", hearth_logs::Stream::Stdout), ("web", hearth_logs::Stream::Stderr)]
+    {
+        let dir = hearth_logs::dir(&logs, project.to_str().unwrap_or_default(), service);
+        let mut writer = hearth_logs::Writer::open(&dir, limits, 3).expect("a log");
+        for second in 0..4_u64 {
+            let at = std::time::SystemTime::UNIX_EPOCH
+                + std::time::Duration::from_secs(1_000_000_000 + second);
+            let line = format!("{service} {second}\n");
+            writer.write(stream, line.as_bytes(), at).expect("a line");
+        }
+        let now = std::time::SystemTime::now();
+        writer.write(stream, b"\x1b[1mnow\n", now).expect("a line");
+    }
+    let out = |arguments: &[&str]| {
+        let ran = place.run(&[&["logs"], arguments].concat());
+        assert_eq!(ran.code, 0, "{arguments:?}: {}", ran.err);
+        ran.out
+    };
+    assert_eq!(out(&["--since", "2m"]), "db | now\nweb | now\n");
+    assert_eq!(out(&["--since", "2m", "-n", "1", "web"]), "now\n");
+    assert_eq!(
+        out(&["--since", "2001-09-09T03:46:43+02:00"]),
+        "db | db 3\nweb | web 3\ndb | now\nweb | now\n"
+    );
+    assert_eq!(out(&["--since", "2001-09-09T01:46:43Z", "-n", "2", "db"]), "db 3\nnow\n");
+    assert_eq!(out(&["--since", "2200-01-01T00:00:00Z"]), "");
+    let colours = out(&["-n", "1", "--color", "always"]);
+    let name = |color, name| format!("\x1b[{color}m{name} | \x1b[0m\x1b[1mnow\x1b[0m\n");
+    let (db, web) = (name("36", "db"), name("33", "web"));
+    assert!(colours == format!("{db}{web}") || colours == format!("{web}{db}"), "{colours:?}");
+    // The same colour whoever else is shown: `web` stands second in the file.
+    assert!(out(&["-n", "1", "off", "web", "--color", "always"]).starts_with("\x1b[33mweb"));
+    let timed = out(&["--timestamps", "-n", "9"]);
+    assert!(timed.starts_with("db | 2001-09-09T01:46:40.000Z db 0\nweb | 2001"), "{timed}");
+    let json = out(&["web", "-n", "1", "--json"]);
+    let line: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!((&line["stream"], &line["life"]), (&"stderr".into(), &3.into()));
+    assert!(line["at"].is_string());
+}
+
+#[test]
+fn a_time_that_is_none_is_refused_with_what_is_accepted() {
+    let place = Place::with(TWO);
+    for time in ["10", "soon", "2026-01-01", "2026-01-01T10:00:00", "2026-13-01T10:00:00Z", ""] {
+        let ran = place.run(&["logs", "--since", time, "--json"]);
+        assert_eq!((ran.code, &ran.error()["code"]), (2, &"usage".into()), "{time}");
+        let message = ran.error()["message"].to_string();
+        assert!(message.contains("10m") && message.contains("T10:00:00Z"), "{message}");
+    }
+}
+
+#[test]
 fn down_of_what_is_down_is_done() {
     let place = Place::with(TWO);
     for arguments in

@@ -140,7 +140,6 @@ fn what_is_not_built_is_refused_as_such() {
         &["up", "--lease"],
         &["up", "--lease-to", "1"],
         &["up", "--attach"],
-        &["logs", "--since", "1h"],
         &["config", "show"],
         &["config", "schema"],
     ];

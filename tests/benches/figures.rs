@@ -8,112 +8,33 @@
 //! number of pairs.
 
 use std::fs;
-use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use hearth_tests::Project;
+use hearth_tests::measure::{
+    build, cost, floor_command, in_project, line, median, ms, number, rounds, wanted,
+};
 
 const THREE: &str = "[services.a]\nrun = [\"sleep\", \"100000\"]\nready = { settle = \"0s\" }\n\
 [services.b]\nrun = [\"sleep\", \"100000\"]\nneeds = [\"a\"]\nready = { settle = \"0s\" }\n\
 [services.c]\nrun = [\"sleep\", \"100000\"]\nneeds = [\"b\"]\nready = { settle = \"0s\" }\n";
 
 fn main() {
-    let wanted: Vec<_> =
-        std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let floor = build();
-    let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|want| want == name);
-    if is_wanted("warm") {
+    let floor = build().join("floor");
+    if wanted("warm") {
         warm(&floor);
     }
-    if is_wanted("cold") {
+    if wanted("cold") {
         cold(&floor);
     }
-    if is_wanted("herd") {
+    if wanted("herd") {
         herd();
     }
-    if is_wanted("idle") {
+    if wanted("idle") {
         idle();
     }
-}
-
-/// Builds both with the release profile; the path of the floor.
-fn build() -> PathBuf {
-    let bench = std::env::current_exe().expect("a benchmark knows where it is");
-    let target = bench.ancestors().nth(3).expect("target/release/deps/BENCH").to_owned();
-    let status = Command::new(env!("CARGO"))
-        .args([
-            "build",
-            "--release",
-            "--quiet",
-            "--package",
-            "hearth",
-            "--package",
-            "hearth-tests",
-            "--bins",
-        ])
-        .arg("--target-dir")
-        .arg(&target)
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .status()
-        .expect("cargo runs");
-    assert!(status.success(), "hearth does not build");
-    target.join("release/floor")
-}
-
-fn rounds(default: usize) -> usize {
-    std::env::var("HEARTH_BENCH_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-}
-
-struct Cost {
-    wall: Duration,
-    faults: i64,
-    status: ExitStatus,
-}
-
-/// Runs a command to its end, silently.
-fn cost(command: &mut Command) -> Cost {
-    // Cargo sets it for the benchmark, and the loader of every child would search it.
-    command.env_remove("LD_LIBRARY_PATH");
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let begun = Instant::now();
-    #[expect(clippy::zombie_processes, reason = "wait4 below reaps it, and tells what it used")]
-    let child = command.spawn().expect("it runs");
-    // SAFETY: plain data, filled by wait4 below.
-    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
-    let mut status = 0;
-    // SAFETY: the child is ours and not reaped yet; the pointers are valid for the call.
-    let reaped =
-        unsafe { libc::wait4(child.id().cast_signed(), &raw mut status, 0, &raw mut usage) };
-    let wall = begun.elapsed();
-    assert!(reaped > 0, "the child can be waited for");
-    Cost { wall, faults: usage.ru_minflt, status: ExitStatus::from_raw(status) }
-}
-
-fn median<T: Ord + Copy>(values: &mut [T]) -> T {
-    values.sort_unstable();
-    values[values.len() / 2]
-}
-
-fn ms(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1000.0
-}
-
-fn line(what: &str, measured: &str, goal: &str) {
-    println!("{what:<52} {measured:<44} {goal}");
-}
-
-fn in_project(project: &Project, arguments: &[&str]) -> Command {
-    let mut command = project.home.command(arguments);
-    command.current_dir(project.dir());
-    command
-}
-
-fn floor_command(floor: &Path, project: &Project) -> Command {
-    let mut command = Command::new(floor);
-    command.arg(project.home.path("agent.sock"));
-    command
 }
 
 /// A warm verb, in turn with the floor.
@@ -353,11 +274,4 @@ fn idle() {
         &format!("{} KB", median(&mut anonymous)),
         "at most 300 KB",
     );
-}
-
-/// A number of `/proc/PID/status`.
-fn number(pid: u32, name: &str) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix(name));
-    line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0)
 }

@@ -66,6 +66,11 @@ impl Gate {
         Self(OpenOptions::new().read(true).write(true).open(path).expect("it can be opened"))
     }
 
+    /// Gives a line to who reads.
+    pub fn say(&mut self, line: &str) {
+        self.0.write_all(format!("{line}\n").as_bytes()).expect("there is room");
+    }
+
     /// Lets one pass.
     pub fn open(&mut self) {
         self.0.write_all(b"\n").expect("it can be written to");

@@ -9,6 +9,7 @@ mod event;
 mod home;
 pub mod http;
 mod leftovers;
+pub mod measure;
 mod project;
 mod verb;
 
@@ -18,6 +19,16 @@ pub use home::{Home, Ran, send};
 pub use leftovers::{Process, processes_of};
 pub use project::Project;
 pub use verb::Verb;
+
+/// All files below a directory.
+pub fn files_below(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() { files.extend(files_below(&path)) } else { files.push(path) }
+    }
+    files
+}
 
 /// Whether what needs root may run. Says aloud if not, and does not let CI pass without.
 pub fn is_root(what: &str) -> bool {

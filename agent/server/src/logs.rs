@@ -1,6 +1,5 @@
 //! Lines of logs on their way out: what is there now, merged by time, or what comes.
 
-use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -10,13 +9,13 @@ use hearth_api::LogLine;
 use hearth_api::time::rfc3339;
 use hearth_core::ServiceId;
 use hearth_lifecycle::agent::Handle;
-use hearth_logs::{Follow, Line, Position, Reader, Stream};
+use hearth_logs::{Extent, Follow, Line, Merge, Next, Reader, Stream};
 use hyper::body::{Body, Bytes, Frame};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use tokio::task::{JoinSet, spawn_blocking};
+use tokio::task::spawn_blocking;
 use tracing::warn;
 
-use crate::execute::fd::Followed;
+use crate::execute::fd::{self, Followed};
 
 /// Bytes that go out in one piece.
 const PIECE: usize = 32 * 1024;
@@ -51,73 +50,61 @@ impl Body for Lines {
     }
 }
 
-/// What is there now: the last `n` lines of each, or all.
-pub(crate) fn now(services: Vec<Service>, n: Option<usize>, place: OwnedSemaphorePermit) -> Lines {
+/// What is there now of `extent`, of each.
+pub(crate) fn now(services: Vec<Service>, extent: Extent, place: OwnedSemaphorePermit) -> Lines {
     let (sender, pieces) = mpsc::channel(WAITING);
     // A thread: there may be gigabytes, and nobody else shall wait for the disk.
     spawn_blocking(move || {
-        if let Err(error) = read(&services, n, &sender) {
+        if let Err(error) = read(&services, extent, &sender) {
             warn!(%error, "cannot read a log");
         }
     });
     Lines { pieces, _place: place }
 }
 
-type Source = Box<dyn Iterator<Item = io::Result<Line>>>;
-
-fn read(services: &[Service], n: Option<usize>, sender: &mpsc::Sender<Bytes>) -> io::Result<()> {
-    let mut sources: Vec<(&Service, Source, Option<Line>)> = Vec::new();
-    for service in services {
-        let reader = Reader::open(&service.dir);
-        let mut lines: Source = match n {
-            Some(n) => Box::new(reader.last_lines(n)?.into_iter().map(Ok)),
-            None => Box::new(reader.lines_from(Position::START)),
-        };
-        let first = lines.next().transpose()?;
-        sources.push((service, lines, first));
-    }
+fn read(services: &[Service], extent: Extent, sender: &mpsc::Sender<Bytes>) -> io::Result<()> {
+    let logs = services.iter().map(|service| Reader::open(&service.dir).read(extent));
+    let mut logs = logs.collect::<io::Result<Vec<_>>>()?;
+    let mut merge = Merge::new(logs.len());
     let mut piece = Vec::new();
-    // The earliest line goes next; one of an unknown time goes before what is known.
-    while let Some((service, lines, head)) = sources
-        .iter_mut()
-        .filter(|(_, _, head)| head.is_some())
-        .min_by_key(|(_, _, head)| head.as_ref().and_then(|line| line.at))
-    {
-        if let Some(line) = head.take() {
-            write(&mut piece, service, &line);
-        }
-        *head = lines.next().transpose()?;
-        if piece.len() >= PIECE && sender.blocking_send(std::mem::take(&mut piece).into()).is_err()
+    loop {
+        let is_end = match merge.next() {
+            Next::Line(number, line) => {
+                write(&mut piece, &services[number], &line);
+                false
+            }
+            Next::Needs(number) => {
+                merge.give(number, logs[number].portion()?);
+                false
+            }
+            Next::Dry => true,
+        };
+        // Who does not listen any more needs nothing.
+        if is_due(&piece, is_end)
+            && sender.blocking_send(std::mem::take(&mut piece).into()).is_err()
+            || is_end
         {
             return Ok(());
         }
     }
-    if !piece.is_empty() {
-        // Who does not listen any more needs nothing.
-        let _ = sender.blocking_send(piece.into());
-    }
-    Ok(())
 }
 
-/// The last `n` lines of each, or all, and then whatever comes, until the reader or the agent goes.
+/// Whether a piece goes out now.
+fn is_due(piece: &[u8], is_last: bool) -> bool {
+    piece.len() >= PIECE || (is_last && !piece.is_empty())
+}
+
+/// What is there of `extent`, of each, and then whatever comes, until the reader or the agent goes.
 pub(crate) fn follow(
     services: Vec<Service>,
-    n: Option<usize>,
+    extent: Extent,
     handle: Handle,
     place: OwnedSemaphorePermit,
 ) -> Lines {
     let (sender, pieces) = mpsc::channel(WAITING);
     tokio::spawn(async move {
-        let followed = async {
-            let mut all = JoinSet::new();
-            for (service, log, first) in begin(services, n, &sender).await? {
-                all.spawn(relay(service, log, first, sender.clone()));
-            }
-            while all.join_next().await.is_some() {}
-            io::Result::Ok(())
-        };
         let ended = tokio::select! {
-            ended = followed => ended,
+            ended = relay(&services, extent, &sender) => ended,
             () = handle.stopping() => Ok(()),
             () = sender.closed() => Ok(()),
         };
@@ -128,61 +115,37 @@ pub(crate) fn follow(
     Lines { pieces, _place: place }
 }
 
-type Begun = Vec<(Service, Followed, VecDeque<Line>)>;
-
-/// Watches all of them, and gives out what was asked for of the past, by time.
-async fn begin(
-    services: Vec<Service>,
-    n: Option<usize>,
-    sender: &mpsc::Sender<Bytes>,
-) -> io::Result<Begun> {
-    let mut begun: Begun = Vec::new();
-    for service in services {
-        let follow = match n {
-            Some(n) => Follow::last(&service.dir, n)?,
-            None => Follow::new(&service.dir, Position::START)?,
-        };
-        let mut log = Followed::new(follow)?;
-        let first = log.now()?.into();
-        begun.push((service, log, first));
-    }
-    let mut piece = Vec::new();
-    // As far as it is in memory; what comes later of each comes in its own order.
-    while let Some((service, _, lines)) = begun
-        .iter_mut()
-        .filter(|(_, _, lines)| !lines.is_empty())
-        .min_by_key(|(_, _, lines)| lines.front().and_then(|line| line.at))
-    {
-        if let Some(line) = lines.pop_front() {
-            write(&mut piece, service, &line);
-        }
-    }
-    if !piece.is_empty() {
-        let _ = sender.send(piece.into()).await;
-    }
-    Ok(begun)
-}
-
+/// By time, as far as it is there when it is looked at.
 async fn relay(
-    service: Service,
-    mut log: Followed,
-    mut lines: VecDeque<Line>,
-    sender: mpsc::Sender<Bytes>,
-) {
+    services: &[Service],
+    extent: Extent,
+    sender: &mpsc::Sender<Bytes>,
+) -> io::Result<()> {
+    let follow = |service: &Service| Followed::new(Follow::after(&service.dir, extent)?);
+    let mut logs = services.iter().map(follow).collect::<io::Result<Vec<_>>>()?;
+    if logs.is_empty() {
+        return Ok(());
+    }
+    let mut merge = Merge::new(logs.len());
+    let mut piece = Vec::new();
     loop {
-        let mut piece = Vec::new();
-        for line in lines.drain(..) {
-            write(&mut piece, &service, &line);
-        }
-        if !piece.is_empty() && sender.send(piece.into()).await.is_err() {
-            return;
-        }
-        match log.lines().await {
-            Ok(more) => lines.extend(more),
-            Err(error) => {
-                warn!(service = %service.id.name, %error, "cannot follow a log");
-                return;
+        let is_dry = match merge.next() {
+            Next::Line(number, line) => {
+                write(&mut piece, &services[number], &line);
+                false
             }
+            Next::Needs(number) => {
+                merge.give(number, logs[number].now()?);
+                false
+            }
+            Next::Dry => true,
+        };
+        if is_due(&piece, is_dry) && sender.send(std::mem::take(&mut piece).into()).await.is_err() {
+            return Ok(());
+        }
+        if is_dry {
+            fd::any(&logs).await?;
+            merge.wake();
         }
     }
 }
@@ -231,16 +194,21 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let a = service(&dir, "a", &[(1, "a1\n"), (3, "a3\n"), (5, "a5\n")]);
         let b = service(&dir, "b", &[(2, "b2\n"), (4, "b4\n")]);
-        let all = |n| {
+        let all = |last, since| {
+            let since = SystemTime::UNIX_EPOCH + Duration::from_secs(since);
+            let extent = Extent { last, since: Some(since) };
             let services = vec![a.clone(), b.clone()];
             async move {
-                let bytes = now(services, n, place().await).collect().await.unwrap().to_bytes();
+                let bytes =
+                    now(services, extent, place().await).collect().await.unwrap().to_bytes();
                 let lines = std::str::from_utf8(&bytes).unwrap().lines();
                 let line = |line| serde_json::from_str::<LogLine>(line).unwrap().line;
                 lines.map(line).collect::<Vec<_>>().join(" ")
             }
         };
-        assert_eq!(all(None).await, "a1 b2 a3 b4 a5");
-        assert_eq!(all(Some(1)).await, "b4 a5");
+        assert_eq!(all(None, 0).await, "a1 b2 a3 b4 a5");
+        assert_eq!(all(Some(1), 0).await, "b4 a5");
+        assert_eq!(all(None, 4).await, "b4 a5");
+        assert_eq!(all(Some(9), 5).await, "a5");
     }
 }

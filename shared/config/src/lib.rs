@@ -26,6 +26,7 @@ mod project;
 mod read;
 mod ready;
 pub mod signal;
+pub mod since;
 pub mod size;
 
 pub use fault::{Fault, Faults, render};

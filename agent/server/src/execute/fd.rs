@@ -1,7 +1,9 @@
 //! Waiting, in the runtime, for a descriptor that the kernel makes readable.
 
+use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::task::Poll;
 
 use hearth_logs::Follow;
 use hearth_process::ProcessHandle;
@@ -53,6 +55,27 @@ impl Followed {
     pub(crate) fn now(&mut self) -> io::Result<Vec<hearth_logs::Line>> {
         self.0.get_mut().0.next()
     }
+}
+
+/// Waits until one of several logs may have something: all are to be looked at then. Cancelling it
+/// loses nothing.
+pub(crate) async fn any(logs: &[Followed]) -> io::Result<()> {
+    poll_fn(|cx| {
+        let mut woken = Poll::Pending;
+        for log in logs {
+            match log.0.poll_read_ready(cx) {
+                // Forgotten before the look, as in `lines`.
+                Poll::Ready(Ok(mut guard)) => {
+                    guard.clear_ready();
+                    woken = Poll::Ready(Ok(()));
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => {}
+            }
+        }
+        woken
+    })
+    .await
 }
 
 /// A directory that is watched.

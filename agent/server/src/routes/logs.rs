@@ -4,12 +4,13 @@
 //! is not taken yet stays on disk.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::Response;
-use hearth_api::{Code, Problem};
 use hearth_core::ServiceId;
+use hearth_logs::Extent;
 
 use super::{Routes, json_lines, query, stream_place};
 use crate::command::Command;
@@ -22,7 +23,7 @@ const KNOWN: [&str; 5] = ["project", "service", "n", "since", "follow"];
 struct Asked {
     project: Option<Arc<str>>,
     services: Vec<String>,
-    n: Option<usize>,
+    extent: Extent,
     follow: bool,
 }
 
@@ -38,8 +39,8 @@ pub(super) async fn answer(
     let services: Vec<Service> =
         services.into_iter().map(|id| Service { dir: routes.place.log(&id), id }).collect();
     let lines = match asked.follow {
-        true => logs::follow(services, asked.n, routes.handle.clone(), place),
-        false => logs::now(services, asked.n, place),
+        true => logs::follow(services, asked.extent, routes.handle.clone(), place),
+        false => logs::now(services, asked.extent, place),
     };
     Ok(json_lines(Body::new(lines)))
 }
@@ -53,9 +54,10 @@ fn read(pairs: &[query::Pair<'_>]) -> Result<Asked, Refusal> {
                 let names = value.split(',').filter(|name| !name.is_empty());
                 asked.services.extend(names.map(str::to_owned));
             }
-            "n" => asked.n = Some(number(value)?),
+            "n" => asked.extent.last = Some(number(value)?),
+            "since" => asked.extent.since = Some(since(value)?),
             "follow" => asked.follow = truth(value)?,
-            _ => return Err(not_built()),
+            other => return Err(Refusal::bad_request(format!("unknown field `{other}`"))),
         }
     }
     Ok(asked)
@@ -78,9 +80,10 @@ fn truth(text: &str) -> Result<bool, Refusal> {
     }
 }
 
-fn not_built() -> Refusal {
-    let words = "`since` is not built yet in this version of hearth";
-    Problem::new(Code::BadRequest, words, "`n` gives the last lines").into()
+/// A `+` that stands in a query as it is means a space; nobody means one here.
+fn since(text: &str) -> Result<SystemTime, Refusal> {
+    hearth_config::since::parse(&text.replace(' ', "+"), SystemTime::now())
+        .map_err(|invalid| Refusal::bad_request(format!("`since`: {invalid}")))
 }
 
 /// Those that were named, or all.
@@ -110,15 +113,27 @@ mod tests {
     fn names_may_be_repeated_or_listed() {
         let asked = asked("service=a&service=b,c&n=5&follow=true").unwrap();
         assert_eq!(asked.services, ["a", "b", "c"]);
-        assert_eq!((asked.n, asked.follow), (Some(5), true));
+        assert_eq!((asked.extent.last, asked.follow), (Some(5), true));
     }
 
     #[test]
-    fn what_is_not_understood_or_not_built_is_refused_by_name() {
+    fn since_is_how_long_ago_or_when_also_with_an_offset_that_was_not_encoded() {
+        let since = |text| asked(text).unwrap().extent.since.unwrap();
+        let utc = since("since=2026-01-01T10:00:00Z");
+        assert_eq!(since("since=2026-01-01T11:00:00%2B01:00"), utc);
+        assert_eq!(since("since=2026-01-01T11:00:00+01:00"), utc);
+        let then = since("since=1h30m");
+        let ago = SystemTime::now().duration_since(then).unwrap();
+        assert!((5400..5460).contains(&ago.as_secs()), "{ago:?}");
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused_by_name() {
         let refusals = [
             ("n=x", "`n`"),
             ("follow=maybe", "`follow`"),
-            ("since=1h", "`since`"),
+            ("since=10", "`since`"),
+            ("since=2026-01-01", "`since`"),
             ("tail=1", "`tail`"),
         ];
         for (text, name) in refusals {

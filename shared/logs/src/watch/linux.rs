@@ -18,16 +18,17 @@ use rustix::time::{
 /// How late a reader is told without inotify.
 const LATE: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 
-/// Readable when the directory, its files or the one above it may have changed.
+/// Readable when the directory, its files or those above it may have changed.
 #[derive(Debug)]
 pub(crate) struct Watch {
     /// An inotify, or the timer that stands in for it.
     fd: OwnedFd,
     is_timer: bool,
-    /// Watch descriptors of the directory and of the one above it.
+    /// Watch descriptor of the directory.
     inside: Option<i32>,
-    above: Option<i32>,
-    /// Whether the two may no longer be what stands at their paths.
+    /// Those of the one above it, and of all above that.
+    above: Vec<i32>,
+    /// Whether they may no longer be what stands at their paths.
     stale: bool,
 }
 
@@ -52,7 +53,7 @@ impl Watch {
     }
 
     fn over(fd: OwnedFd, is_timer: bool) -> Watch {
-        Watch { fd, is_timer, inside: None, above: None, stale: !is_timer }
+        Watch { fd, is_timer, inside: None, above: Vec::new(), stale: !is_timer }
     }
 
     /// Makes sure that the right directories are watched. The file plays no part here.
@@ -69,7 +70,13 @@ impl Watch {
                 }
             };
             let inside = self.add(dir, WatchFlags::CREATE | WatchFlags::MODIFY | gone)?;
-            self.replace(above.map(|(descriptor, _)| descriptor), inside);
+            let mut all: Vec<i32> = above.iter().map(|(descriptor, _)| *descriptor).collect();
+            // One that is moved takes all below it along, to which nothing happens. Who may not look
+            // at one is not told.
+            for parent in parents {
+                all.extend(self.add(parent, WatchFlags::MOVE_SELF).ok().flatten());
+            }
+            self.replace(all, inside);
             // Made while we looked: watch from further down.
             let below =
                 above.and_then(|(_, above)| dir.ancestors().take_while(|p| *p != above).last());
@@ -89,9 +96,9 @@ impl Watch {
         }
     }
 
-    fn replace(&mut self, above: Option<i32>, inside: Option<i32>) {
-        let old = [self.above, self.inside].into_iter().flatten();
-        for old in old.filter(|&old| Some(old) != above && Some(old) != inside) {
+    fn replace(&mut self, above: Vec<i32>, inside: Option<i32>) {
+        let old = self.above.iter().copied().chain(self.inside);
+        for old in old.filter(|old| !above.contains(old) && Some(*old) != inside) {
             // Gone by itself where its directory was removed.
             let _ = inotify::remove_watch(&self.fd, old);
         }
