@@ -85,8 +85,8 @@ impl Chaos {
                 let name = format!("{kind}{n}");
                 toml.push_str(&format!(
                     "[services.{name}]\nrun = [\"{chatter}\", \"{name}\", \"{}\"{}]\n\
-                     ready = {{ log = \"^begin\" }}\nlinger = \"0s\"\n\
-                     backoff = {{ min = \"20ms\", max = \"200ms\" }}\ngive_up = {{ failures = 0 }}\n{more}",
+                     ready = {{ log = \"^begin\" }}\n\
+                     backoff = {{ min = \"20ms\", max = \"200ms\" }}\ngive_up = {{ failures = 100000 }}\n{more}",
                     books.display(),
                     options.split(' ').map(|option| format!(", \"{option}\"")).collect::<String>(),
                 ));

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use hearth_process::Signal;
-use hearth_tests::{Project, Ran, await_end, next_version, runs};
+use hearth_tests::{Project, Ran, await_end, http, next_version, runs};
 
 const THREE: &str = "\
 [services.a]\nrun = \"echo $$ >> pids.a; echo up; exec sleep 1000\"\nready = { log = \"^up$\" }\n\
@@ -221,5 +221,42 @@ fn one_that_does_not_answer_is_killed_only_when_told_so() {
     project.run(&["daemon", "restart", "--force"]).exits(0);
     assert!(!runs(agent));
     assert_eq!(project.pid("a"), service);
+    began_once(&project);
+}
+
+#[test]
+fn streams_of_the_api_end_with_the_word_that_it_was_replaced() {
+    let project = Project::new(
+        "[services.slow]\nrun = \"echo waits; exec sleep 1000\"\nready = { log = \"^never$\" }\n",
+    );
+    project.home.run(&["daemon", "up"]).exits(0);
+    let socket = project.home.path("agent.sock");
+    let body = format!(
+        "{{\"project\":\"{}\",\"services\":[],\"env\":{{\"PATH\":\"/usr/bin:/bin\"}},\"umask\":18,\
+         \"limits\":{{}},\"session\":null}}",
+        project.dir().display()
+    );
+    let up = http::request(&socket, "POST", "/v1/up", &[], &body);
+    let path = format!("/v1/logs?project={}&follow=true", project.dir().display());
+    project.run(&["logs", "-n", "1"]).exits(0);
+    let logs = http::request(&socket, "GET", &path, &[], "");
+    assert_eq!((up.status, logs.status), (200, 200));
+    project.run(&["daemon", "restart"]).exits(0);
+    let lines = up.text();
+    let last: serde_json::Value = serde_json::from_str(lines.lines().last().unwrap()).unwrap();
+    assert_eq!((&last["type"], &last["result"]), (&"outcome".into(), &"replaced".into()), "{last}");
+    // It ends; what it would have told is told by the next one.
+    logs.text();
+}
+
+#[test]
+fn an_agent_in_the_foreground_can_be_replaced_too() {
+    let project = Project::new(THREE);
+    let foreground = project.start(&["daemon", "run"]);
+    project.home.await_socket();
+    project.run(&["up"]).exits(0);
+    project.run(&["daemon", "restart"]).exits(0);
+    let ended = foreground.finish().exits(0);
+    assert!(ended.stderr.contains("replaced by another agent"), "{}", ended.stderr);
     began_once(&project);
 }
