@@ -50,7 +50,7 @@ fn need(need: &hearth_config::Need) -> Need {
 
 fn test(test: &hearth_config::Test) -> Test {
     let event_driven = match test.probe {
-        Probe::Log(_) | Probe::Delay(_) => true,
+        Probe::Log(_) | Probe::Delay(_) | Probe::Notify => true,
         Probe::Tcp { .. } | Probe::Http { .. } | Probe::Exec(_) => false,
     };
     Test {

@@ -60,6 +60,11 @@ impl Place {
         self.sockets.join(format!("{id}.sock"))
     }
 
+    /// The notify socket of the shim with this id.
+    pub(crate) fn notify(&self, id: &str) -> PathBuf {
+        self.sockets.join(format!("{id}.ntf"))
+    }
+
     /// The directory of a service's log.
     pub(crate) fn log(&self, id: &ServiceId) -> PathBuf {
         hearth_logs::dir(&self.logs, &id.project, &id.name)

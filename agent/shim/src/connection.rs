@@ -9,11 +9,15 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 
+use hearth_process::pass;
+
 use crate::frames::{Decoder, FromShim, MAX_FRAME, ToShim, encode};
-use crate::passing;
 
 /// Beyond so much unread the peer is given up: one `State` of the largest size and some frames.
 const QUEUE: usize = MAX_FRAME + (64 << 10);
+
+/// More descriptors than this are not kept while no frame has asked for them.
+const AHEAD: usize = 8;
 
 /// A connection and what is still to be written to it.
 pub struct Connection {
@@ -73,7 +77,7 @@ impl Connection {
                 Ok(None) => {}
                 Err(_) => return None,
             }
-            match passing::receive(&self.socket, &mut bytes, &mut self.came) {
+            match self.receive(&mut bytes) {
                 Ok(0) => return None,
                 Ok(count) => self.decoder.push(&bytes[..count]),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -90,12 +94,18 @@ impl Connection {
     /// Reads once, for [`Connection::next`].
     pub fn read(&mut self) {
         let mut bytes = [0; 4096];
-        match passing::receive(&self.socket, &mut bytes, &mut self.came) {
+        match self.receive(&mut bytes) {
             Ok(0) => self.ended = true,
             Ok(count) => self.decoder.push(&bytes[..count]),
             Err(error) if may_try_again(&error) => {}
             Err(_) => self.ended = true,
         }
+    }
+
+    fn receive(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let count = pass::receive(&self.socket, bytes, &mut self.came)?;
+        self.came.truncate(AHEAD);
+        Ok(count)
     }
 
     /// The next frame of what was read.
@@ -168,7 +178,7 @@ impl Connection {
         let ahead = self.passes.get(1).map_or(self.queue.len(), |(place, _)| *place);
         match self.passes.front() {
             Some((0, fd)) => {
-                let count = passing::send(&self.socket, &self.queue[..ahead], fd.as_fd())?;
+                let count = pass::send(&self.socket, &self.queue[..ahead], &[fd.as_fd()])?;
                 if count > 0 {
                     self.passes.pop_front();
                 }

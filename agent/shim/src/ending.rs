@@ -91,6 +91,8 @@ impl Shim {
         if let Some(output) = &mut self.output {
             output.copy_what_is_there();
         }
+        self.hear_notify();
+        self.tell_notify(Instant::now());
         self.tell(&FromShim::Exited { exit });
         self.cancel_probes();
         if !self.killing {
@@ -117,6 +119,7 @@ impl Shim {
         if let Some(output) = &mut self.output {
             output.end();
         }
+        self.notify_socket = None;
         self.record.emptied = true;
         self.write_record();
         self.kill_due = None;

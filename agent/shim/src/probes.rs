@@ -184,7 +184,7 @@ fn begin(run: &Run, surroundings: &Surroundings) -> Result<(u32, PipeReader), St
     };
     let (null, read, write) = pipes().map_err(|error| refusal::why(&error))?;
     let stdio = Stdio { input: null.as_fd(), output: write.as_fd(), error: write.as_fd() };
-    let pid = spawn(&command, surroundings, &stdio)
+    let pid = spawn(&command, surroundings, &stdio, None)
         .map_err(|failure| refusal::words(&failure, &command, surroundings))?;
     Ok((pid, read))
 }

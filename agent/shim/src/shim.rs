@@ -3,6 +3,7 @@
 //! Invariants: the leader is signalled only while it is not reaped; what was told to one agent can
 //! be told to the next; nothing here decides whether there is a next life.
 
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
@@ -14,7 +15,8 @@ use hearth_process::{ProcessId, Signal};
 
 use crate::command;
 use crate::connection::Connection;
-use crate::frames::{FromShim, Notify, Run, Spec, State, Stop, ToShim, VERSION};
+use crate::frames::{FromShim, Run, Spec, State, Stop, ToShim, VERSION};
+use crate::notify::{Heard, NotifySocket};
 use crate::output::Output;
 use crate::probes::Probes;
 use crate::reap;
@@ -45,6 +47,8 @@ pub struct Shim {
     pub(crate) listener: UnixListener,
     pub(crate) connections: Vec<Connection>,
     pub(crate) output: Option<Output>,
+    pub(crate) notify_socket: Option<NotifySocket>,
+    pub(crate) heard: Heard,
     pub(crate) probes: Probes,
     pub(crate) surroundings: Option<Surroundings>,
     pub(crate) record: Record,
@@ -83,6 +87,8 @@ impl Shim {
             listener,
             connections: vec![agent],
             output: None,
+            notify_socket: None,
+            heard: Heard::default(),
             probes: Probes::default(),
             surroundings: None,
             record,
@@ -120,7 +126,15 @@ impl Shim {
         let null = std::fs::File::open("/dev/null")
             .map_err(|error| format!("/dev/null can't be opened: {}", why(&error)))?;
         let (input, out, error) = (null.as_fd(), ends.stdout.as_fd(), ends.stderr.as_fd());
-        let pid = spawn(&command, &surroundings, &Stdio { input, output: out, error })
+        let notify = spec.notify_path.as_deref();
+        let notify = notify.map(|path| NotifySocket::open(path, surroundings.user.as_ref()));
+        let no_socket =
+            |error: io::Error| format!("its notify socket can't be made: {}", why(&error));
+        self.notify_socket = notify.transpose().map_err(no_socket)?;
+        let variable = self.notify_socket.as_ref().map(NotifySocket::variable);
+        let variable = variable.transpose().map_err(no_socket)?;
+        let stdio = Stdio { input, output: out, error };
+        let pid = spawn(&command, &surroundings, &stdio, variable.as_deref())
             .map_err(|failure| refusal::words(&failure, &command, &surroundings))?;
         self.output = Some(output);
         self.surroundings = Some(surroundings);
@@ -142,6 +156,7 @@ impl Shim {
             }
             Err(reason) => {
                 self.record.failed = Some(reason.clone());
+                self.notify_socket = None;
                 self.write_record();
                 self.leave_due = Instant::now().checked_add(self.acknowledge_within);
                 self.tell(&FromShim::StartFailed { reason });
@@ -273,13 +288,15 @@ impl Shim {
     /// When something is due next; None: never, by the clock.
     pub(crate) fn next_due(&self) -> Option<Instant> {
         let kill_due = self.kill_due.filter(|_| self.escalates_itself());
-        let due = [kill_due, self.look_due, self.leave_due, self.probes.next_due()];
+        let notify_due = self.notify_due();
+        let due = [kill_due, self.look_due, self.leave_due, self.probes.next_due(), notify_due];
         due.into_iter().flatten().min()
     }
 
     /// Does what is due.
     pub(crate) fn do_what_is_due(&mut self, now: Instant) {
         self.probes.end_late(now);
+        self.tell_notify(now);
         if self.escalates_itself() && self.kill_due.is_some_and(|due| due <= now) {
             self.kill();
         }
@@ -331,7 +348,7 @@ impl Shim {
             exit: record.exit.clone(),
             emptied: record.emptied,
             held: self.held.as_ref().map(|(generation, _)| *generation),
-            notify: Notify::default(),
+            notify: self.heard.notify.clone(),
         };
         self.tell(&FromShim::State(Box::new(state)));
     }

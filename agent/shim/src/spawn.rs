@@ -5,7 +5,7 @@
 //! failed, told by a pipe that the exec closes. Between fork and exec nothing allocates or locks
 //! (`signal-safety(7)`): the shim has one thread, but the rule costs nothing and holds for tests.
 
-use std::ffi::c_char;
+use std::ffi::{CStr, c_char};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
@@ -53,15 +53,17 @@ pub struct Stdio<'a> {
     pub error: BorrowedFd<'a>,
 }
 
-/// Starts `command` and gives its pid, which is its process group and session too.
+/// Starts `command` and gives its pid, which is its process group and session too. `variable` is
+/// one more of its environment.
 pub fn spawn(
     command: &Command,
     surroundings: &Surroundings,
     stdio: &Stdio<'_>,
+    variable: Option<&CStr>,
 ) -> Result<u32, Failure> {
     let argv: Vec<*const c_char> =
         command.argv.iter().map(|word| word.as_ptr()).chain([std::ptr::null()]).collect();
-    let envp = surroundings.pointers();
+    let envp = surroundings.pointers(variable);
     let (mut failed, tell) = io::pipe().map_err(Failure::fork)?;
     let blocked = Blocked::all();
     // SAFETY: the shim has one thread, and the child does nothing but async-signal-safe calls.

@@ -3,12 +3,13 @@
 //! Invariant: a child gets exactly this and nothing by accident. Kept for the whole life, since
 //! probes run in it, and therefore packed: an environment as a map takes several times its size.
 
-use std::ffi::{CString, c_char};
+use std::ffi::{CStr, CString, c_char};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::frames::{Spec, User};
 use crate::limits::{self, SetLimit};
+use crate::notify;
 
 /// Everything that a child of the shim is given.
 pub struct Surroundings {
@@ -51,10 +52,10 @@ impl Surroundings {
         })
     }
 
-    /// The environment for `execve(2)`, valid as long as `self`.
-    pub fn pointers(&self) -> Vec<*const c_char> {
+    /// The environment for `execve(2)`, with one variable `more`; valid as long as both.
+    pub fn pointers(&self, more: Option<&CStr>) -> Vec<*const c_char> {
         let variables = self.variables().map(|variable| variable.as_ptr().cast());
-        variables.chain([std::ptr::null()]).collect()
+        variables.chain(more.map(CStr::as_ptr)).chain([std::ptr::null()]).collect()
     }
 
     /// Each without its NUL, which stands right behind it.
@@ -67,7 +68,9 @@ impl Surroundings {
 fn pack(spec: &Spec) -> Result<Box<[u8]>, String> {
     let size = spec.env.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
     let mut packed = Vec::with_capacity(size);
-    for (name, value) in &spec.env {
+    // The one that is made here is the service's alone: a probe has nothing to tell by it.
+    let replaced = |name: &str| spec.notify_path.is_some() && name == notify::VARIABLE;
+    for (name, value) in spec.env.iter().filter(|(name, _)| !replaced(name)) {
         if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
             return Err(format!(
                 "the variable `{}` can't be in an environment: `=` or NUL in it, or no name",

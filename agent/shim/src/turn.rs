@@ -24,6 +24,7 @@ const NO_ROOM: Duration = Duration::from_millis(500);
 enum Source {
     Output(usize),
     Probe(u32),
+    Notify,
     Signals,
     Connection(usize),
     Listener,
@@ -76,6 +77,10 @@ impl Shim {
             sources.push(Source::Probe(pid));
             fds.push(PollFd::from_borrowed_fd(pipe, PollFlags::IN));
         }
+        if let Some(socket) = &self.notify_socket {
+            sources.push(Source::Notify);
+            fds.push(PollFd::from_borrowed_fd(socket.as_fd(), PollFlags::IN));
+        }
         sources.push(Source::Signals);
         fds.push(PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN));
         for (number, connection) in self.connections.iter().enumerate() {
@@ -104,6 +109,7 @@ impl Shim {
                 }
             }
             Source::Probe(pid) => self.probes.read(pid),
+            Source::Notify => self.hear_notify(),
             Source::Signals => {
                 let came = self.signals.take();
                 self.signalled(&came);

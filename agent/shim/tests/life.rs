@@ -12,6 +12,8 @@ mod ends;
 mod holds;
 #[path = "life/lives_on.rs"]
 mod lives_on;
+#[path = "life/notifies.rs"]
+mod notifies;
 #[path = "life/probes.rs"]
 mod probes;
 #[path = "life/starts.rs"]
@@ -25,14 +27,23 @@ type Tests = &'static [(&'static str, fn())];
 
 fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
-    if args.next().as_deref() == Some("shim") {
-        hearth_shim::main();
+    match args.next().as_deref() {
+        Some("shim") => hearth_shim::main(),
+        Some("say") => {
+            notifies::say(args);
+            return ExitCode::SUCCESS;
+        }
+        Some("flood") => {
+            notifies::flood(args.next().and_then(|count| count.parse().ok()).expect("a count"));
+            return ExitCode::SUCCESS;
+        }
+        Some(_) | None => {}
     }
     let filters: Vec<String> =
         std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
     hearth_process::tree::become_subreaper().expect("subreaper");
-    let all: [Tests; 5] =
-        [starts::TESTS, ends::TESTS, lives_on::TESTS, probes::TESTS, holds::TESTS];
+    let all: [Tests; 6] =
+        [starts::TESTS, ends::TESTS, lives_on::TESTS, probes::TESTS, holds::TESTS, notifies::TESTS];
     let wanted = all.iter().copied().flatten().filter(|(name, _)| {
         filters.is_empty() || filters.iter().any(|filter| name.contains(filter.as_str()))
     });

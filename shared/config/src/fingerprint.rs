@@ -191,6 +191,7 @@ fn put_test(canon: &mut Canon, test: &Test) {
         Probe::Exec(run) => canon.run("ready.exec", run),
         Probe::Log(pattern) => put(canon, "log", pattern),
         Probe::Delay(delay) => put(canon, "delay", &delay.as_nanos()),
+        Probe::Notify => put(canon, "notify", &true),
     }
     let default = Test::new(probe.clone());
     canon.unless(&default.every, "ready.every", every);

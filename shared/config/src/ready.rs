@@ -71,6 +71,8 @@ pub enum Probe {
     Log(String),
     /// Passes by itself, this long after the start.
     Delay(Duration),
+    /// Waits for `READY=1` from the service itself (`sd_notify(3)`).
+    Notify,
 }
 
 impl Probe {
@@ -82,7 +84,7 @@ impl Probe {
         let (host, port) = match self {
             Self::Tcp { host, port } => (host, *port),
             Self::Http { url, .. } => (&url.host, url.port),
-            Self::Exec(_) | Self::Log(_) | Self::Delay(_) => return None,
+            Self::Exec(_) | Self::Log(_) | Self::Delay(_) | Self::Notify => return None,
         };
         crate::address::is_local(host).then_some(port)
     }

@@ -143,6 +143,8 @@ fn every_kind_of_readiness() {
         log = '(?i)ready on port \d+$'
         [[services.api.ready]]
         delay = "2s"
+        [[services.api.ready]]
+        notify = true
         "#,
     );
     let probes: Vec<&Probe> = api.ready.iter().map(|test| &test.probe).collect();
@@ -156,6 +158,7 @@ fn every_kind_of_readiness() {
     assert!(matches!(probes[5], Probe::Exec(Run::Shell(_))));
     assert!(matches!(probes[6], Probe::Log(_)));
     assert_eq!(*probes[7], Probe::Delay(Duration::from_secs(2)));
+    assert_eq!(*probes[8], Probe::Notify);
     assert_eq!(api.ports, [5432, 5433, 8080]);
     let test = &api.ready[1];
     assert_eq!((test.failures, test.grace), (1, Duration::ZERO));

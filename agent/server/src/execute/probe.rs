@@ -1,6 +1,7 @@
 //! One question to a service. Bounded in time, and gone when its task is aborted.
 //!
-//! `exec` is not here: it is the shim that runs it, in the service's own surroundings.
+//! `exec` is not here: it is the shim that runs it, in the service's own surroundings. `notify` is
+//! no question: the service speaks, its shim keeps the latest, and [`said`] judges it.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use hearth_config::{Probe, Service, Test};
 use hearth_core::Verdict;
-use hearth_shim::frames::FromShim;
+use hearth_shim::frames::{FromShim, Notify};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
@@ -18,7 +19,8 @@ use super::log;
 /// The exit code by which an `exec` test says that it is still at work.
 const STILL_AT_WORK: i32 = 75;
 
-/// Asks test number `test` of a service; `None` where there is no such one, or it is an `exec`.
+/// Asks test number `test` of a service; `None` where there is no such one, or it is an `exec`
+/// or a `notify`.
 pub(crate) async fn ask(
     service: Arc<Service>,
     test: usize,
@@ -45,7 +47,7 @@ pub(crate) async fn ask(
             sleep(*delay).await;
             Verdict::Pass(format!("it has lived for {}", humantime::format_duration(*delay)))
         }
-        Probe::Exec(_) => return None,
+        Probe::Exec(_) | Probe::Notify => return None,
     };
     Some(in_its_words(test, verdict))
 }
@@ -83,6 +85,22 @@ pub(crate) fn judge(test: &Test, answer: FromShim) -> Option<Verdict> {
     Some(in_its_words(test, verdict))
 }
 
+/// What it means for a `notify` that the service has said this of itself; `None`: it is another
+/// test, or nothing was said.
+pub(crate) fn said(test: &Test, notify: &Notify) -> Option<Verdict> {
+    if test.probe != Probe::Notify {
+        return None;
+    }
+    let words = |own: &str| notify.status.clone().unwrap_or_else(|| own.to_owned());
+    let verdict = match notify {
+        Notify { stopping: true, .. } => Verdict::Fail(words("it says that it is stopping")),
+        Notify { ready: true, .. } => Verdict::Pass(words("it says that it is ready")),
+        Notify { status: Some(status), .. } => Verdict::Loading(status.clone()),
+        Notify { status: None, .. } => return None,
+    };
+    Some(in_its_words(test, verdict))
+}
+
 /// The file's own words go before the probe's.
 fn in_its_words(test: &Test, verdict: Verdict) -> Verdict {
     match (verdict, &test.ok, &test.failing) {
@@ -110,6 +128,22 @@ mod tests {
         assert_eq!(judged(Some(1), "", false), Verdict::Fail("the test exited with code 1".into()));
         assert_eq!(judged(None, "", true), Verdict::Fail("no answer within 2s".into()));
         assert_eq!(judged(None, "not run", false), Verdict::Fail("not run".into()));
+    }
+
+    #[test]
+    fn a_notify_loads_until_ready_and_fails_when_it_stops() {
+        let test = Test::new(Probe::Notify);
+        let said = |ready, stopping, status: Option<&str>| {
+            said(&test, &Notify { ready, stopping, status: status.map(str::to_owned) })
+        };
+        assert_eq!(said(false, false, None), None);
+        assert_eq!(said(false, false, Some("40 %")), Some(Verdict::Loading("40 %".into())));
+        assert_eq!(said(true, false, Some("fine")), Some(Verdict::Pass("fine".into())));
+        assert!(matches!(said(true, false, None), Some(Verdict::Pass(_))));
+        assert_eq!(said(true, true, Some("bye")), Some(Verdict::Fail("bye".into())));
+        let other = Test::new(Probe::Delay(Duration::ZERO));
+        let notify = Notify { ready: true, ..Notify::default() };
+        assert_eq!(super::said(&other, &notify), None);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
-use hearth_config::Service;
+use hearth_config::{Probe, Service};
 use hearth_core::ServiceId;
 use hearth_process::facts::{self, User};
 use hearth_process::{ProcessHandle, ProcessId};
@@ -152,6 +152,8 @@ async fn spec(order: Order, place: &Place) -> Result<Spec, String> {
     };
     let becomes = become_user(user.as_ref(), rustix::process::geteuid().as_raw())?;
     let shim = Place::shim(&id);
+    let notifies = service.ready.iter().any(|test| test.probe == Probe::Notify);
+    let notify_path = notifies.then(|| place.notify(&shim));
     Ok(Spec {
         home: place.home().to_owned(),
         socket_path: place.socket(&shim),
@@ -174,7 +176,7 @@ async fn spec(order: Order, place: &Place) -> Result<Spec, String> {
         log_dir: place.log(&id),
         log: LogLimits { max_size: service.log.max_size, keep: service.log.keep },
         keep,
-        notify_path: None,
+        notify_path,
         acknowledge_within_ms: ACKNOWLEDGE_WITHIN_MS,
     })
 }

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use hearth_api::stream::Line;
 use hearth_api::time::rfc3339;
 use hearth_config::{Probe, Service};
-use hearth_core::{Action, Event, Kind, Need, ServiceId, State, Transition};
+use hearth_core::{Action, Event, Kind, Need, ServiceId, State, Transition, Verdict};
 use hearth_shim::frames::ToShim;
 use tracing::{debug, info};
 
@@ -137,6 +137,15 @@ impl Owner {
             let timeout_ms = convert::milliseconds(asked.timeout);
             running.link.tell(ToShim::Probe { id: number, run: convert::run(run), timeout_ms });
             running.execs.insert(number, test);
+            return;
+        }
+        if let Probe::Notify = asked.probe {
+            // That it is still at work it says unasked: asked for that again and again, it would
+            // be a poll.
+            let said = probe::said(asked, &running.notify);
+            if let Some(verdict @ (Verdict::Pass(_) | Verdict::Fail(_))) = said {
+                self.later.push_back(Event::Probed { id, life, test, verdict });
+            }
             return;
         }
         let service = Arc::clone(&running.service);

@@ -76,7 +76,16 @@ impl Owner {
                     self.step(Event::Probed { id, life, test, verdict });
                 }
             }
-            FromShim::Notified { .. } | FromShim::Held { .. } | FromShim::Unknown => {}
+            FromShim::Notified { notify } => {
+                running.notify = notify;
+                let tests = running.service.ready.iter().enumerate();
+                let said =
+                    tests.filter_map(|(n, test)| Some((n, probe::said(test, &running.notify)?)));
+                for (test, verdict) in said.collect::<Vec<_>>() {
+                    self.step(Event::Probed { id: id.clone(), life, test, verdict });
+                }
+            }
+            FromShim::Held { .. } | FromShim::Unknown => {}
         }
     }
 
@@ -84,6 +93,8 @@ impl Owner {
     pub(super) fn catch_up(&mut self, id: ServiceId, life: u64, state: State) {
         let mut missed = Vec::new();
         missed.extend(state.leader.map(|leader| FromShim::Started { leader }));
+        let notify = state.notify;
+        missed.extend((!notify.is_empty()).then_some(FromShim::Notified { notify }));
         missed.extend(state.exit.map(|exit| FromShim::Exited { exit }));
         missed.extend(state.failed.map(|reason| FromShim::StartFailed { reason }));
         missed.extend(state.emptied.then_some(FromShim::Emptied));

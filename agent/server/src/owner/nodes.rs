@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use hearth_config::Service;
+use hearth_shim::frames::Notify;
 use tokio::task::AbortHandle;
 
 use crate::capture::Capture;
@@ -47,6 +48,8 @@ pub(crate) struct Running {
     pub(crate) probes: HashMap<usize, AbortHandle>,
     /// Probes that the shim runs, by the number that it was given.
     pub(crate) execs: HashMap<u64, usize>,
+    /// What the service last said of itself.
+    pub(crate) notify: Notify,
 }
 
 /// What the core has been told of a life: a shim that is connected again repeats itself.
@@ -106,8 +109,16 @@ impl Node {
 impl Running {
     /// A life at its beginning, or as it was found.
     pub(crate) fn new(life: u64, link: Link, service: Arc<Service>) -> Self {
-        let (probes, execs) = (HashMap::new(), HashMap::new());
-        Self { life, link, service, told: Told::default(), refused: None, probes, execs }
+        Self {
+            life,
+            link,
+            service,
+            told: Told::default(),
+            refused: None,
+            probes: HashMap::new(),
+            execs: HashMap::new(),
+            notify: Notify::default(),
+        }
     }
 
     /// Ends every probe of our own. Returns those that the shim runs.

@@ -9,8 +9,8 @@ use crate::project::{Kind, Service};
 use crate::ready::{Http, Probe, Test};
 
 const READY: &str = "a test, or a list of such: `{ tcp = 5432 }`, `{ http = \"http://...\" }`, \
-                     `{ exec = \"cmd\" }`, `{ log = \"regex\" }`, `{ delay = \"2s\" }`, \
-                     `{ settle = \"500ms\" }`";
+                     `{ exec = \"cmd\" }`, `{ log = \"regex\" }`, `{ notify = true }`, \
+                     `{ delay = \"2s\" }`, `{ settle = \"500ms\" }`";
 const STATUS: &str = "a status or a range of such, from 100 to 599: \"200-399\"";
 
 /// Sets `ready` and `settle` of the service.
@@ -49,7 +49,7 @@ fn one(
     found: &mut Found,
 ) {
     let mut fields = Fields::of(table, " of `ready`");
-    let kinds = ["tcp", "http", "exec", "log", "delay", "settle"];
+    let kinds = ["tcp", "http", "exec", "log", "notify", "delay", "settle"];
     let kinds: Vec<Field<'_, '_>> = kinds.into_iter().filter_map(|key| fields.get(key)).collect();
     let refused = not_built(&mut fields, table, found);
     match kinds.as_slice() {
@@ -102,7 +102,6 @@ fn not_built(fields: &mut Fields<'_, '_>, table: &DeTable<'_>, found: &mut Found
     let instead = [
         ("unix", "another test, such as `exec = \"test -S path\"`"),
         ("file", "another test, such as `exec = \"test -e path\"`"),
-        ("notify", "another test, such as `log = \"regex\"` or `tcp = 8080`"),
     ];
     for (key, instead) in instead {
         fields.refuse(key, instead, found);
@@ -126,6 +125,7 @@ fn probe(kind: &Field<'_, '_>, found: &mut Found) -> Option<Probe> {
         }
         "exec" => value::command(kind, found).map(Probe::Exec),
         "log" => value::pattern(kind, found).map(Probe::Log),
+        "notify" => notify(kind, found),
         _ => value::duration(kind, found).map(Probe::Delay),
     }
 }
@@ -142,6 +142,14 @@ fn names_hearth(kind: &Field<'_, '_>) -> bool {
         }
         _ => false,
     }
+}
+
+fn notify(kind: &Field<'_, '_>, found: &mut Found) -> Option<Probe> {
+    if let DeValue::Boolean(true) = kind.value.get_ref() {
+        return Some(Probe::Notify);
+    }
+    kind.wrong_type("`true`, for a service that says itself when it is ready (sd_notify)", found);
+    None
 }
 
 fn tcp(kind: &Field<'_, '_>, found: &mut Found) -> Option<Probe> {
