@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use hearth_api::{Kind, ServiceRow, State, shim_id};
 use hearth_config::Project;
-use hearth_lifecycle::Ready;
+use hearth_lifecycle::{Home, Ready};
 use hearth_process::locked;
 
 use crate::args::Context;
@@ -24,12 +24,17 @@ struct Record {
 
 /// Whether a shim of this home lives: then there is something that an agent has to look after.
 pub fn any_shim(context: &Context) -> bool {
-    records(context).iter().any(|path| is_held(path))
+    any_shim_in(&context.home)
+}
+
+/// The same without a verb.
+pub fn any_shim_in(home: &Home) -> bool {
+    records(home).iter().any(|path| is_held(path))
 }
 
 /// How many shims of this home live.
 pub fn shims(context: &Context) -> usize {
-    records(context).iter().filter(|path| is_held(path)).count()
+    records(&context.home).iter().filter(|path| is_held(path)).count()
 }
 
 /// One row a service of the file.
@@ -39,7 +44,8 @@ pub fn rows(context: &Context, id: &str, project: &Project) -> Vec<ServiceRow> {
             hearth_config::Kind::Service => Kind::Service,
             hearth_config::Kind::Oneshot => Kind::Oneshot,
         };
-        let held = is_held(&shims_dir(context).join(format!("{}.rec", shim_id(id, &service.name))));
+        let held =
+            is_held(&shims_dir(&context.home).join(format!("{}.rec", shim_id(id, &service.name))));
         let state = if held { State::Unknown } else { State::Down };
         ServiceRow { ports: service.ports.clone(), ..bare(id, &service.name, kind, state) }
     };
@@ -54,7 +60,7 @@ pub fn rows_of_home(context: &Context) -> Vec<ServiceRow> {
         Some(bare(&record.project, &record.service, Kind::Service, State::Unknown))
     };
     let mut rows: Vec<_> =
-        records(context).iter().filter(|path| is_held(path)).filter_map(row).collect();
+        records(&context.home).iter().filter(|path| is_held(path)).filter_map(row).collect();
     rows.sort_by(|a, b| (&a.project, &a.name).cmp(&(&b.project, &b.name)));
     rows
 }
@@ -79,12 +85,12 @@ fn bare(project: &str, name: &str, kind: Kind, state: State) -> ServiceRow {
     }
 }
 
-fn shims_dir(context: &Context) -> PathBuf {
-    context.home.dir().join("shims")
+fn shims_dir(home: &Home) -> PathBuf {
+    home.dir().join("shims")
 }
 
-fn records(context: &Context) -> Vec<PathBuf> {
-    let Ok(entries) = std::fs::read_dir(shims_dir(context)) else { return Vec::new() };
+fn records(home: &Home) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(shims_dir(home)) else { return Vec::new() };
     let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
     paths.filter(|path| path.extension() == Some(OsStr::new("rec"))).collect()
 }

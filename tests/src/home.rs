@@ -171,6 +171,17 @@ impl Home {
         crate::await_end(pid);
     }
 
+    /// The same, and its shims do not bring one back for as long as what this gives is kept: it is
+    /// the lock by which they choose who does.
+    #[track_caller]
+    #[must_use]
+    pub fn kill_agent_for_good(&self) -> LockedFile {
+        let file = locked::open(&self.path("shims/return.lock"), true).expect("it has shims");
+        let election = LockedFile::exclusive(file).expect("a lock can be waited for");
+        self.kill_agent();
+        election
+    }
+
     /// Returns when nobody holds the lifetime lock.
     pub fn wait_until_free(&self) {
         if let Ok(file) = locked::open(&self.path("agent.lock"), false) {

@@ -39,7 +39,7 @@ fn a_killed_agent_is_followed_by_one_that_knows_everything() {
         assert_eq!(project.read(&format!("pids.{name}")).lines().count(), 1, "{name} began once");
     }
     // The agent's end is told, not hidden.
-    project.home.kill_agent();
+    let _gone = project.home.kill_agent_for_good();
     let status = project.run(&["daemon", "status", "--json"]).exits(3).json();
     assert!(status["last"]["pid"].is_u64(), "{status}");
 }
@@ -108,7 +108,7 @@ fn an_exit_that_nobody_saw_is_known_and_answered() {
     let again = project.pid("again");
     up.interrupt();
     up.finish().exits(130);
-    project.home.kill_agent();
+    let _gone = project.home.kill_agent_for_good();
     gate.open();
     late.open();
     await_end(pid);

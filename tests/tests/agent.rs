@@ -148,7 +148,7 @@ fn a_service_that_became_the_agents_ancestor_goes_down_alone() {
     let mut gate = project.gate("gate");
     project.run(&["up"]).exits(0);
     let nested = project.pid("nested");
-    project.home.kill_agent();
+    let _gone = project.home.kill_agent_for_good();
     gate.open();
     assert_eq!(project.await_lines("done", 1), ["0"]);
     let agent = project.home.agent_pid().unwrap();

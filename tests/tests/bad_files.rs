@@ -84,7 +84,6 @@ fn what_is_not_built_yet_is_refused_as_such() {
     let keys = [
         "port = 8080",
         "env_file = [\".env\"]",
-        "ready = { notify = true }",
         "ready = { unix = \"x\" }",
         "ready = { file = \"x\" }",
         "needs = [{ service = \"b\", lost = \"stop\" }]",

@@ -143,7 +143,7 @@ fn cold_status_tells_down_and_unknown_and_starts_nothing() {
     shape(&status["services"][0], ROW);
     assert_eq!(status["services"][0]["state"], "down");
     project.run(&["up"]).exits(0);
-    project.home.kill_agent();
+    let _gone = project.home.kill_agent_for_good();
     let status = project.run(&["status", "--json", "--no-spawn"]).exits(0).json();
     let row = &status["services"][0];
     shape(row, ROW);

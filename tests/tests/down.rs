@@ -222,7 +222,7 @@ fn a_down_with_no_agent_finds_the_shims() {
     assert_eq!(project.read("order"), "a\n", "asked, not killed");
     // And without permission to start one: what can't be done is said.
     project.run(&["up"]).exits(0);
-    project.home.kill_agent();
+    let _gone = project.home.kill_agent_for_good();
     project.run(&["down", "--no-spawn"]).exits(3);
     assert_eq!(project.read("order"), "a\n");
 }

@@ -62,11 +62,12 @@ fn what_was_said_while_no_agent_lived_is_heard_by_the_next() {
     let pid: u32 = project.await_lines("began", 1)[0].parse().unwrap();
     up.interrupt();
     up.finish().exits(130);
-    project.home.kill_agent();
+    let gone = project.home.kill_agent_for_good();
     gate.open();
     project.await_lines("said", 1);
     project.run(&["up"]).exits(0);
     assert_eq!((project.state("s"), project.pid("s")), ("ready".to_owned(), pid));
+    drop(gone);
     // Another one knows it too.
     project.home.kill_agent();
     assert_eq!((project.state("s"), project.pid("s")), ("ready".to_owned(), pid));

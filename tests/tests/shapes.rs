@@ -236,7 +236,7 @@ fn without_an_agent_status_and_logs_answer_cold() {
     has(&status["services"][1], ROW);
     assert_eq!(cold.stderr.lines().count(), 1, "{}", cold.stderr);
     project.run(&["up"]).exits(0);
-    project.home.kill_agent();
+    let _gone = project.home.kill_agent_for_good();
     let status = project.run(&["--no-spawn", "status", "--json"]).exits(0).json();
     assert_eq!(status["services"][1]["state"], "unknown", "a shim lives, and nobody asks it");
     project.run(&["logs", "--no-spawn"]).exits(0);

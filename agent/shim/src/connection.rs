@@ -30,6 +30,8 @@ pub struct Connection {
     passes: VecDeque<(usize, Rc<OwnedFd>)>,
     /// It has said `Start` or `Hello` and no newer one has.
     pub agent: bool,
+    /// Whose it is, as far as that is known.
+    pub pid: Option<u32>,
     /// It ended, failed or was given up; to be dropped.
     pub ended: bool,
 }
@@ -53,7 +55,8 @@ impl Connection {
     /// Errors: it is no connected Unix socket.
     pub fn inherited(socket: UnixStream) -> io::Result<Self> {
         socket.peer_addr()?;
-        Ok(Self::over(socket))
+        let pid = hearth_process::peer(&socket).ok().and_then(|peer| peer.pid);
+        Ok(Self { pid, ..Self::over(socket) })
     }
 
     fn over(socket: UnixStream) -> Self {
@@ -64,6 +67,7 @@ impl Connection {
             queue: Vec::new(),
             passes: VecDeque::new(),
             agent: false,
+            pid: None,
             ended: false,
         }
     }

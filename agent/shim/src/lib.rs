@@ -22,6 +22,7 @@
 //! One thread, no async runtime, no buffer but the one that output is copied through: there is a
 //! shim for each service, and each should cost less than 300 KB.
 
+mod comeback;
 mod command;
 mod connection;
 mod ending;

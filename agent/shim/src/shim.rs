@@ -13,6 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 use hearth_process::locked::LockedFile;
 use hearth_process::{ProcessId, Signal};
 
+use crate::comeback::Comeback;
 use crate::command;
 use crate::connection::Connection;
 use crate::frames::{FromShim, Run, Spec, State, Stop, ToShim, VERSION};
@@ -69,6 +70,7 @@ pub struct Shim {
     /// SIGTERM came: no agent is needed any more for the rest.
     pub(crate) on_its_own: bool,
     pub(crate) acknowledged: bool,
+    pub(crate) comeback: Comeback,
     /// When what was asked to stop is killed.
     pub(crate) kill_due: Option<Instant>,
     /// When the tree is looked at again without a signal.
@@ -106,6 +108,7 @@ impl Shim {
             killing: false,
             on_its_own: false,
             acknowledged: false,
+            comeback: Comeback::default(),
             kill_due: None,
             look_due: None,
             leave_due: None,
@@ -197,12 +200,15 @@ impl Shim {
 
     /// One frame of the connection with that number.
     pub(crate) fn told(&mut self, from: usize, frame: ToShim) {
-        if let ToShim::Hello { .. } = frame {
-            for connection in &mut self.connections {
-                connection.ended |= connection.agent;
+        if let ToShim::Hello { agent, .. } = frame {
+            for connection in self.connections.iter_mut().filter(|known| known.agent) {
+                // Not lost: followed by another one.
+                (connection.ended, connection.agent) = (true, false);
             }
             self.connections[from].ended = false;
+            self.call_off_comeback();
             self.connections[from].agent = true;
+            self.connections[from].pid = Some(agent.pid);
             return self.tell_state();
         }
         if let ToShim::GiveBack = frame {
@@ -220,7 +226,11 @@ impl Shim {
             ToShim::Probe { id, run, timeout_ms } => self.probe(id, &run, timeout_ms),
             ToShim::CancelProbe { id } => self.probes.cancel(id),
             ToShim::Acknowledge => self.acknowledged = true,
-            ToShim::Bye => self.connections[from].ended = true,
+            ToShim::Bye => {
+                let agent = &mut self.connections[from];
+                (agent.ended, agent.agent) = (true, false);
+                self.call_off_comeback();
+            }
             // A second start is a mistake of the agent's; an unknown frame is one of a later version.
             ToShim::Hello { .. } | ToShim::Start(_) | ToShim::GiveBack | ToShim::Unknown => {}
             ToShim::Hold { generation } => self.hold(from, generation),
@@ -290,13 +300,15 @@ impl Shim {
         let kill_due = self.kill_due.filter(|_| self.escalates_itself());
         let notify_due = self.notify_due();
         let due = [kill_due, self.look_due, self.leave_due, self.probes.next_due(), notify_due];
-        due.into_iter().flatten().min()
+        let due = due.into_iter().chain([self.comeback_due()]);
+        due.flatten().min()
     }
 
     /// Does what is due.
     pub(crate) fn do_what_is_due(&mut self, now: Instant) {
         self.probes.end_late(now);
         self.tell_notify(now);
+        self.bring_back(now);
         if self.escalates_itself() && self.kill_due.is_some_and(|due| due <= now) {
             self.kill();
         }

@@ -150,12 +150,13 @@ fn errno() -> i32 {
 }
 
 /// All signals blocked, so that no handler of the shim runs in its child; undone on drop.
-struct Blocked {
+pub struct Blocked {
     before: libc::sigset_t,
 }
 
 impl Blocked {
-    fn all() -> Self {
+    /// Blocks them.
+    pub fn all() -> Self {
         // SAFETY: a signal set is plain data, filled before it is used.
         unsafe {
             let mut all: libc::sigset_t = std::mem::zeroed();

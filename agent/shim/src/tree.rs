@@ -39,6 +39,11 @@ impl Tree {
         Self { agent_lock: home.join("agent.lock"), records: records.to_path_buf() }
     }
 
+    /// Where the agent's lock is.
+    pub fn agent_lock(&self) -> &Path {
+        &self.agent_lock
+    }
+
     /// Who is in it, zombies included that wait for a parent inside the tree. `probes` lead
     /// sessions that are no part of it.
     ///

@@ -38,6 +38,7 @@ impl Shim {
         for number in 0..self.connections.len() {
             self.hear(number);
         }
+        self.let_go();
         let mut deaf_until: Option<Instant> = None;
         while !self.leaves() {
             let due = [self.next_due(), deaf_until].into_iter().flatten().min();
@@ -59,10 +60,16 @@ impl Shim {
             let now = Instant::now();
             self.do_what_is_due(now);
             deaf_until = deaf_until.filter(|until| now < *until);
-            self.connections.retain(|connection| !connection.ended);
+            self.let_go();
         }
         self.go();
         0
+    }
+
+    /// Connections that have ended, before the next wait: nothing would tell of them again.
+    fn let_go(&mut self) {
+        self.lost_agent();
+        self.connections.retain(|connection| !connection.ended);
     }
 
     /// What is ready. Outputs come first, so that what was written before an exit is read before.

@@ -16,6 +16,8 @@ mod lives_on;
 mod notifies;
 #[path = "life/probes.rs"]
 mod probes;
+#[path = "life/returns.rs"]
+mod returns;
 #[path = "life/starts.rs"]
 mod starts;
 
@@ -29,6 +31,8 @@ fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
     match args.next().as_deref() {
         Some("shim") => hearth_shim::main(),
+        // The agent that is brought back.
+        Some("return") => return returns::come(args),
         Some("say") => {
             notifies::say(args);
             return ExitCode::SUCCESS;
@@ -42,8 +46,15 @@ fn main() -> ExitCode {
     let filters: Vec<String> =
         std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
     hearth_process::tree::become_subreaper().expect("subreaper");
-    let all: [Tests; 6] =
-        [starts::TESTS, ends::TESTS, lives_on::TESTS, probes::TESTS, holds::TESTS, notifies::TESTS];
+    let all: [Tests; 7] = [
+        starts::TESTS,
+        ends::TESTS,
+        lives_on::TESTS,
+        probes::TESTS,
+        holds::TESTS,
+        notifies::TESTS,
+        returns::TESTS,
+    ];
     let wanted = all.iter().copied().flatten().filter(|(name, _)| {
         filters.is_empty() || filters.iter().any(|filter| name.contains(filter.as_str()))
     });

@@ -92,7 +92,23 @@ pub fn kill(home: &Home, timeout: Duration) -> Result<Ended, StopError> {
         return Ok(Ended::WasDown);
     };
     signal(record.as_ref(), Signal::KILL)?;
-    wait_until_free(home, record.as_ref(), Instant::now() + timeout)
+    let ended = wait_until_free(home, record.as_ref(), Instant::now() + timeout)?;
+    if let Some(record) = record {
+        note_that_it_was_to_end(home, record);
+    }
+    Ok(ended)
+}
+
+/// Who would bring back an agent that died must know that this one was not to live. Unless the
+/// next one has L already, which has its own record.
+fn note_that_it_was_to_end(home: &Home, killed: Record) {
+    let lock = record::open(&home.agent_lock()).ok().map(locked::LockedFile::try_exclusive);
+    if let Some(Ok(lock)) = lock
+        && Record::read(&home.agent_lock()).is_some_and(|now| now.instance == killed.instance)
+    {
+        // Where it fails, one is brought back: the worst that can come of it.
+        let _ = Record { stage: Stage::Stopping, ..killed }.write(&lock);
+    }
 }
 
 fn signal(record: Option<&Record>, signal: Signal) -> Result<(), StopError> {

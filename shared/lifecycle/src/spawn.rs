@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Instant;
 
+pub(crate) use hearth_process::executable;
 use hearth_process::locked::LockedFile;
 use hearth_process::{ProcessHandle, ProcessId};
 use serde::{Deserialize, Serialize};
@@ -72,25 +73,6 @@ pub(crate) enum Became {
     Failed { reason: String, log_tail: Vec<String> },
     /// Not known in time; it lives on.
     Starting(u32),
-}
-
-/// The file to execute: our own; if that was replaced or deleted, the one at its path.
-pub(crate) fn executable() -> PathBuf {
-    let Ok(own) = env::current_exe() else { return PathBuf::from("/proc/self/exe") };
-    if own.exists() {
-        return own;
-    }
-    // Linux appends this to the link of a file that was unlinked or renamed over (proc(5)).
-    let text = own.as_os_str().as_encoded_bytes();
-    let replaced = text.strip_suffix(b" (deleted)").map(|path| PathBuf::from(os_string(path)));
-    match replaced {
-        Some(path) if path.exists() => path,
-        Some(_) | None => PathBuf::from("/proc/self/exe"),
-    }
-}
-
-fn os_string(bytes: &[u8]) -> std::ffi::OsString {
-    std::os::unix::ffi::OsStringExt::from_vec(bytes.to_vec())
 }
 
 /// Starts the agent. Both locks are ours no more when this returns. Without L, it is to take the

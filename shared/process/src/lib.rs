@@ -18,6 +18,7 @@
 //! | [`tree`] | everything below a process, sessions of their own included |
 //! | [`locked`] | a file that is held for as long as its holder lives, with a record in it |
 //! | [`child`], [`stdio`] | what is put in order between fork and exec, and at a program's start |
+//! | [`executable`] | the file to start another of our kind from |
 //! | [`watch`] | changes in a directory |
 //! | [`facts`] | boot, namespaces, host name, users |
 //!
@@ -28,6 +29,7 @@ pub mod facts;
 mod handle;
 mod id;
 pub mod locked;
+mod own;
 pub mod pass;
 mod peer;
 mod signal;
@@ -38,5 +40,6 @@ pub mod watch;
 
 pub use handle::{OpenError, ProcessHandle};
 pub use id::{BootId, Liveness, ProcessId, StartTime};
+pub use own::executable;
 pub use peer::{Peer, peer, peer_handle, peer_uid};
 pub use signal::{ParseSignalError, Signal};

@@ -142,10 +142,15 @@ impl Home {
 
     /// Another agent.
     pub fn connect(&self) -> Agent {
+        self.connect_as(ProcessId::current())
+    }
+
+    /// Under another name.
+    pub fn connect_as(&self, agent: ProcessId) -> Agent {
         let socket = UnixStream::connect(self.path("shims/00ff.sock")).expect("its socket");
-        let mut agent = Agent::over(socket);
-        agent.send(&ToShim::Hello { version: VERSION, agent: ProcessId::current() });
-        agent
+        let mut connected = Agent::over(socket);
+        connected.send(&ToShim::Hello { version: VERSION, agent });
+        connected
     }
 }
 

@@ -91,7 +91,7 @@ fn ready_and_status_are_told() {
     // A grandchild in a session of its own speaks; a message that is too long does not count.
     let line = format!(
         "{me} say LONG MAINPID=1 'STATUS=at work'; read word < go; \
-         (setsid {me} say \"READY=1\nSTATUS=up\") & wait; {me} say STOPPING=1; exec sleep 1000",
+         (setsid {me} say \"READY=1\nSTATUS=up\") & wait; read word < go; {me} say STOPPING=1; exec sleep 1000",
         me = me()
     );
     home.fifo("go");
@@ -110,6 +110,7 @@ fn ready_and_status_are_told() {
         notified(&mut running),
         Notify { ready: true, stopping: false, status: status("up") }
     );
+    std::fs::write(home.path("go"), "on\n").unwrap();
     assert_eq!(
         notified(&mut running),
         Notify { ready: true, stopping: true, status: status("up") }
