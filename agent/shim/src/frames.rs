@@ -1,4 +1,4 @@
-//! What an agent and a shim say to each other.
+//! What an agent and a shim say to each other; `FRAMES.md` describes it.
 //!
 //! On the wire a frame is a length (u32, little-endian) and that many bytes of JSON with a `type`.
 //! Invariant: **frozen**. A newer agent must talk to an older shim, which may have started weeks

@@ -86,6 +86,8 @@ fn what_an_agent_says_never_changes() {
     same(&ToShim::CancelProbe { id: 9 }, r#"{"type":"cancel_probe","id":9}"#);
     same(&ToShim::Acknowledge, r#"{"type":"acknowledge"}"#);
     same(&ToShim::Bye, r#"{"type":"bye"}"#);
+    same(&ToShim::Hold { generation: 5 }, r#"{"type":"hold","generation":5}"#);
+    same(&ToShim::GiveBack, r#"{"type":"give_back"}"#);
 }
 
 #[test]
@@ -133,6 +135,11 @@ fn what_a_shim_says_never_changes() {
         &FromShim::Probed { id: 9, code: Some(75), last_line: "l".into(), timed_out: false },
         r#"{"type":"probed","id":9,"code":75,"last_line":"l","timed_out":false}"#,
     );
+    same(&FromShim::Held { generation: None }, r#"{"type":"held","generation":null}"#);
+    same(&FromShim::Held { generation: Some(5) }, r#"{"type":"held","generation":5}"#);
+    let notify = Notify { ready: true, stopping: false, status: Some("s".into()) };
+    let recorded = r#"{"ready":true,"stopping":false,"status":"s"}"#;
+    same(&FromShim::Notified { notify }, &format!(r#"{{"type":"notified","notify":{recorded}}}"#));
 }
 
 #[test]
