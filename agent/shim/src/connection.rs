@@ -3,11 +3,14 @@
 //! Invariant: a peer that does not read, sends rubbish or belongs to somebody else costs its own
 //! connection and nothing more; the service's output is copied on meanwhile.
 
-use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::rc::Rc;
 
 use crate::frames::{Decoder, FromShim, MAX_FRAME, ToShim, encode};
+use crate::passing;
 
 /// Beyond so much unread the peer is given up: one `State` of the largest size and some frames.
 const QUEUE: usize = MAX_FRAME + (64 << 10);
@@ -16,7 +19,11 @@ const QUEUE: usize = MAX_FRAME + (64 << 10);
 pub struct Connection {
     socket: UnixStream,
     decoder: Decoder,
+    /// Came with bytes whose frame has not asked for them yet.
+    came: Vec<OwnedFd>,
     queue: Vec<u8>,
+    /// Goes out with the byte of the queue at that place.
+    passes: VecDeque<(usize, Rc<OwnedFd>)>,
     /// It has said `Start` or `Hello` and no newer one has.
     pub agent: bool,
     /// It ended, failed or was given up; to be dropped.
@@ -46,8 +53,15 @@ impl Connection {
     }
 
     fn over(socket: UnixStream) -> Self {
-        let (decoder, queue) = (Decoder::new(), Vec::new());
-        Self { socket, decoder, queue, agent: false, ended: false }
+        Self {
+            socket,
+            decoder: Decoder::new(),
+            came: Vec::new(),
+            queue: Vec::new(),
+            passes: VecDeque::new(),
+            agent: false,
+            ended: false,
+        }
     }
 
     /// Waits for one frame: only before the loop. None: the end, or something else than frames.
@@ -59,7 +73,7 @@ impl Connection {
                 Ok(None) => {}
                 Err(_) => return None,
             }
-            match self.socket.read(&mut bytes) {
+            match passing::receive(&self.socket, &mut bytes, &mut self.came) {
                 Ok(0) => return None,
                 Ok(count) => self.decoder.push(&bytes[..count]),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -76,7 +90,7 @@ impl Connection {
     /// Reads once, for [`Connection::next`].
     pub fn read(&mut self) {
         let mut bytes = [0; 4096];
-        match self.socket.read(&mut bytes) {
+        match passing::receive(&self.socket, &mut bytes, &mut self.came) {
             Ok(0) => self.ended = true,
             Ok(count) => self.decoder.push(&bytes[..count]),
             Err(error) if may_try_again(&error) => {}
@@ -87,7 +101,13 @@ impl Connection {
     /// The next frame of what was read.
     pub fn next(&mut self) -> Option<ToShim> {
         match self.decoder.next() {
-            Ok(frame) => frame,
+            Ok(frame) => {
+                if frame.is_none() && self.decoder.is_empty() {
+                    // No frame is left that they could belong to.
+                    self.came = Vec::new();
+                }
+                frame
+            }
             Err(_) => {
                 self.ended = true;
                 None
@@ -95,9 +115,24 @@ impl Connection {
         }
     }
 
+    /// The descriptor of the frame that [`Connection::next`] has just given.
+    pub fn descriptor(&mut self) -> Option<OwnedFd> {
+        (!self.came.is_empty()).then(|| self.came.remove(0))
+    }
+
     /// Sends what goes at once and keeps the rest for [`Connection::write`].
     pub fn send(&mut self, frame: &FromShim) {
         self.queue.extend_from_slice(&encode(frame));
+        self.go_on();
+    }
+
+    /// The same with a descriptor on the frame's first byte.
+    pub fn send_with(&mut self, frame: &FromShim, fd: Rc<OwnedFd>) {
+        self.passes.push_back((self.queue.len(), fd));
+        self.send(frame);
+    }
+
+    fn go_on(&mut self) {
         self.write();
         if self.queue.len() > QUEUE {
             self.ended = true;
@@ -112,9 +147,12 @@ impl Connection {
     /// Writes what the peer takes now.
     pub fn write(&mut self) {
         while !self.queue.is_empty() && !self.ended {
-            match self.socket.write(&self.queue) {
+            match self.write_once() {
                 Ok(0) => self.ended = true,
-                Ok(count) => drop(self.queue.drain(..count)),
+                Ok(count) => {
+                    self.queue.drain(..count);
+                    self.passes.iter_mut().for_each(|(place, _)| *place -= count);
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if may_try_again(&error) => break,
                 Err(_) => self.ended = true,
@@ -122,6 +160,22 @@ impl Connection {
         }
         if self.queue.is_empty() {
             self.queue = Vec::new();
+        }
+    }
+
+    /// Up to the next byte that a descriptor goes with; that one and what follows with it.
+    fn write_once(&mut self) -> io::Result<usize> {
+        let ahead = self.passes.get(1).map_or(self.queue.len(), |(place, _)| *place);
+        match self.passes.front() {
+            Some((0, fd)) => {
+                let count = passing::send(&self.socket, &self.queue[..ahead], fd.as_fd())?;
+                if count > 0 {
+                    self.passes.pop_front();
+                }
+                Ok(count)
+            }
+            Some((place, _)) => self.socket.write(&self.queue[..*place]),
+            None => self.socket.write(&self.queue),
         }
     }
 }

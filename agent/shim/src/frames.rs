@@ -76,6 +76,7 @@ pub enum ToShim {
     Bye,
     /// Hold what comes with this frame, a descriptor (SCM_RIGHTS, with the frame's first byte), and
     /// let go of what was held before: what the agent knows of the project and may not be on disk.
+    /// One with a lower number than what is held is closed, and nothing changes.
     Hold {
         /// The agent's number for it; a later one is newer.
         generation: u64,
@@ -136,6 +137,8 @@ pub enum FromShim {
     /// The answer to [`ToShim::GiveBack`].
     Held {
         /// Its number; the descriptor comes with the frame's first byte. None: nothing is held.
+        ///
+        /// All who hold it share one offset: it is to be read by pread(2), never by read(2).
         generation: Option<u64>,
     },
     /// A type of a later version.

@@ -28,6 +28,7 @@ mod ending;
 pub mod frames;
 mod limits;
 mod output;
+mod passing;
 mod probes;
 mod reap;
 mod record;

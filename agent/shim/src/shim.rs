@@ -3,9 +3,10 @@
 //! Invariants: the leader is signalled only while it is not reaped; what was told to one agent can
 //! be told to the next; nothing here decides whether there is a next life.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
 use hearth_process::locked::LockedFile;
@@ -54,6 +55,8 @@ pub struct Shim {
     pub(crate) stop: Stop,
     pub(crate) acknowledge_within: Duration,
     keep: String,
+    /// Never looked at, and closed on exec: what the agent gave to be held, and its number.
+    held: Option<(u64, Rc<OwnedFd>)>,
     ready: bool,
     ready_at: Option<u64>,
     pub(crate) stopping: bool,
@@ -90,6 +93,7 @@ impl Shim {
             stop: spec.stop.clone(),
             acknowledge_within: Duration::from_millis(spec.acknowledge_within_ms),
             keep: String::new(),
+            held: None,
             ready: false,
             ready_at: None,
             stopping: false,
@@ -186,6 +190,9 @@ impl Shim {
             self.connections[from].agent = true;
             return self.tell_state();
         }
+        if let ToShim::GiveBack = frame {
+            return self.give_back(from);
+        }
         if !self.connections[from].agent {
             self.connections[from].ended = true;
             return;
@@ -200,8 +207,28 @@ impl Shim {
             ToShim::Acknowledge => self.acknowledged = true,
             ToShim::Bye => self.connections[from].ended = true,
             // A second start is a mistake of the agent's; an unknown frame is one of a later version.
-            ToShim::Hello { .. } | ToShim::Start(_) | ToShim::Unknown => {}
-            ToShim::Hold { .. } | ToShim::GiveBack => {}
+            ToShim::Hello { .. } | ToShim::Start(_) | ToShim::GiveBack | ToShim::Unknown => {}
+            ToShim::Hold { generation } => self.hold(from, generation),
+        }
+    }
+
+    /// One that is older than what is held is closed, as is what was held when a newer one comes.
+    fn hold(&mut self, from: usize, generation: u64) {
+        let fd = self.connections[from].descriptor();
+        if self.held.as_ref().is_some_and(|(held, _)| *held > generation) {
+            return;
+        }
+        if let Some(fd) = fd {
+            self.held = Some((generation, Rc::new(fd)));
+        }
+    }
+
+    fn give_back(&mut self, to: usize) {
+        let generation = self.held.as_ref().map(|(generation, _)| *generation);
+        let answer = FromShim::Held { generation };
+        match &self.held {
+            Some((_, fd)) => self.connections[to].send_with(&answer, Rc::clone(fd)),
+            None => self.connections[to].send(&answer),
         }
     }
 
@@ -303,7 +330,7 @@ impl Shim {
             failed: record.failed.clone(),
             exit: record.exit.clone(),
             emptied: record.emptied,
-            held: None,
+            held: self.held.as_ref().map(|(generation, _)| *generation),
             notify: Notify::default(),
         };
         self.tell(&FromShim::State(Box::new(state)));

@@ -8,6 +8,8 @@
 mod agent;
 #[path = "life/ends.rs"]
 mod ends;
+#[path = "life/holds.rs"]
+mod holds;
 #[path = "life/lives_on.rs"]
 mod lives_on;
 #[path = "life/probes.rs"]
@@ -29,7 +31,8 @@ fn main() -> ExitCode {
     let filters: Vec<String> =
         std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
     hearth_process::tree::become_subreaper().expect("subreaper");
-    let all: [Tests; 4] = [starts::TESTS, ends::TESTS, lives_on::TESTS, probes::TESTS];
+    let all: [Tests; 5] =
+        [starts::TESTS, ends::TESTS, lives_on::TESTS, probes::TESTS, holds::TESTS];
     let wanted = all.iter().copied().flatten().filter(|(name, _)| {
         filters.is_empty() || filters.iter().any(|filter| name.contains(filter.as_str()))
     });

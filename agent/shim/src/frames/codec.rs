@@ -55,6 +55,11 @@ impl Decoder {
         self.bytes.extend_from_slice(bytes);
     }
 
+    /// Nothing is left of what was pushed.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
     /// The next whole frame; None: more bytes are needed.
     ///
     /// Errors: the connection is of no more use.

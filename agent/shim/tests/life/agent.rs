@@ -1,8 +1,9 @@
 //! A small agent: starts shims, speaks with them, and sees that nothing is left behind.
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
+use std::io::{IoSlice, IoSliceMut, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -12,6 +13,10 @@ use std::time::Duration;
 use hearth_process::{ProcessHandle, ProcessId, Signal, tree};
 use hearth_shim::Record;
 use hearth_shim::frames::*;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+};
 use tempfile::TempDir;
 
 /// Longer than anything takes that works.
@@ -92,6 +97,16 @@ impl Home {
 
     /// The same with more in the same write.
     pub fn start_and(&self, spec: &Spec, more: &[ToShim]) -> Agent {
+        let mut agent = self.shim();
+        let start = encode(&ToShim::Start(Box::new(spec.clone())));
+        let more = more.iter().flat_map(encode);
+        let together: Vec<u8> = start.into_iter().chain(more).collect();
+        agent.send_bytes(&together);
+        agent
+    }
+
+    /// A shim that was told nothing yet.
+    fn shim(&self) -> Agent {
         let (ours, theirs) = UnixStream::pair().expect("a socket pair");
         let status = Command::new(std::env::current_exe().unwrap())
             .arg0("hearth")
@@ -100,17 +115,23 @@ impl Home {
             .status()
             .expect("a shim");
         assert!(status.success(), "{status}");
-        let mut agent = Agent::over(ours);
-        let start = encode(&ToShim::Start(Box::new(spec.clone())));
-        let more = more.iter().flat_map(encode);
-        let together: Vec<u8> = start.into_iter().chain(more).collect();
-        agent.socket.write_all(&together).expect("the shim listens");
-        agent
+        Agent::over(ours)
     }
 
     /// Starts it and waits until the service runs.
     pub fn started(&self, spec: &Spec) -> Running {
-        let mut agent = self.start(spec);
+        Self::runs(self.start(spec))
+    }
+
+    /// The same, and `fd` is to be held from the start on.
+    pub fn started_holding(&self, spec: &Spec, generation: u64, fd: BorrowedFd<'_>) -> Running {
+        let mut agent = self.shim();
+        agent.send_bytes(&encode(&ToShim::Start(Box::new(spec.clone()))));
+        agent.send_with(&encode(&ToShim::Hold { generation }), &[fd]);
+        Self::runs(agent)
+    }
+
+    fn runs(mut agent: Agent) -> Running {
         let state = agent.state();
         let leader = match agent.next() {
             FromShim::Started { leader } => leader,
@@ -139,13 +160,33 @@ pub struct Running {
 pub struct Agent {
     socket: UnixStream,
     decoder: Decoder,
+    /// What came with bytes, each closed on exec.
+    pub came: Vec<OwnedFd>,
 }
 
 impl Agent {
     pub fn over(socket: UnixStream) -> Self {
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         socket.set_write_timeout(Some(PATIENCE)).unwrap();
-        Self { socket, decoder: Decoder::new() }
+        Self { socket, decoder: Decoder::new(), came: Vec::new() }
+    }
+
+    /// Writes `bytes`, and `fds` with the first of them.
+    pub fn send_with(&mut self, bytes: &[u8], fds: &[BorrowedFd<'_>]) {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(8))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        assert!(control.push(SendAncillaryMessage::ScmRights(fds)));
+        let bytes = [IoSlice::new(bytes)];
+        sendmsg(&self.socket, &bytes, &mut control, SendFlags::empty()).expect("it listens");
+    }
+
+    pub fn send_bytes(&mut self, bytes: &[u8]) {
+        self.socket.write_all(bytes).expect("the shim listens");
+    }
+
+    /// Another connection, which says nothing by itself.
+    pub fn stranger(home: &Home) -> Self {
+        Self::over(UnixStream::connect(home.path("shims/00ff.sock")).expect("its socket"))
     }
 
     pub fn send(&mut self, frame: &ToShim) {
@@ -159,10 +200,19 @@ impl Agent {
                 return Some(frame);
             }
             let mut bytes = [0; 4096];
-            match self.socket.read(&mut bytes) {
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(8))];
+            let mut control = RecvAncillaryBuffer::new(&mut space);
+            let mut buffers = [IoSliceMut::new(&mut bytes)];
+            let got = recvmsg(&self.socket, &mut buffers, &mut control, RecvFlags::CMSG_CLOEXEC);
+            for message in control.drain() {
+                if let RecvAncillaryMessage::ScmRights(fds) = message {
+                    self.came.extend(fds);
+                }
+            }
+            match got.map(|got| got.bytes) {
                 Ok(0) => return None,
                 Ok(count) => self.decoder.push(&bytes[..count]),
-                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return None,
+                Err(rustix::io::Errno::CONNRESET) => return None,
                 Err(error) => panic!("the shim says nothing: {error}"),
             }
         }
