@@ -9,7 +9,6 @@ use crate::{
 
 /// One thing that happened. News of a life other than the current one changes nothing.
 #[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "made once, moved once, never kept")]
 pub enum Event {
     /// These shall run, with all that they need. What changed is started anew, what is gone from
     /// the file is stopped, what failed is tried again.

@@ -170,6 +170,22 @@ impl World {
         nodes.map(Saved::of).collect()
     }
 
+    /// Whether a service has this life, as far as is known.
+    #[must_use]
+    pub fn lives(&self, id: &ServiceId, life: u64) -> bool {
+        let node = self.project(&id.project).and_then(|project| project.nodes.get(&id.name));
+        node.is_some_and(|node| node.lives(life))
+    }
+
+    /// Services that were living when they were saved and of which nothing was heard since, with
+    /// their lives.
+    #[must_use]
+    pub fn unheard(&self) -> Vec<(ServiceId, u64)> {
+        let nodes = self.projects(None).flat_map(|project| project.nodes.values());
+        let unheard = nodes.filter(|node| node.unheard && node.is_living());
+        unheard.map(|node| (node.id.clone(), node.life.number)).collect()
+    }
+
     /// Puts back what an earlier agent has saved, where nothing is known yet. No action follows
     /// before [`crate::Event::Settled`], or news of the services. Saved twice counts once.
     pub fn restore(&mut self, saved: Vec<Saved>, now: Time) {

@@ -21,6 +21,7 @@
 //! An idle agent sleeps: there is no timer but the core's next deadline.
 
 mod adopt;
+mod bundle;
 mod capture;
 mod clock;
 mod command;
@@ -34,6 +35,7 @@ mod place;
 mod refuse;
 mod routes;
 mod rows;
+mod store;
 mod upstream;
 
 use std::process::ExitCode;

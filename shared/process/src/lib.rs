@@ -19,6 +19,7 @@
 //! | [`locked`] | a file that is held for as long as its holder lives, with a record in it |
 //! | [`child`], [`stdio`] | what is put in order between fork and exec, and at a program's start |
 //! | [`watch`] | changes in a directory |
+//! | [`sealed`] | memory that is shared by a descriptor and never on disk |
 //! | [`facts`] | boot, namespaces, host name, users |
 //!
 //! Linux 5.3 or newer (`pidfd_open(2)`), macOS 11 or newer.
@@ -30,6 +31,7 @@ mod id;
 pub mod locked;
 pub mod pass;
 mod peer;
+pub mod sealed;
 mod signal;
 pub mod stdio;
 mod table;

@@ -5,18 +5,21 @@
 //! it is asked for again before anybody concludes anything.
 
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hearth_core::{ServiceId, Verdict};
-use hearth_process::{ProcessHandle, ProcessId, Signal};
+use hearth_process::{ProcessHandle, ProcessId, Signal, pass};
 use hearth_shim::frames::{Decoder, FromShim, State, ToShim, VERSION, encode};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
 use super::{fd, orphans};
+use crate::bundle::{Bundle, Held};
 
 /// Connections that break without having said a word, before only the shim's end is waited for.
 const MUTE: u32 = 3;
@@ -30,6 +33,8 @@ pub(crate) enum Told {
         state: Box<State>,
         /// The way to it.
         link: Link,
+        /// What it held, where it was asked for that by itself.
+        bundle: Option<Box<(Bundle, Held)>>,
     },
     /// A shim of an earlier agent ended before it had answered.
     Unanswered(PathBuf),
@@ -54,6 +59,8 @@ pub(crate) enum Told {
         life: u64,
         /// Why nothing was ever heard of it; empty otherwise.
         reason: String,
+        /// It was killed, and its last output with it: pids of what could not be ended.
+        killed: Option<Vec<u32>>,
     },
     /// A shim that has a service which was to be started was asked, and has not answered in time.
     Overdue {
@@ -62,8 +69,17 @@ pub(crate) enum Told {
         /// The life that was not begun.
         life: u64,
     },
-    /// What a lost shim had left is gone.
-    Cleared(ServiceId),
+    /// What a shim had left that died while no agent lived is gone.
+    Cleared {
+        /// Whose.
+        id: ServiceId,
+        /// Which life.
+        life: u64,
+        /// Its record.
+        record: PathBuf,
+        /// Pids of what could not be ended.
+        left: Vec<u32>,
+    },
     /// A probe's answer.
     Probed {
         /// Whose.
@@ -80,13 +96,33 @@ pub(crate) enum Told {
 /// The way to a shim. Dropped, its task ends and the connection closes.
 #[derive(Debug)]
 pub(crate) struct Link {
-    commands: mpsc::UnboundedSender<ToShim>,
+    commands: mpsc::UnboundedSender<Order>,
+}
+
+/// What the line is to do.
+#[derive(Debug)]
+pub(crate) enum Order {
+    /// Tell the shim; the descriptor goes with the frame's first byte.
+    Frame(ToShim, Option<Arc<OwnedFd>>),
+    /// End so what the shim leaves, if it is killed.
+    Ending(Ending),
 }
 
 impl Link {
     /// Tells the shim. What it does not hear any more is told by [`Told::Gone`].
     pub(crate) fn tell(&self, frame: ToShim) {
-        let _ = self.commands.send(frame);
+        let _ = self.commands.send(Order::Frame(frame, None));
+    }
+
+    /// How what it leaves is to be ended, where that became known later.
+    pub(crate) fn ends_by(&self, ending: Ending) {
+        let _ = self.commands.send(Order::Ending(ending));
+    }
+
+    /// Gives it what it is to hold for its project.
+    pub(crate) fn hold(&self, held: &Held) {
+        let frame = ToShim::Hold { generation: held.generation };
+        let _ = self.commands.send(Order::Frame(frame, Some(Arc::clone(&held.fd))));
     }
 
     /// Says farewell, and returns when that is written.
@@ -97,7 +133,7 @@ impl Link {
     }
 
     /// A way to whoever takes orders at the other end.
-    pub(crate) fn to(commands: mpsc::UnboundedSender<ToShim>) -> Self {
+    pub(crate) fn to(commands: mpsc::UnboundedSender<Order>) -> Self {
         Self { commands }
     }
 }
@@ -111,6 +147,13 @@ pub(crate) struct Ending {
     pub(crate) patience: Duration,
 }
 
+/// As a file has it that says nothing about it.
+impl Default for Ending {
+    fn default() -> Self {
+        Self { signal: Signal::TERM, patience: Duration::from_secs(10) }
+    }
+}
+
 /// One life's end of the line.
 pub(crate) struct Line {
     pub(crate) id: ServiceId,
@@ -118,7 +161,7 @@ pub(crate) struct Line {
     pub(crate) socket: PathBuf,
     pub(crate) ending: Ending,
     pub(crate) told: mpsc::Sender<Told>,
-    pub(crate) orders: mpsc::UnboundedReceiver<ToShim>,
+    pub(crate) orders: mpsc::UnboundedReceiver<Order>,
     pub(crate) seen: Seen,
 }
 
@@ -156,19 +199,20 @@ impl Line {
                 None => break,
             }
         }
-        self.shim_ended().await;
+        let killed = self.shim_ended().await;
         let reason = match self.seen.shim {
             Some(_) => String::new(),
             None => {
                 self.seen.reason.take().unwrap_or_else(|| "its shim ended without a word".into())
             }
         };
-        let _ = self.told.send(Told::Gone { id: self.id, life: self.life, reason }).await;
+        let _ = self.told.send(Told::Gone { id: self.id, life: self.life, reason, killed }).await;
     }
 
     /// Nothing was connected: the reason why is told, and that is all.
     pub(crate) async fn never(self, reason: String) {
-        let _ = self.told.send(Told::Gone { id: self.id, life: self.life, reason }).await;
+        let killed = None;
+        let _ = self.told.send(Told::Gone { id: self.id, life: self.life, reason, killed }).await;
     }
 
     async fn talk(&mut self, stream: &mut UnixStream, mut decoder: Decoder) -> Broken {
@@ -179,8 +223,15 @@ impl Line {
             tokio::select! {
                 order = self.orders.recv() => {
                     let Some(order) = order else { return Broken::Left };
-                    let last = matches!(order, ToShim::Bye);
-                    let written = stream.write_all(&encode(&order)).await;
+                    let (frame, fd) = match order {
+                        Order::Frame(frame, fd) => (frame, fd),
+                        Order::Ending(ending) => {
+                            self.ending = ending;
+                            continue;
+                        }
+                    };
+                    let last = matches!(frame, ToShim::Bye);
+                    let written = write(stream, &frame, fd.as_ref()).await;
                     if last {
                         return Broken::Left;
                     }
@@ -228,18 +279,18 @@ impl Line {
         Some(stream)
     }
 
-    /// Returns when the shim has ended and, if it left a tree, that has too.
-    async fn shim_ended(&mut self) {
-        let Some(shim) = self.seen.shim.clone() else { return };
+    /// Returns when the shim has ended and, if it left a tree, that has too: then with what of it
+    /// could not be ended.
+    async fn shim_ended(&mut self) -> Option<Vec<u32>> {
+        let shim = self.seen.shim.clone()?;
         if let Ok(handle) = ProcessHandle::open(&shim)
             && let Err(error) = fd::ended(handle).await
         {
             warn!(pid = shim.pid, %error, "cannot wait for a shim's end");
         }
-        if let Some(leader) = self.seen.leader.clone().filter(|_| !self.seen.over) {
-            warn!(service = %self.id.name, shim = shim.pid, leader = leader.pid, "a shim was killed: ending what it left");
-            orphans::end(&leader, self.ending.signal, self.ending.patience).await;
-        }
+        let leader = self.seen.leader.clone().filter(|_| !self.seen.over)?;
+        warn!(service = %self.id.name, shim = shim.pid, leader = leader.pid, "a shim was killed: ending what it left");
+        Some(orphans::end(&leader, self.ending.signal, self.ending.patience).await)
     }
 }
 
@@ -266,6 +317,21 @@ impl Seen {
             | FromShim::Unknown => {}
         }
     }
+}
+
+async fn write(
+    stream: &mut UnixStream,
+    frame: &ToShim,
+    fd: Option<&Arc<OwnedFd>>,
+) -> io::Result<()> {
+    let bytes = encode(frame);
+    let Some(fd) = fd else { return stream.write_all(&bytes).await };
+    let fds = [fd.as_fd()];
+    let sent = {
+        let stream = &*stream;
+        stream.async_io(Interest::WRITABLE, || pass::send(stream, &bytes, &fds)).await?
+    };
+    stream.write_all(&bytes[sent..]).await
 }
 
 /// Reads once what is there. False: the end.

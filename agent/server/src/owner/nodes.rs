@@ -37,8 +37,8 @@ pub(crate) struct Node {
 pub(crate) struct Running {
     pub(crate) life: u64,
     pub(crate) link: Link,
-    /// What it was started with.
-    pub(crate) service: Arc<Service>,
+    /// What it was started with; `None`: nobody knows any more, so its tests can't be asked.
+    pub(crate) service: Option<Arc<Service>>,
     /// What the core has been told of it.
     pub(crate) told: Told,
     /// Its shim was refused, for this reason: another one has the service, and is being asked.
@@ -47,6 +47,8 @@ pub(crate) struct Running {
     pub(crate) probes: HashMap<usize, AbortHandle>,
     /// Probes that the shim runs, by the number that it was given.
     pub(crate) execs: HashMap<u64, usize>,
+    /// The number of what its shim holds for its project.
+    pub(crate) holds: Option<u64>,
 }
 
 /// What the core has been told of a life: a shim that is connected again repeats itself.
@@ -59,8 +61,8 @@ pub(crate) struct Told {
 
 impl Node {
     /// Takes in what the file says now.
-    pub(crate) fn offer(&mut self, service: Service) -> Arc<Service> {
-        let service = Arc::new(service);
+    pub(crate) fn offer(&mut self, service: impl Into<Arc<Service>>) -> Arc<Service> {
+        let service = service.into();
         self.versions.retain(|known| known.fingerprint != service.fingerprint);
         self.versions.push(Arc::clone(&service));
         let surplus = self.versions.len().saturating_sub(VERSIONS);
@@ -71,6 +73,11 @@ impl Node {
     /// The definition with that fingerprint.
     pub(crate) fn version(&self, fingerprint: u64) -> Option<&Arc<Service>> {
         self.versions.iter().find(|known| known.fingerprint == fingerprint)
+    }
+
+    /// All definitions that are known, newest last.
+    pub(crate) fn versions(&self) -> &[Arc<Service>] {
+        &self.versions
     }
 
     /// Whether it has a shim, or will have: one that was not refused.
@@ -105,9 +112,10 @@ impl Node {
 
 impl Running {
     /// A life at its beginning, or as it was found.
-    pub(crate) fn new(life: u64, link: Link, service: Arc<Service>) -> Self {
+    pub(crate) fn new(life: u64, link: Link, service: Option<Arc<Service>>) -> Self {
         let (probes, execs) = (HashMap::new(), HashMap::new());
-        Self { life, link, service, told: Told::default(), refused: None, probes, execs }
+        let told = Told::default();
+        Self { life, link, service, told, refused: None, probes, execs, holds: None }
     }
 
     /// Ends every probe of our own. Returns those that the shim runs.
