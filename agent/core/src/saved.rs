@@ -269,6 +269,7 @@ impl Turn<'_> {
             node.life = Life { number, pid, began: now, ..Life::default() };
             node.phase = Phase::Starting;
         }
+        node.life.pid = pid.filter(|_| node.life.number == life).or(node.life.pid);
         node.unheard = true;
         node.message = message;
         self.look_at(name);
