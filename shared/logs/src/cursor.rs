@@ -4,6 +4,8 @@
 //! given out or waits as an open line, each byte once. The cursor holds the file that it is in
 //! open, so retention takes nothing from under it; it leaves a file only when a later one was there
 //! before it read that file to its end (the writer never goes back to a file that it has left).
+//! It holds the directory open too: numbers mean something only within one directory, and where that
+//! was removed or moved away and made again, all that is in the new one is new.
 
 use std::fs::File;
 use std::io;
@@ -12,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use crate::compose::{Composer, Source};
 use crate::index::{self, Kind, Record, SIZE};
+use crate::since::Since;
 use crate::{Line, Position, place};
 
 /// Bytes read at a time.
@@ -31,13 +34,18 @@ pub(crate) struct Cursor {
     dir: PathBuf,
     /// Where to begin as long as no file is open.
     from: Position,
+    since: Since,
     current: Option<Current>,
+    /// How many files have been opened.
+    entered: u64,
     composer: Composer,
 }
 
 #[derive(Debug)]
 struct Current {
     number: u64,
+    /// What the file stands in. Held open, its inode is nobody else's.
+    dir: File,
     log: File,
     /// None where it is missing: everything in the file is unindexed.
     index: Option<File>,
@@ -57,12 +65,23 @@ struct Window {
 
 impl Cursor {
     pub(crate) fn new(dir: &Path, from: Position) -> Cursor {
-        Cursor { dir: dir.to_owned(), from, current: None, composer: Composer::default() }
+        let (dir, since, composer) = (dir.to_owned(), Since::EVER, Composer::default());
+        Cursor { dir, from, since, current: None, entered: 0, composer }
+    }
+
+    /// Gives out only lines since a time.
+    pub(crate) fn since(self, since: Since) -> Cursor {
+        Cursor { since, ..self }
     }
 
     /// The number of the file it is in.
     pub(crate) fn number(&self) -> Option<u64> {
         self.current.as_ref().map(|current| current.number)
+    }
+
+    /// How many files it has been in, which may have had one number.
+    pub(crate) fn entered(&self) -> u64 {
+        self.entered
     }
 
     /// Moves on to the end of the log, or until about `budget` bytes of it have been read.
@@ -72,6 +91,12 @@ impl Cursor {
         mut out: impl FnMut(Line),
     ) -> io::Result<Progress> {
         let mut left = budget;
+        let since = self.since;
+        let mut out = |line: Line| {
+            if since.wants(&line) {
+                out(line);
+            }
+        };
         loop {
             let Some(current) = &mut self.current else {
                 if !self.enter()? {
@@ -79,69 +104,66 @@ impl Cursor {
                 }
                 continue;
             };
-            let number = current.number;
-            let later = place::numbers(&self.dir)?.into_iter().find(|&other| other > number);
-            if current.read(&mut self.composer, &mut left, &mut out)? == Progress::More {
+            let next = current.next(&self.dir)?;
+            if current.read(&mut self.composer, &since, &mut left, &mut out)? == Progress::More {
                 return Ok(Progress::More);
             }
-            if !self.leave(later, &mut out)? {
-                return Ok(Progress::End);
+            let Some(next) = next else { return Ok(Progress::End) };
+            if next != current.number + 1 {
+                self.composer.flush(&mut out);
             }
+            self.from = Position { file: next, offset: 0 };
+            self.current = None;
         }
     }
 
     /// The log ends here for this reader: what is open stays as it is.
     pub(crate) fn finish(&mut self, mut out: impl FnMut(Line)) {
-        self.composer.flush(&mut out);
+        let since = self.since;
+        self.composer.flush(&mut |line| {
+            if since.wants(&line) {
+                out(line);
+            }
+        });
     }
 
     /// Opens the file of `from`, or the first after it. False: there is none yet.
     fn enter(&mut self) -> io::Result<bool> {
         loop {
+            let Some(dir) = open(&self.dir)? else { return Ok(false) };
             let numbers = place::numbers(&self.dir)?;
             // All older than asked for: the log was removed and begun anew since.
             let later = numbers.iter().find(|&&number| number >= self.from.file);
             let Some(&number) = later.or(numbers.first()) else { return Ok(false) };
             let Some(log) = open(&place::log(&self.dir, number))? else { continue };
             let index = open(&place::index(&self.dir, number))?;
-            let mut current =
-                Current { number, log, index, offset: 0, record: 0, window: Window::default() };
+            // Retention takes the log file first: without an index it may be gone by now.
+            let retained = index.is_some() || log.metadata()?.nlink() > 0;
+            if !retained || !is_at(&dir, &self.dir)? {
+                continue;
+            }
+            let (offset, record, window) = (0, 0, Window::default());
+            let mut current = Current { number, dir, log, index, offset, record, window };
             if number == self.from.file && self.from.offset > 0 {
                 current.seek(self.from.offset, &mut self.composer)?;
             }
             self.current = Some(current);
+            self.entered += 1;
             return Ok(true);
         }
-    }
-
-    /// Goes to the file after the current one, which is read to its end: `later`, if there was one
-    /// before that. False: there is none yet.
-    fn leave(&mut self, later: Option<u64>, out: &mut impl FnMut(Line)) -> io::Result<bool> {
-        let Some(current) = &self.current else { return Ok(false) };
-        let number = current.number;
-        let removed = current.log.metadata()?.nlink() == 0;
-        let file = match later {
-            Some(later) => later,
-            None if removed => {
-                // By retention, which means that later ones are there by now, or with the whole
-                // directory, in which the next one may have any number.
-                let numbers = place::numbers(&self.dir)?;
-                let later = numbers.iter().find(|&&other| other > number).or(numbers.first());
-                let Some(&file) = later else { return Ok(false) };
-                file
-            }
-            None => return Ok(false),
-        };
-        if file != number + 1 {
-            self.composer.flush(out);
-        }
-        self.from = Position { file, offset: 0 };
-        self.current = None;
-        Ok(true)
     }
 }
 
 impl Current {
+    /// The number of the file after this one, as far as there is one by now.
+    fn next(&self, dir: &Path) -> io::Result<Option<u64>> {
+        let numbers = place::numbers(dir)?;
+        if is_at(&self.dir, dir)? {
+            return Ok(numbers.into_iter().find(|&other| other > self.number));
+        }
+        Ok(place::numbers(dir)?.first().copied())
+    }
+
     /// Begins in the middle: finds the record, and whether `offset` is within a line.
     fn seek(&mut self, offset: u64, composer: &mut Composer) -> io::Result<()> {
         self.offset = offset.min(self.log.metadata()?.len());
@@ -181,6 +203,7 @@ impl Current {
     fn read(
         &mut self,
         composer: &mut Composer,
+        since: &Since,
         left: &mut u64,
         out: &mut impl FnMut(Line),
     ) -> io::Result<Progress> {
@@ -196,8 +219,7 @@ impl Current {
             let sure = if whole { records.len() } else { RECORDS - 1 };
             for (at, record) in records[..sure].iter().enumerate() {
                 let next = records.get(at + 1).map_or(u64::MAX, |next| next.offset);
-                let source = Source::UNINDEXED;
-                if !self.feed(source, record.offset.min(length), composer, left, out)? {
+                if !self.feed_unindexed(record.offset.min(length), composer, since, left, out)? {
                     return Ok(Progress::More);
                 }
                 if record.offset > length {
@@ -221,10 +243,30 @@ impl Current {
                 self.record += 1;
             }
             if whole {
-                let fed = self.feed(Source::UNINDEXED, length, composer, left, out)?;
+                let fed = self.feed_unindexed(length, composer, since, left, out)?;
                 return Ok(if fed { Progress::End } else { Progress::More });
             }
         }
+    }
+
+    /// As `feed`, but nothing comes of what is older than the time in `since`: no stretch without
+    /// records lies on both sides of that.
+    fn feed_unindexed(
+        &mut self,
+        end: u64,
+        composer: &mut Composer,
+        since: &Since,
+        left: &mut u64,
+        out: &mut impl FnMut(Line),
+    ) -> io::Result<bool> {
+        let here = Position { file: self.number, offset: self.offset };
+        let is_since = here >= since.behind();
+        let mut out = |line: Line| {
+            if is_since {
+                out(line);
+            }
+        };
+        self.feed(Source::UNINDEXED, end, composer, left, &mut out)
     }
 
     /// Gives the bytes up to `end` to the composer. False: `left` was used up before.
@@ -266,6 +308,16 @@ impl Window {
             self.start = offset;
         }
         Ok(&self.bytes[inside.unwrap_or(0)..])
+    }
+}
+
+/// Whether the open file is what stands at the path.
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let open = file.metadata()?;
+    match std::fs::metadata(path) {
+        Ok(there) => Ok((there.dev(), there.ino()) == (open.dev(), open.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

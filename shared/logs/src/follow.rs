@@ -12,8 +12,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use crate::cursor::{Cursor, Progress};
+use crate::since::Since;
 use crate::watch::Watch;
-use crate::{Line, Position, Reader, reader};
+use crate::{Extent, Line, Position, Reader, reader};
 
 /// Bytes after which [`Follow::next`] gives out what it has.
 const BUDGET: u64 = 256 * 1024;
@@ -46,11 +47,22 @@ impl Follow {
     /// Follows from the last `n` lines on; no line is missed or given twice between those and what
     /// comes later. A last line without a newline is not among the `n`: it comes when it has ended.
     pub fn last(dir: impl Into<PathBuf>, n: usize) -> io::Result<Follow> {
-        let tail = |dir: &Path| {
-            let (cursor, lines) = reader::tail(dir, n, Position::START, |_| true)?;
+        Follow::after(dir, Extent { last: Some(n), since: None })
+    }
+
+    /// Follows from what is there of `extent` on, as [`Follow::last`] does. A time that is yet to
+    /// come holds for what is written until then: it is left out.
+    pub fn after(dir: impl Into<PathBuf>, extent: Extent) -> io::Result<Follow> {
+        let start = |dir: &Path| {
+            let since = Since::of(dir, extent.since)?;
+            let start = reader::settled(dir, since.behind())?;
+            let Some(n) = extent.last else {
+                return Ok((Cursor::new(dir, start).since(since), Vec::new()));
+            };
+            let (cursor, lines) = reader::tail(dir, n, start, since, |_| true)?;
             Ok((cursor, lines.into()))
         };
-        Follow::with(dir.into(), tail, None)
+        Follow::with(dir.into(), start, None)
     }
 
     /// Follows the lines of one life from its beginning, whether it has begun or is yet to come.
@@ -87,15 +99,15 @@ impl Follow {
         self.watch.drain()?;
         while lines.is_empty() {
             // Subscribe to the file we are in, then look; once more for each file we come into.
-            let number = self.cursor.number();
-            self.watch.arm(&self.dir, number)?;
+            let entered = self.cursor.entered();
+            self.watch.arm(&self.dir, self.cursor.number())?;
             let life = self.life;
             let progress = self.cursor.advance(BUDGET, |line| {
                 if life.is_none() || line.life == life {
                     lines.push(line);
                 }
             })?;
-            if progress == Progress::End && self.cursor.number() == number {
+            if progress == Progress::End && self.cursor.entered() == entered {
                 break;
             }
         }

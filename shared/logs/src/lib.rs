@@ -16,14 +16,27 @@
 //! bytes never came (a killed shim, a full disk) is overruled by the next record, which begins at the
 //! same place.
 //!
-//! There is one writer at a time: the shim of the living life.
+//! There is one writer at a time: the shim of the living life; where that was killed, the agent may
+//! [`note`] so.
+//!
+//! # What is since a time
+//!
+//! Times in an index never go back: a writer whose clock was set back goes on with the newest time
+//! that the log has until the clock has caught up. So what is since a time is found by halving, and
+//! is always one stretch up to the log's end. After a step back it may be more than was asked for,
+//! never less. Bytes that no index tells of (somebody else's, or those of a crash of the machine) are
+//! older than every record behind them, and that is all that is known: they are since a time unless
+//! a record behind them is older than that. Who looks for what went wrong is shown too much rather
+//! than too little.
 
 mod compose;
 mod cursor;
 mod follow;
 mod index;
+mod merge;
 mod place;
 mod reader;
+mod since;
 mod watch;
 mod writer;
 
@@ -31,9 +44,10 @@ use std::time::SystemTime;
 
 pub use compose::MAX_LINE;
 pub use follow::Follow;
+pub use merge::{Merge, Next};
 pub use place::dir;
 pub use reader::{Lines, Reader};
-pub use writer::Writer;
+pub use writer::{Writer, note};
 
 /// Which of its two outputs a service wrote to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -68,6 +82,16 @@ pub struct Line {
     /// Whether a newline ended it. Not so: a last line still being written or never ended, a line
     /// cut off by lost output, and every piece but the last of one longer than [`MAX_LINE`].
     pub terminated: bool,
+}
+
+/// How much of what is there is wanted; by default all. Of what was asked for with both, the last
+/// lines of those since that time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Extent {
+    /// So many lines at most: the last ones.
+    pub last: Option<usize>,
+    /// Only lines that ended at this time or later, and those of an unknown time that may have.
+    pub since: Option<SystemTime>,
 }
 
 /// A place in a service's log. Places are ordered as the log is.

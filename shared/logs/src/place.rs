@@ -36,6 +36,15 @@ pub(crate) fn index(dir: &Path, number: u64) -> PathBuf {
     dir.join(format!("{number:012}.idx"))
 }
 
+/// Length of log file `number` in bytes; 0 where there is none.
+pub(crate) fn length(dir: &Path, number: u64) -> io::Result<u64> {
+    match std::fs::metadata(log(dir, number)) {
+        Ok(found) => Ok(found.len()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+        Err(error) => Err(error),
+    }
+}
+
 /// The numbers of the log files that are there, ascending. A directory that is not there has none.
 pub(crate) fn numbers(dir: &Path) -> io::Result<Vec<u64>> {
     let mut numbers = Vec::new();

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use crate::cursor::{Cursor, Progress};
-use crate::{Line, Position, index, nanoseconds, place};
+use crate::since::Since;
+use crate::{Extent, Line, Position, index, place};
 
 /// Bytes looked through at a time for newlines, backward.
 const WINDOW: usize = 64 * 1024;
@@ -32,45 +33,41 @@ impl Reader {
         Reader { dir: dir.into() }
     }
 
+    /// What is there of `extent`.
+    pub fn read(&self, extent: Extent) -> io::Result<Lines> {
+        let since = Since::of(&self.dir, extent.since)?;
+        let start = settled(&self.dir, since.behind())?;
+        match extent.last {
+            Some(n) => Ok(Lines::of(self.last(n, start, since, |_| true)?)),
+            None => Ok(Lines::new(Cursor::new(&self.dir, start).since(since))),
+        }
+    }
+
     /// The last `n` lines, or as many as there are.
     pub fn last_lines(&self, n: usize) -> io::Result<Vec<Line>> {
-        self.last(n, Position::START, |_| true)
+        self.last(n, Position::START, Since::EVER, |_| true)
     }
 
     /// The last `n` lines that `life` wrote.
     pub fn last_lines_of(&self, life: u64, n: usize) -> io::Result<Vec<Line>> {
         let Some(start) = self.start_of_life(life)? else { return Ok(Vec::new()) };
-        self.last(n, start, |line| line.life == Some(life))
+        self.last(n, start, Since::EVER, |line| line.life == Some(life))
     }
 
     /// The lines from `from` on; the rest of a line in whose middle that is is left out.
     pub fn lines_from(&self, from: Position) -> Lines {
-        Lines::new(&self.dir, from, 0)
+        Lines::new(Cursor::new(&self.dir, from))
     }
 
-    /// The lines that ended at `since` or later. Lines of an unknown time are left out.
+    /// The lines that ended at `since` or later, and those of an unknown time that may have.
     pub fn lines_since(&self, since: SystemTime) -> io::Result<Lines> {
-        let since = nanoseconds(since);
-        let mut from = Position::START;
-        for number in place::numbers(&self.dir)?.into_iter().rev() {
-            let Ok(index) = File::open(place::index(&self.dir, number)) else { continue };
-            let first = index::partition(&index, |record| record.at < since)?;
-            if let Some(record) = index::record(&index, first)? {
-                from = Position { file: number, offset: record.offset };
-            } else if from == Position::START {
-                from = Position { file: number, offset: self.length(number)? };
-            }
-            if first > 0 {
-                break;
-            }
-        }
-        Ok(Lines::new(&self.dir, settled(&self.dir, from)?, since))
+        self.read(Extent { since: Some(since), last: None })
     }
 
     /// The end of what is there now; what is written later comes behind it.
     pub fn end(&self) -> io::Result<Position> {
         match place::numbers(&self.dir)?.last() {
-            Some(&file) => Ok(Position { file, offset: self.length(file)? }),
+            Some(&file) => Ok(Position { file, offset: place::length(&self.dir, file)? }),
             None => Ok(Position::START),
         }
     }
@@ -111,36 +108,31 @@ impl Reader {
         &self,
         n: usize,
         not_before: Position,
+        since: Since,
         wanted: impl Fn(&Line) -> bool,
     ) -> io::Result<Vec<Line>> {
-        let (mut cursor, mut lines) = tail(&self.dir, n, not_before, &wanted)?;
+        let (mut cursor, mut lines) = tail(&self.dir, n, not_before, since, &wanted)?;
         cursor.finish(|line| lines.extend(wanted(&line).then_some(line)));
         let surplus = lines.len().saturating_sub(n);
         lines.drain(..surplus);
         Ok(lines.into())
     }
-
-    fn length(&self, number: u64) -> io::Result<u64> {
-        match std::fs::metadata(place::log(&self.dir, number)) {
-            Ok(found) => Ok(found.len()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
-            Err(error) => Err(error),
-        }
-    }
 }
 
-/// A cursor at the log's end, and the last `n` ended lines before it that are wanted.
+/// A cursor at the log's end, and the last `n` ended lines before it that are wanted and stand
+/// behind `not_before`, where no line may be open.
 pub(crate) fn tail(
     dir: &Path,
     n: usize,
     not_before: Position,
+    since: Since,
     wanted: impl Fn(&Line) -> bool,
 ) -> io::Result<(Cursor, VecDeque<Line>)> {
     // Not every newline ends a wanted line.
     let mut newlines = n.saturating_add(3);
     loop {
         let from = settled(dir, before_newlines(dir, newlines)?)?.max(not_before);
-        let mut cursor = Cursor::new(dir, from);
+        let mut cursor = Cursor::new(dir, from).since(since);
         let mut lines = VecDeque::new();
         let keep = |line: Line| {
             if wanted(&line) {
@@ -190,7 +182,7 @@ fn before_newlines(dir: &Path, newlines: usize) -> io::Result<Position> {
 
 /// The last place up to `from` at which no stream had a line open, so that who begins to read there
 /// gets every line whole. How far back that is depends on how long a line was open.
-fn settled(dir: &Path, from: Position) -> io::Result<Position> {
+pub(crate) fn settled(dir: &Path, from: Position) -> io::Result<Position> {
     let mut oldest = from;
     let mut buffer = [[0; index::SIZE]; RECORDS];
     for file in place::numbers(dir)?.into_iter().rev().filter(|&file| file <= from.file) {
@@ -224,27 +216,37 @@ fn nth_newline_from_end(bytes: &[u8], after: usize) -> usize {
 /// Lines of a log, forward, as far as it goes when its end is reached; after that, none.
 #[derive(Debug)]
 pub struct Lines {
-    cursor: Cursor,
-    since: u64,
+    /// None when its end was reached.
+    cursor: Option<Cursor>,
     ready: VecDeque<Line>,
-    finished: bool,
 }
 
 impl Lines {
-    fn new(dir: &Path, from: Position, since: u64) -> Lines {
-        Lines { cursor: Cursor::new(dir, from), since, ready: VecDeque::new(), finished: false }
+    fn new(cursor: Cursor) -> Lines {
+        Lines { cursor: Some(cursor), ready: VecDeque::new() }
     }
 
+    /// These, and no more.
+    fn of(lines: Vec<Line>) -> Lines {
+        Lines { cursor: None, ready: lines.into() }
+    }
+
+    /// Some of the lines that come next; none: there are no more.
+    pub fn portion(&mut self) -> io::Result<Vec<Line>> {
+        self.refill()?;
+        Ok(std::mem::take(&mut self.ready).into())
+    }
+
+    /// Reads on until there is a line, or no more of them.
     fn refill(&mut self) -> io::Result<()> {
-        let (ready, since) = (&mut self.ready, self.since);
-        let mut keep = |line: Line| {
-            if since == 0 || line.at.is_some_and(|at| nanoseconds(at) >= since) {
-                ready.push_back(line);
+        while self.ready.is_empty()
+            && let Some(mut cursor) = self.cursor.take()
+        {
+            let mut keep = |line: Line| self.ready.push_back(line);
+            match cursor.advance(BUDGET, &mut keep)? {
+                Progress::More => self.cursor = Some(cursor),
+                Progress::End => cursor.finish(keep),
             }
-        };
-        if self.cursor.advance(BUDGET, &mut keep)? == Progress::End {
-            self.cursor.finish(keep);
-            self.finished = true;
         }
         Ok(())
     }
@@ -254,17 +256,9 @@ impl Iterator for Lines {
     type Item = io::Result<Line>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            if let Some(line) = self.ready.pop_front() {
-                return Some(Ok(line));
-            }
-            if self.finished {
-                return None;
-            }
-            if let Err(error) = self.refill() {
-                self.finished = true;
-                return Some(Err(error));
-            }
+        match self.refill() {
+            Ok(()) => self.ready.pop_front().map(Ok),
+            Err(error) => Some(Err(error)),
         }
     }
 }

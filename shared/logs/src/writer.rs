@@ -39,6 +39,9 @@ pub struct Writer {
 #[derive(Debug)]
 struct Current {
     number: u64,
+    path: PathBuf,
+    /// Device and inode of the log file.
+    id: (u64, u64),
     log: File,
     index: File,
     /// Length of the log file as we left it.
@@ -53,15 +56,22 @@ impl Writer {
     /// Opens the log in `dir` (made with its parents, mode 0700) and goes on behind what is there.
     ///
     /// `life` must not be less than that of any writer before; a line that an earlier life left
-    /// open stays its own. A disk that is full is no error: the writer then drops and counts until
-    /// there is room.
+    /// open stays its own. A disk that is full or read-only is no error: the writer then drops and
+    /// counts until it can write.
     ///
     /// Errors: anything else that keeps the directory or the files from being made or read.
     pub fn open(dir: impl Into<PathBuf>, limits: Limits, life: u64) -> io::Result<Self> {
-        let limits = Limits { max_size: limits.max_size.max(256), keep: limits.keep.max(1) };
-        let mut writer = Writer {
-            dir: dir.into(),
-            limits,
+        let mut writer = Writer::new(dir.into(), limits, life);
+        match writer.begin() {
+            Err(error) if !disk_failed(&error) => Err(error),
+            Ok(()) | Err(_) => Ok(writer),
+        }
+    }
+
+    fn new(dir: PathBuf, limits: Limits, life: u64) -> Self {
+        Writer {
+            dir,
+            limits: Limits { max_size: limits.max_size.max(256), keep: limits.keep.max(1) },
             life,
             at: 0,
             current: None,
@@ -70,10 +80,6 @@ impl Writer {
             untold: 0,
             reason: None,
             ended: false,
-        };
-        match writer.begin() {
-            Err(error) if !disk_full(&error) => Err(error),
-            Ok(()) | Err(_) => Ok(writer),
         }
     }
 
@@ -81,9 +87,12 @@ impl Writer {
     /// counts as that time.
     ///
     /// What can't be written is dropped and counted. Where the disk is full or broken (ENOSPC,
-    /// EDQUOT, EIO) that is not an error; anything else is returned as well, for the caller to tell
+    /// EDQUOT, EIO, EROFS) that is not an error; anything else is returned as well, for the caller to tell
     /// if it can; the next write tries again in either case.
     pub fn write(&mut self, stream: Stream, bytes: &[u8], at: SystemTime) -> io::Result<()> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
         self.at = self.at.max(nanoseconds(at));
         let mut rest = bytes;
         let result = self.put(stream, &mut rest);
@@ -93,7 +102,7 @@ impl Writer {
         self.untold += missing;
         // What comes next of this stream does not belong to what its open line holds.
         self.open[slot(stream)] = false;
-        let expected = disk_full(&error);
+        let expected = disk_failed(&error);
         if self.reason.is_none() {
             self.reason = Some(reason(&error));
         }
@@ -118,8 +127,16 @@ impl Writer {
         self.open = [false; 2];
     }
 
-    /// Opens the newest file, or the first; tells that the life begins; lets go what is too old.
+    /// Goes on behind what is there; tells that the life begins; lets go what is too old.
     fn begin(&mut self) -> io::Result<()> {
+        self.go_on()?;
+        self.mark(Kind::Begin)?;
+        retain(&self.dir, self.limits.keep);
+        Ok(())
+    }
+
+    /// Opens the newest file, or the first.
+    fn go_on(&mut self) -> io::Result<()> {
         let numbers = place::numbers(&self.dir)?;
         match numbers.last() {
             Some(&number) => self.resume(number)?,
@@ -131,16 +148,16 @@ impl Writer {
                 break;
             }
         }
-        self.mark(Kind::Begin)?;
-        retain(&self.dir, self.limits.keep);
         Ok(())
     }
 
     /// Goes on in file `number`, which an earlier life left. Records that no byte followed are cut.
     fn resume(&mut self, number: u64) -> io::Result<()> {
-        let log = open(&place::log(&self.dir, number), false)?;
+        let path = place::log(&self.dir, number);
+        let log = open(&path, false)?;
         let index = open(&place::index(&self.dir, number), true)?;
-        let length = log.metadata()?.len();
+        let found = log.metadata()?;
+        let (id, length) = ((found.dev(), found.ino()), found.len());
         let records = index::partition(&index, |record| record.offset <= length)?;
         let indexed = records * index::SIZE as u64;
         index.set_len(indexed)?;
@@ -149,15 +166,12 @@ impl Writer {
             index::read_at(&log, &mut last, length - 1)?;
         }
         let ends_line = last == [b'\n'];
-        self.current = Some(Current { number, log, index, length, indexed, ends_line });
+        self.current = Some(Current { number, path, id, log, index, length, indexed, ends_line });
         Ok(())
     }
 
     /// Writes `rest` and moves it on as bytes reach the disk.
     fn put(&mut self, stream: Stream, rest: &mut &[u8]) -> io::Result<()> {
-        if rest.is_empty() {
-            return Ok(());
-        }
         self.check()?;
         self.tell()?;
         let kind = match stream {
@@ -251,33 +265,32 @@ impl Writer {
         if self.untold == 0 {
             return Ok(());
         }
+        let why = self.reason.as_deref().unwrap_or("unknown");
+        self.say(&format!("hearth: {} bytes lost: {why}", self.untold))?;
+        self.untold = 0;
+        self.reason = None;
+        Ok(())
+    }
+
+    /// A line of hearth's own, which ends the open lines of both streams.
+    fn say(&mut self, text: &str) -> io::Result<()> {
         let ends_line = self.current.as_ref().is_none_or(|current| current.ends_line);
-        let line = format!(
-            "{}hearth: {} bytes lost: {}\n",
-            if ends_line { "" } else { "\n" },
-            self.untold,
-            self.reason.as_deref().unwrap_or("unknown"),
-        );
+        let line = format!("{}{text}\n", if ends_line { "" } else { "\n" });
         if self.fitting(line.as_bytes(), false) < line.len() {
             self.rotate()?;
         }
-        // If a part of it comes through, readers leave that out, and it is told again as a whole.
+        // If a part of it comes through, readers leave that out, and it is said again as a whole.
         self.append(Kind::Hearth, line.as_bytes()).1?;
-        self.untold = 0;
-        self.reason = None;
         self.open = [false; 2];
         Ok(())
     }
 
-    /// Goes to a new file where ours was removed or cut by somebody: one fstat(2) a write. Our
-    /// directory moved away as a whole is noticed only at the next rotation.
+    /// Goes to a new file where ours was cut, or is no longer at its path because it was removed or
+    /// one of the directories above it was moved away: one stat(2) a write.
     fn check(&mut self) -> io::Result<()> {
         let sound = match &self.current {
             None => return self.begin(),
-            Some(current) => {
-                let found = current.log.metadata()?;
-                found.nlink() > 0 && found.len() == current.length
-            }
+            Some(current) => current.is_sound()?,
         };
         if sound { Ok(()) } else { self.rotate() }
     }
@@ -296,11 +309,28 @@ impl Writer {
             other => other?,
         };
         index.set_len(0)?;
-        let log = open(&place::log(&self.dir, number), true)?;
+        let path = place::log(&self.dir, number);
+        let log = open(&path, true)?;
         log.set_len(0)?;
-        self.current = Some(Current { number, log, index, length: 0, indexed: 0, ends_line: true });
+        let found = log.metadata()?;
+        let (id, length, indexed, ends_line) = ((found.dev(), found.ino()), 0, 0, true);
+        self.current = Some(Current { number, path, id, log, index, length, indexed, ends_line });
         retain(&self.dir, self.limits.keep);
         Ok(())
+    }
+}
+
+impl Current {
+    /// Whether the file is at its path and as long as we left it.
+    fn is_sound(&self) -> io::Result<bool> {
+        match std::fs::symlink_metadata(&self.path) {
+            Ok(there) => Ok((there.dev(), there.ino()) == self.id && there.len() == self.length),
+            Err(error) => match error.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Ok(false),
+                // A directory above that lets nobody in: what is open can still be written.
+                _ => Ok(self.log.metadata()?.len() == self.length),
+            },
+        }
     }
 }
 
@@ -308,6 +338,28 @@ impl Drop for Writer {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+/// Appends one line of hearth's own to the log in `dir`, where `life`, the last that wrote to it,
+/// could not say it itself: its shim was killed. What it left open ends there; readers are shown the
+/// line as one of `life`'s, on standard error.
+///
+/// Only while no [`Writer`] lives: nothing checks that, and what that writes would be torn.
+///
+/// `text` is one line: control characters in it become spaces, it begins with `hearth: `, which is
+/// put before it where it is missing, and is cut where it is longer than a file may be.
+///
+/// Errors: whatever keeps the line from being written, a full disk included.
+pub fn note(dir: impl Into<PathBuf>, limits: Limits, life: u64, text: &str) -> io::Result<()> {
+    let text = text.strip_prefix("hearth: ").unwrap_or(text);
+    let mut line = format!("hearth: {text}").replace(char::is_control, " ");
+    let mut writer = Writer::new(dir.into(), limits, life);
+    // With the newline that ends it, and one before it.
+    let longest = usize::try_from(writer.limits.max_size).unwrap_or(usize::MAX) - 2;
+    line.truncate(line.floor_char_boundary(longest));
+    writer.go_on()?;
+    writer.at = writer.at.max(nanoseconds(SystemTime::now()));
+    writer.say(&line)
 }
 
 fn slot(stream: Stream) -> usize {
@@ -357,16 +409,18 @@ fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> (usize, io::Result<()
     (written, Ok(()))
 }
 
-/// A disk that is full or broken: no fault of the caller, who can do nothing about it.
-fn disk_full(error: &io::Error) -> bool {
-    let full = [Errno::NOSPC, Errno::DQUOT, Errno::IO].map(Errno::raw_os_error);
-    error.raw_os_error().is_some_and(|errno| full.contains(&errno))
+/// A disk that is full or broken, or was made read-only, as Linux does with one that is broken: no
+/// fault of the caller, who can do nothing about it.
+fn disk_failed(error: &io::Error) -> bool {
+    let failed = [Errno::NOSPC, Errno::DQUOT, Errno::IO, Errno::ROFS].map(Errno::raw_os_error);
+    error.raw_os_error().is_some_and(|errno| failed.contains(&errno))
 }
 
 fn reason(error: &io::Error) -> String {
     match error.raw_os_error() {
         Some(errno) if errno == Errno::NOSPC.raw_os_error() => "disk full".to_owned(),
         Some(errno) if errno == Errno::DQUOT.raw_os_error() => "disk quota used up".to_owned(),
+        Some(errno) if errno == Errno::ROFS.raw_os_error() => "file system read-only".to_owned(),
         _ => error.to_string(),
     }
 }

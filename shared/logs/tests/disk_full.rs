@@ -1,11 +1,15 @@
-//! A disk that is really full: a tmpfs of 64 KiB in a mount namespace of the test's own thread.
+//! A disk that is really full, or read-only: a tmpfs of 64 KiB in a mount namespace of the test's own
+//! thread.
 #![cfg(target_os = "linux")]
 
 use std::path::Path;
 use std::time::SystemTime;
 
 use hearth_logs::{Follow, Limits, Line, Position, Reader, Stream, Writer};
-use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
+use rustix::mount::{
+    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_change,
+    mount_remount, unmount,
+};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 const LIMITS: Limits = Limits { max_size: 1 << 20, keep: 3 };
@@ -120,5 +124,61 @@ fn a_rotation_that_finds_no_room_loses_nothing_that_was_there() {
         let kept = all.iter().filter(|text| text.len() == 99).count() as u64;
         assert_eq!(kept * 100 + lost, 5000, "every line kept or counted");
         assert_eq!(all.last().map(String::as_str), Some("after"));
+    });
+}
+
+/// Makes what is below a directory read-only for this thread; what is open for writing stays so.
+fn read_only(dir: &Path) {
+    mount_bind(dir, dir).expect("bound");
+    mount_remount(dir, MountFlags::BIND | MountFlags::RDONLY, c"").expect("read-only");
+}
+
+fn writable(dir: &Path) {
+    unmount(dir, UnmountFlags::DETACH).expect("unmounted");
+}
+
+#[test]
+fn a_directory_made_read_only_costs_what_does_not_fit_and_that_is_told() {
+    on_a_small_disk(|disk| {
+        let dir = disk.join("logs/service");
+        let limits = Limits { max_size: 1000, keep: 9 };
+        let mut writer = Writer::open(&dir, limits, 1).expect("opened");
+        let line = "z".repeat(99) + "\n";
+        let mut write = || {
+            writer.write(Stream::Stdout, line.as_bytes(), SystemTime::now()).expect("no error");
+            writer.lost()
+        };
+        let mut follow = Follow::new(&dir, Position::START).expect("followed");
+        read_only(&disk.join("logs"));
+        // The file that is open is written to its end; there can be no next one.
+        let lost = std::iter::repeat_with(&mut write).take(25).last().expect("written");
+        assert_eq!(lost, 1500, "ten lines fit");
+        writable(&disk.join("logs"));
+        assert_eq!(write(), 1500, "nothing more is lost");
+        let told = "hearth: 1500 bytes lost: file system read-only";
+        let all = texts(&Reader::open(&dir).last_lines(usize::MAX).expect("read"));
+        assert_eq!(all.len(), 12);
+        assert_eq!((all[10].as_str(), all[11].len()), (told, 99));
+        assert_eq!(texts(&follow.next().expect("followed")), all, "who follows sees the same");
+    });
+}
+
+#[test]
+fn a_directory_that_is_read_only_from_the_start_keeps_no_life_from_starting() {
+    on_a_small_disk(|disk| {
+        let logs = disk.join("logs");
+        for first in [true, false] {
+            // Without a log of the service's yet, and with one.
+            let dir = logs.join(if first { "new" } else { "known" });
+            drop(Writer::open(logs.join("known"), LIMITS, 1).expect("opened"));
+            read_only(&logs);
+            let mut writer = Writer::open(&dir, LIMITS, 2).expect("opened");
+            writer.write(Stream::Stdout, b"lost\n", SystemTime::now()).expect("no error");
+            assert_eq!(writer.lost(), 5);
+            writable(&logs);
+            writer.write(Stream::Stdout, b"kept\n", SystemTime::now()).expect("no error");
+            let lines = Reader::open(&dir).last_lines_of(2, 9).expect("read");
+            assert_eq!(texts(&lines), ["hearth: 5 bytes lost: file system read-only", "kept"]);
+        }
     });
 }

@@ -1,8 +1,9 @@
 //! Random writes, lives, kills and rotations, held against a naive list of lines.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
-use hearth_logs::{Follow, Limits, Line, Position, Reader, Stream, Writer};
+use hearth_logs::{Extent, Follow, Limits, Line, Position, Reader, Stream, Writer};
 use proptest::prelude::*;
 
 #[derive(Debug, Clone)]
@@ -38,28 +39,34 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// What of a line the naive list knows.
-type Plain = (u64, Stream, Vec<u8>, bool);
+/// What of a line the naive list knows: life, stream, bytes, whether it is whole, and its second.
+type Plain = (u64, Stream, Vec<u8>, bool, u64);
 
 #[derive(Default)]
 struct Naive {
     life: u64,
+    /// The newest second so far: a clock that steps back is waited for.
+    now: u64,
     done: Vec<Plain>,
-    /// In the order in which they began.
-    open: Vec<(Stream, Vec<u8>)>,
+    /// In the order in which they began; the second is that of the last byte.
+    open: Vec<(Stream, Vec<u8>, u64)>,
 }
 
 impl Naive {
-    fn write(&mut self, stream: Stream, bytes: &[u8]) {
+    fn write(&mut self, stream: Stream, bytes: &[u8], second: u64) {
+        if !bytes.is_empty() {
+            self.now = self.now.max(second);
+        }
         for &byte in bytes {
-            let at = self.open.iter().position(|(other, _)| *other == stream);
+            let at = self.open.iter().position(|(other, ..)| *other == stream);
             if byte == b'\n' {
                 let line = at.map_or(Vec::new(), |at| self.open.remove(at).1);
-                self.done.push((self.life, stream, line, true));
+                self.done.push((self.life, stream, line, true, self.now));
             } else if let Some(at) = at {
                 self.open[at].1.push(byte);
+                self.open[at].2 = self.now;
             } else {
-                self.open.push((stream, vec![byte]));
+                self.open.push((stream, vec![byte], self.now));
             }
         }
     }
@@ -72,14 +79,19 @@ impl Naive {
 
     fn all(&self) -> Vec<Plain> {
         let open = self.open.iter();
-        let open = open.map(|(stream, line)| (self.life, *stream, line.clone(), false));
+        let open = open.map(|(stream, line, at)| (self.life, *stream, line.clone(), false, *at));
         self.done.iter().cloned().chain(open).collect()
     }
 }
 
 fn plain(line: Line) -> Plain {
     let (life, stream) = (line.life.expect("indexed"), line.stream.expect("indexed"));
-    (life, stream, line.bytes, line.terminated)
+    let at = line.at.expect("indexed").duration_since(SystemTime::UNIX_EPOCH).expect("after");
+    (life, stream, line.bytes, line.terminated, at.as_secs())
+}
+
+fn second(second: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(second)
 }
 
 fn plains(lines: Vec<Line>) -> Vec<Plain> {
@@ -103,7 +115,7 @@ fn tear_index(dir: &std::path::Path) {
     std::io::Write::write_all(&mut file.expect("opened"), &[0xee; 7]).expect("torn");
 }
 
-fn run(ops: &[Op], limits: Limits, follow_last: usize) {
+fn run(ops: &[Op], limits: Limits, follow_last: usize, follow_since: u64) {
     let home = tempfile::tempdir().expect("a directory");
     let dir = home.path().join("made/by/the/writer");
     let mut follow = Follow::new(&dir, Position::START).expect("followed");
@@ -111,13 +123,14 @@ fn run(ops: &[Op], limits: Limits, follow_last: usize) {
     let mut naive = Naive { life: 1, ..Naive::default() };
     let mut writer = Writer::open(&dir, limits, 1).expect("opened");
     let mut late: Option<(Follow, Vec<Plain>, usize)> = None;
+    let mut since: Option<(Follow, Vec<Plain>)> = None;
     for (at, op) in ops.iter().enumerate() {
-        // A clock that steps back now and then.
-        let at_time = SystemTime::UNIX_EPOCH + Duration::from_secs((at as u64 * 7) % 50);
+        // A clock that goes on by 7 s, and back by an hour now and then.
+        let now = 4000 + at as u64 * 7 - if at % 9 > 5 { 3600 } else { 0 };
         match op {
             Op::Write(stream, bytes) => {
-                writer.write(*stream, bytes, at_time).expect("written");
-                naive.write(*stream, bytes);
+                writer.write(*stream, bytes, second(now)).expect("written");
+                naive.write(*stream, bytes, now);
             }
             Op::NextLife | Op::KilledThenNextLife | Op::TornIndexThenNextLife => {
                 match op {
@@ -137,14 +150,24 @@ fn run(ops: &[Op], limits: Limits, follow_last: usize) {
                 if late.is_none() {
                     let late_follow = Follow::last(&dir, follow_last).expect("followed");
                     late = Some((late_follow, Vec::new(), naive.done.len()));
+                    let extent = Extent { since: Some(second(follow_since)), last: None };
+                    since = Some((Follow::after(&dir, extent).expect("followed"), Vec::new()));
                 }
             }
         }
         if let Some((follow, seen, _)) = &mut late {
             look(follow, seen);
         }
+        if let Some((follow, seen)) = &mut since {
+            look(follow, seen);
+        }
     }
     check(&dir, &naive);
+    if let Some((_, seen)) = since {
+        let mut expected = naive.done.clone();
+        expected.retain(|line| line.4 >= follow_since);
+        assert_eq!(seen, expected, "followed since {follow_since}");
+    }
     if let Some((_, seen, before)) = late {
         let expected = &naive.done[before.saturating_sub(follow_last)..];
         assert_eq!(seen, expected, "followed from the last {follow_last}");
@@ -166,6 +189,18 @@ fn check(dir: &std::path::Path, naive: &Naive) {
     for n in [0, 1, 2, 5, all.len(), all.len() + 9] {
         let last = plains(reader.last_lines(n).expect("read"));
         assert_eq!(last, all[all.len().saturating_sub(n)..], "the last {n}");
+    }
+    let times: BTreeSet<u64> = all.iter().flat_map(|line| [line.4, line.4 + 1]).collect();
+    let some = times.len() / 3 + 1;
+    for since in times.into_iter().step_by(some) {
+        let mut expected = all.clone();
+        expected.retain(|line| line.4 >= since);
+        for last in [None, Some(3)] {
+            let lines = reader.read(Extent { since: Some(second(since)), last }).expect("read");
+            let lines = plains(lines.map(|line| line.expect("read")).collect());
+            let from = expected.len() - last.unwrap_or(usize::MAX).min(expected.len());
+            assert_eq!(lines, expected[from..], "since {since}, last {last:?}");
+        }
     }
     assert_eq!(reader.last_life().expect("read"), Some(naive.life));
     for life in 1..=naive.life {
@@ -190,8 +225,9 @@ proptest! {
         ops in prop::collection::vec(op(), 0..60),
         max_size in 256_u64..3000,
         follow_last in 0_usize..6,
+        follow_since in 3900_u64..4500,
     ) {
-        run(&ops, Limits { max_size, keep: u32::MAX }, follow_last);
+        run(&ops, Limits { max_size, keep: u32::MAX }, follow_last, follow_since);
     }
 
     #[test]
@@ -207,7 +243,7 @@ proptest! {
             match op {
                 Op::Write(stream, bytes) => {
                     writer.write(*stream, bytes, SystemTime::UNIX_EPOCH).expect("written");
-                    naive.write(*stream, bytes);
+                    naive.write(*stream, bytes, 0);
                 }
                 Op::NextLife | Op::KilledThenNextLife | Op::TornIndexThenNextLife => {
                     drop(writer);
