@@ -257,6 +257,12 @@ fn agent_and_shim_killed_together_leave_one_life_after_the_other() {
     let nobody_saw = (&row["exit"]["code"], &row["exit"]["signal"]);
     assert_eq!(nobody_saw, (&Value::Null, &Value::Null));
     assert_eq!(pids[1], project.pid("s").to_string());
+    // Told where it is missing; and once more where an agent looks on.
+    let told = || project.run(&["logs", "s"]).exits(0).stdout.matches("is lost").count();
+    assert_eq!(told(), 1);
+    send(shim_of(project.pid("s")), Signal::KILL);
+    project.await_lines("pids", 3);
+    assert_eq!(told(), 2);
 }
 
 #[test]

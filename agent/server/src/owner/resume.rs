@@ -5,12 +5,14 @@
 //! ground of it before every shim that answers was. An exit is saved before the record that tells
 //! of it goes; so no agent's death, at whatever moment, loses one or counts it twice.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use hearth_api::time::rfc3339;
+use hearth_config::Service;
 use hearth_core::{Event, ServiceId, Want};
 use hearth_shim::Record;
 use tokio::task::JoinSet;
@@ -114,7 +116,7 @@ impl Owner {
     /// Asks one shim of each project for what it holds: one with the newest, and the next one where
     /// that does not give it.
     async fn fetch_bundles(&mut self, told: &[Told]) {
-        let mut holders: std::collections::BTreeMap<&str, Vec<(u64, PathBuf)>> = Default::default();
+        let mut holders: BTreeMap<&str, Vec<(u64, PathBuf)>> = BTreeMap::new();
         for told in told {
             if let Told::Answered { state, .. } = told
                 && let Some(generation) = state.held
@@ -265,17 +267,24 @@ impl Owner {
     /// A shim was killed: what it had not read of its service's output is lost with it. To be called
     /// when its tree has ended, and before the next life.
     pub(super) fn output_lost(&self, id: &ServiceId, life: u64) {
+        let log = self.service_of(id).map(|service| service.log).unwrap_or_default();
+        let limits = hearth_logs::Limits { max_size: log.max_size, keep: log.keep };
+        let text = "the shim was killed: output that it had not read yet is lost";
+        if let Err(error) = hearth_logs::note(self.place.log(id), limits, life, text) {
+            warn!(project = %id.project, service = %id.name, %error, "cannot write into its log");
+        }
         warn!(project = %id.project, service = %id.name, life, "its shim was killed: what that had \
             not read of its output is lost");
     }
 
     fn ending_of(&self, id: &ServiceId) -> Ending {
-        let definition = self.world.definition(id);
-        let node = self.nodes.get(id);
-        let service = definition
-            .zip(node)
-            .and_then(|(definition, node)| node.version(definition.fingerprint));
-        service.map_or_else(Ending::default, |service| spawn::ending(service))
+        self.service_of(id).map_or_else(Ending::default, |service| spawn::ending(service))
+    }
+
+    /// What it runs with, or would.
+    fn service_of(&self, id: &ServiceId) -> Option<&Arc<Service>> {
+        let definition = self.world.definition(id)?;
+        self.nodes.get(id)?.version(definition.fingerprint)
     }
 
     /// Everything is on disk that must be before something is forgotten elsewhere; then shims may go.
