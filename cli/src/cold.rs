@@ -32,6 +32,27 @@ pub fn any_shim_in(home: &Home) -> bool {
     records(home).iter().any(|path| is_held(path))
 }
 
+/// Whether something is wanted that may have no shim now (it waits, or is in a pause): the next agent
+/// would start it. What can't be read counts as nothing, for then no agent will know of it either.
+pub fn any_wanted(context: &Context) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Whole {
+        services: Vec<Entry>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Entry {
+        state: Wanted,
+    }
+    #[derive(serde::Deserialize)]
+    struct Wanted {
+        want: hearth_api::Want,
+    }
+    let Ok(bytes) = std::fs::read(context.home.dir().join("state.json")) else { return false };
+    let whole: Option<Whole> = serde_json::from_slice(&bytes).ok();
+    let mut entries = whole.into_iter().flat_map(|whole| whole.services);
+    entries.any(|entry| entry.state.want == hearth_api::Want::Up)
+}
+
 /// How many shims of this home live.
 pub fn shims(context: &Context) -> usize {
     records(&context.home).iter().filter(|path| is_held(path)).count()

@@ -1,7 +1,7 @@
 //! `hearth down`: want down; returns when the trees are empty.
 //!
-//! Kept true here: an agent is started for it only where a shim lives, since without one nothing
-//! runs; and what is down already is done.
+//! Kept true here: an agent is started for it only where a shim lives, or something is still wanted
+//! that the next agent would start; without both nothing runs, and what is down already is done.
 
 use clap::{ArgMatches, Command};
 use hearth_api::stream::OutcomeAgent;
@@ -27,7 +27,7 @@ pub fn grammar() -> Command {
 /// Goes by what runs: a faulty file is told in one line, and stops nothing.
 pub fn run(context: &Context, matches: &ArgMatches) -> Result<u8, Refusal> {
     let names = args::names(matches);
-    let start = cold::any_shim(context);
+    let start = cold::any_shim(context) || cold::any_wanted(context);
     let wish = Wish { start, timeout: args::timeout_of(matches), ..Wish::default() };
     let mut file = None;
     let project = if matches.get_flag("all") {

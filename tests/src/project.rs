@@ -86,6 +86,11 @@ impl Project {
         home::start(command).finish()
     }
 
+    /// Starts such a command.
+    pub fn begin(&self, command: &mut Command) -> Verb {
+        home::start(command)
+    }
+
     /// Another project in the same home.
     pub fn beside(&self, name: &str, toml: &str) -> PathBuf {
         let dir = self.dir.with_file_name(name);
@@ -103,6 +108,12 @@ impl Project {
     #[track_caller]
     pub fn await_file(&self, name: &str, is_it: impl Fn(&str) -> bool) -> String {
         crate::await_file(&self.dir.join(name), is_it)
+    }
+
+    /// Waits until a file of the home is what `is_it` wants.
+    #[track_caller]
+    pub fn home_file(&self, name: &str, is_it: impl Fn(&str) -> bool) -> String {
+        crate::await_file(&self.home.path(name), is_it)
     }
 
     /// Waits until one of its files has so many lines.

@@ -16,7 +16,7 @@ use crate::{
 
 /// A shim as it was found; see [`crate::Event::Adopted`].
 pub(crate) struct Found {
-    pub definition: Definition,
+    pub definition: Option<Definition>,
     pub life: u64,
     pub pid: Option<u32>,
     pub exit: Option<Exit>,
@@ -29,14 +29,20 @@ pub(crate) struct Found {
 impl Turn<'_> {
     pub fn adopted(&mut self, name: &Arc<str>, mut found: Found) {
         let known = self.project.nodes.get(name);
-        if known.is_some_and(Node::is_living) {
+        if known.is_some_and(|node| node.is_living() && !node.unheard) {
+            return;
+        }
+        if known.is_none() && found.definition.is_none() {
             return;
         }
         // No file was ever so, but notes can be damaged, and a cycle would never stop.
-        found.definition.needs.retain(|need| !self.project.closes_cycle(name, &need.service));
+        if let Some(definition) = &mut found.definition {
+            definition.needs.retain(|need| !self.project.closes_cycle(name, &need.service));
+        }
+        let restored = known.is_some_and(|node| node.restored);
         self.insert(name, &mut found);
         self.project.link(name);
-        if found.want == Want::Up {
+        if found.want == Want::Up && !restored {
             self.raise(name);
         }
         let exit = found.exit.take();
@@ -50,23 +56,17 @@ impl Turn<'_> {
     fn insert(&mut self, name: &Arc<str>, found: &mut Found) {
         let id = self.id(name);
         self.numbers.remove(&id);
-        let definition = found.definition.clone();
-        match self.project.nodes.get_mut(name) {
-            // A command came first: what it brought is for the next life.
-            Some(node) if node.want == Want::Up => {
-                let newer = std::mem::replace(&mut node.definition, definition);
-                if newer.fingerprint != node.definition.fingerprint {
-                    node.pending = Some(Box::new(newer));
-                }
-            }
-            Some(node) => node.definition = definition,
-            None => {
+        let definition = found.definition.take();
+        match (self.project.nodes.get_mut(name), definition) {
+            (Some(node), Some(definition)) => node.runs_with(definition),
+            (None, Some(definition)) => {
                 let node = Node::new(id, definition, found.life, self.now);
                 self.project.nodes.insert(name.clone(), node);
             }
+            (Some(_) | None, None) => {}
         }
         if let Some(node) = self.project.nodes.get_mut(name) {
-            node.named |= found.want == Want::Up;
+            node.named |= found.want == Want::Up && !node.restored;
             node.fault = None;
         }
     }
@@ -74,35 +74,41 @@ impl Turn<'_> {
     fn set_life(&mut self, name: &Arc<str>, found: &Found, over: bool) {
         let now = self.now;
         let Some(node) = self.project.nodes.get_mut(name) else { return };
-        node.history.restarts = found.restarts;
-        node.history.has_started = found.pid.is_some() || over;
-        node.again = false;
+        // What was seen of this very life by the agent that is no more.
+        let before = (node.unheard && node.lives(found.life)).then_some(node.phase);
+        node.unheard = false;
         node.leaving = None;
-        node.message = "taken over by a new agent".into();
-        node.life = Life {
-            number: found.life,
-            pid: found.pid,
-            began: now,
-            held_until: Some(now),
-            overdue_at: node.definition.start_timeout.map(|limit| now.after(limit)),
-            ..Life::default()
-        };
-        if found.stopping {
-            let why = if node.want == Want::Down { Why::Down } else { Why::Restart };
-            node.phase = Phase::Stopping(why);
-            node.life.kill_at = Some(now.after(node.definition.stop_timeout));
-        } else if found.pid.is_none() && !over {
-            node.phase = Phase::Spawning;
-        } else if found.ready && node.definition.kind == Kind::Service {
-            node.phase = Phase::Ready;
-            if !over {
-                self.watch_ready(name);
-            }
+        node.history.has_started |= found.pid.is_some() || over;
+        if node.restored {
+            node.history.restarts = node.history.restarts.max(found.restarts);
         } else {
-            node.phase = Phase::Starting;
-            if !over {
-                self.watch_start(name);
+            node.history.restarts = found.restarts;
+            node.again = false;
+        }
+        if before.is_some() {
+            node.life.pid = found.pid.or(node.life.pid);
+            node.life.held_until = Some(now);
+        } else {
+            node.message = "taken over by a new agent".into();
+            node.life = Life {
+                number: found.life,
+                pid: found.pid,
+                began: now,
+                held_until: Some(now),
+                overdue_at: node.definition.start_timeout.map(|limit| now.after(limit)),
+                ..Life::default()
+            };
+        }
+        node.phase = node.phase_of(found, before, over);
+        match node.phase {
+            Phase::Stopping(_) => {
+                node.life.kill_at.get_or_insert(now.after(node.definition.stop_timeout));
             }
+            Phase::Starting if !over => self.watch_start(name),
+            Phase::Ready | Phase::Unhealthy if !over => self.watch_ready(name),
+            Phase::Starting | Phase::Ready | Phase::Unhealthy | Phase::Spawning => {}
+            Phase::Ended(_) => {}
+            Phase::Down | Phase::Waiting | Phase::Backoff { .. } | Phase::Done | Phase::Failed => {}
         }
     }
 
@@ -116,6 +122,59 @@ impl Turn<'_> {
                 todo.extend(self.project.needs_of(&name));
                 self.look_at(&name);
             }
+        }
+    }
+}
+
+impl Node {
+    /// Takes what a life that was found was started with. What is known is of a later command, if
+    /// it is another one: that is for the next life.
+    fn runs_with(&mut self, definition: crate::Definition) {
+        if self.want == Want::Down && !self.restored {
+            self.definition = definition;
+            return;
+        }
+        let print = definition.fingerprint;
+        if self.pending.as_ref().is_some_and(|pending| pending.fingerprint == print) {
+            self.pending = None;
+            self.definition = definition;
+        } else if self.definition.fingerprint != print {
+            let newer = std::mem::replace(&mut self.definition, definition);
+            self.pending.get_or_insert(Box::new(newer));
+        }
+    }
+
+    /// What is seen of a life that was found. `before`: what was seen of it last. `over`: its leader
+    /// has ended, and that is judged next.
+    fn phase_of(&mut self, found: &Found, before: Option<Phase>, over: bool) -> Phase {
+        match before {
+            // That exit was judged already.
+            Some(Phase::Ended(next)) if over => return Phase::Ended(next),
+            Some(Phase::Stopping(why)) if found.stopping || over => return Phase::Stopping(why),
+            // It was told to stop, and never heard it.
+            Some(Phase::Stopping(Why::Restart)) => self.again = self.want == Want::Up,
+            Some(
+                Phase::Stopping(_)
+                | Phase::Ended(_)
+                | Phase::Spawning
+                | Phase::Starting
+                | Phase::Ready
+                | Phase::Unhealthy,
+            )
+            | None => {}
+            Some(
+                Phase::Down | Phase::Waiting | Phase::Backoff { .. } | Phase::Done | Phase::Failed,
+            ) => {}
+        }
+        if found.stopping {
+            let why = if self.want == Want::Down { Why::Down } else { Why::Restart };
+            Phase::Stopping(why)
+        } else if found.pid.is_none() && !over {
+            Phase::Spawning
+        } else if found.ready && self.definition.kind == Kind::Service {
+            if before == Some(Phase::Unhealthy) { Phase::Unhealthy } else { Phase::Ready }
+        } else {
+            Phase::Starting
         }
     }
 }

@@ -44,6 +44,9 @@ impl Turn<'_> {
     fn rest(&mut self, name: &Arc<str>) {
         let now = self.now;
         let Some(node) = self.project.nodes.get_mut(name) else { return };
+        if node.unheard {
+            return;
+        }
         if node.want == Want::Down {
             node.again = false;
             if node.phase != Phase::Down {
@@ -100,7 +103,7 @@ impl Turn<'_> {
     /// A node whose process runs: does it have to go?
     fn run(&mut self, name: &Arc<str>) {
         let Some(node) = self.project.nodes.get(name) else { return };
-        if node.life.held_until.is_some() {
+        if node.life.held_until.is_some() || node.unheard {
             return;
         }
         let (why, message) = if node.want == Want::Down {

@@ -3,10 +3,12 @@
 
 use std::{sync::Arc, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 use crate::nouns::Kind;
 
 /// The part of a service's definition that decisions are made by.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Definition {
     /// Whether it runs on or runs once.
     pub kind: Kind,
@@ -40,7 +42,7 @@ pub struct Definition {
 }
 
 /// Something that a service needs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Need {
     /// Its name, in the same project.
     pub service: Arc<str>,
@@ -49,7 +51,8 @@ pub struct Need {
 }
 
 /// What becomes of a dependent when a service that it needs goes bad.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Lost {
     /// It runs on.
     Keep,
@@ -58,7 +61,7 @@ pub enum Lost {
 }
 
 /// One readiness test.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Test {
     /// The probe is asked once and answers when it comes true (`log`, `delay`, ...); once passed it
     /// is not asked again.
@@ -74,7 +77,8 @@ pub struct Test {
 }
 
 /// After which ends a service is started again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Restart {
     /// After each.
     Always,
@@ -85,7 +89,7 @@ pub enum Restart {
 }
 
 /// The pause before the next try: `min`, doubled each time, `max` at most.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Backoff {
     /// The first pause.
     pub min: Duration,
@@ -96,7 +100,7 @@ pub struct Backoff {
 }
 
 /// When a service is no longer tried.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GiveUp {
     /// So many failures ... Zero: it never is given up.
     pub failures: u32,

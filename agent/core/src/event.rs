@@ -9,7 +9,6 @@ use crate::{
 
 /// One thing that happened. News of a life other than the current one changes nothing.
 #[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "made once, moved once, never kept")]
 pub enum Event {
     /// These shall run, with all that they need. What changed is started anew, what is gone from
     /// the file is stopped, what failed is tried again.
@@ -79,7 +78,44 @@ pub enum Event {
         life: u64,
         /// When this was seen, as in [`Exit::at`]; how it ended nobody knows.
         at: String,
+        /// Pids of its tree that could not be ended.
+        left: Vec<u32>,
     },
+    /// Its process can't be made, and trying again would not help: something must be asked for
+    /// anew. Nothing more comes of this life.
+    Unstartable {
+        /// Whose.
+        id: ServiceId,
+        /// Which life.
+        life: u64,
+        /// The whole message.
+        reason: String,
+    },
+    /// Of a life that was restored neither shim nor record is left.
+    Missing {
+        /// Whose.
+        id: ServiceId,
+        /// Which life.
+        life: u64,
+        /// When this was seen, as in [`Exit::at`].
+        at: String,
+    },
+    /// A shim of an earlier agent lives and can't be spoken with (it is stopped, or of a kind that
+    /// nobody knows): its service is shown, and nothing is done about it until it is heard of.
+    Mute {
+        /// Whose.
+        id: ServiceId,
+        /// What it is taken for where nothing is known of it.
+        definition: Definition,
+        /// Which life.
+        life: u64,
+        /// The leader's pid.
+        pid: Option<u32>,
+        /// What is the matter, for people.
+        message: String,
+    },
+    /// All shims that answer were taken over; what was restored and has no process goes on.
+    Settled,
     /// A probe's answer.
     Probed {
         /// Whose.
@@ -91,13 +127,16 @@ pub enum Event {
         /// What it said.
         verdict: Verdict,
     },
-    /// A shim of an earlier agent was found. Come before any command of its project. Where its tree
+    /// A shim of an earlier agent was found, or the record of one that died and whose end comes
+    /// next. Of a restored service the restored want and counts hold. Come before any command of its
+    /// project. Where its tree
     /// is already empty, `Emptied` follows as it would from a shim of our own.
     Adopted {
         /// Whose.
         id: ServiceId,
-        /// What it was started with.
-        definition: Definition,
+        /// What it was started with; `None`: nobody knows, and what was restored holds. A service of
+        /// which nothing at all is known can't be taken over.
+        definition: Option<Definition>,
         /// Which life.
         life: u64,
         /// The leader's pid; `None` and no exit: it has not been started yet.

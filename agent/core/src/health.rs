@@ -19,6 +19,9 @@ fn judge(project: &Project, node: &Node) -> (HealthStatus, String) {
         let off = !node.definition.enabled && node.phase == Phase::Down;
         return (HealthStatus::Disabled, if off { "switched off".into() } else { said() });
     }
+    if node.unheard && node.is_living() {
+        return (HealthStatus::Failure, said());
+    }
     match node.phase {
         Phase::Down | Phase::Waiting => (HealthStatus::Waiting, project.waiting_words(node)),
         Phase::Backoff { .. } | Phase::Ended(Next::Backoff { .. }) => {

@@ -121,8 +121,31 @@ impl Turn<'_> {
         self.over(name, next);
     }
 
-    pub fn shim_lost(&mut self, name: &Arc<str>, life: u64, at: String) {
+    pub fn shim_lost(&mut self, name: &Arc<str>, life: u64, at: String, left: &[u32]) {
         let Some(next) = self.next_of(name, life, &at) else { return };
+        if !left.is_empty()
+            && let Some(node) = self.project.nodes.get_mut(name)
+        {
+            node.message = format!("{}; {}", node.message, words::left(left));
+        }
+        self.over(name, next);
+    }
+
+    pub fn unstartable(&mut self, name: &Arc<str>, life: u64, reason: String) {
+        let Some(node) = self.living(name, life) else { return };
+        let next = match node.phase {
+            Phase::Spawning => Next::Failed,
+            Phase::Stopping(_) if node.life.pid.is_none() => Next::Down,
+            Phase::Stopping(_)
+            | Phase::Starting
+            | Phase::Ready
+            | Phase::Unhealthy
+            | Phase::Ended(_) => return,
+            Phase::Down | Phase::Waiting | Phase::Backoff { .. } | Phase::Done | Phase::Failed => {
+                return;
+            }
+        };
+        node.message = reason;
         self.over(name, next);
     }
 
@@ -151,7 +174,7 @@ impl Turn<'_> {
     }
 
     /// The life is over; what was held back for its sake comes into force.
-    fn over(&mut self, name: &Arc<str>, next: Next) {
+    pub fn over(&mut self, name: &Arc<str>, next: Next) {
         let Some(node) = self.project.nodes.get_mut(name) else { return };
         let asked = node.want == Want::Down || node.again || node.pending.is_some();
         node.phase = match next {

@@ -11,10 +11,12 @@ use crate::{
     readiness::Run,
     time::Time,
 };
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// What is seen, in more detail than people are shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Phase {
     /// No process, none wanted.
     Down,
@@ -41,7 +43,8 @@ pub(crate) enum Phase {
 }
 
 /// Why a life was told to end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Why {
     /// It is no longer wanted.
     Down,
@@ -54,7 +57,8 @@ pub(crate) enum Why {
 }
 
 /// What follows a life, unless somebody asks for something else meanwhile.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Next {
     /// Whatever is wanted then.
     Down,
@@ -91,7 +95,8 @@ pub(crate) struct Life {
 }
 
 /// What counts over lives, since want went up.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct History {
     /// Automatic restarts.
     pub restarts: u32,
@@ -146,6 +151,10 @@ pub(crate) struct Node {
     pub armed: Option<Time>,
     /// Whose dependent it is listed as.
     pub linked: Vec<Arc<str>>,
+    /// Nothing was heard of it under this agent: what is seen is what an earlier one saw.
+    pub unheard: bool,
+    /// What is wanted of it was saved, so what a shim was told of that at its start is older.
+    pub restored: bool,
 }
 
 impl Node {
@@ -171,6 +180,8 @@ impl Node {
             queued: false,
             armed: None,
             linked: Vec::new(),
+            unheard: false,
+            restored: false,
         }
     }
 
@@ -225,7 +236,8 @@ impl Node {
     }
 
     fn stays(&self) -> bool {
-        self.want == Want::Up && !self.again && self.pending.is_none() && self.leaving.is_none()
+        let goes = self.again || self.pending.is_some() || self.leaving.is_some();
+        self.want == Want::Up && !goes && !self.unheard
     }
 
     pub fn has_failed(&self) -> bool {
@@ -267,6 +279,9 @@ impl Node {
 
     /// Its next timer.
     pub fn deadline(&self) -> Option<Time> {
+        if self.unheard {
+            return None;
+        }
         let life = &self.life;
         let probes = || life.runs.iter().filter_map(|run| run.next_at);
         match self.phase {

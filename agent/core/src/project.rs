@@ -104,13 +104,14 @@ impl Project {
         self.nodes.get(name).is_some_and(Node::satisfies)
     }
 
-    /// The need that went bad and takes it along. One that is unknown takes nobody: its shim may
-    /// be adopted a moment later.
+    /// The need that went bad and takes it along. One that is unknown, or unheard, takes nobody:
+    /// its shim may be adopted a moment later.
     pub fn lost_need(&self, node: &Node) -> Option<Arc<str>> {
         let mut needs = node.definition.needs.iter();
         let lost = needs.find(|need| {
             let known = self.nodes.get(&need.service);
-            need.lost == crate::Lost::Stop && known.is_some_and(|other| !other.satisfies())
+            need.lost == crate::Lost::Stop
+                && known.is_some_and(|other| !other.unheard && !other.satisfies())
         });
         lost.map(|need| need.service.clone())
     }
@@ -138,6 +139,7 @@ impl Project {
             .filter(|name| !self.has(name))
             .map(|name| match self.nodes.get(name) {
                 None => format!("{name} (unknown)"),
+                Some(need) if need.unheard => format!("{name} ({})", need.message),
                 Some(need) => match need.state() {
                     State::Failed | State::Backoff | State::Unhealthy => {
                         format!("{name} ({}: {})", words::state(need.state()), need.message)

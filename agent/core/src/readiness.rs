@@ -86,9 +86,17 @@ impl Turn<'_> {
     pub fn watch_ready(&mut self, name: &Arc<str>) {
         let now = self.now;
         let Some(node) = self.project.nodes.get_mut(name) else { return };
-        let first = |test: &Test| (!test.event_driven && !test.then_every.is_zero()).then_some(now);
+        let asked = |test: &Test| !test.event_driven && !test.then_every.is_zero();
+        // One that failed is failing until it passes, not until it is asked for the first time.
+        let failed = node.phase == Phase::Unhealthy;
         let tests = node.definition.tests.iter();
-        node.life.runs = tests.map(|t| Run { next_at: first(t), ..Run::default() }).collect();
+        node.life.runs = tests
+            .map(|test| Run {
+                next_at: asked(test).then_some(now),
+                failed: if failed && asked(test) { test.failures.max(1) } else { 0 },
+                ..Run::default()
+            })
+            .collect();
         self.ask(name);
     }
 

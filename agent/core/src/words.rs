@@ -25,6 +25,12 @@ pub(crate) fn exit(exit: &Exit) -> String {
     }
 }
 
+/// What could not be ended.
+pub(crate) fn left(pids: &[u32]) -> String {
+    let pids: Vec<String> = pids.iter().map(u32::to_string).collect();
+    format!("processes of it may be left: {}", pids.join(", "))
+}
+
 /// A state as it is written.
 pub(crate) fn state(state: State) -> &'static str {
     match state {

@@ -82,8 +82,26 @@ impl World {
             Event::Emptied { id, life } => {
                 self.turn(&id.project, out, now, |turn| turn.emptied(&id.name, life));
             }
-            Event::ShimLost { id, life, at } => {
-                self.turn(&id.project, out, now, |turn| turn.shim_lost(&id.name, life, at));
+            Event::ShimLost { id, life, at, left } => {
+                self.turn(&id.project, out, now, |turn| turn.shim_lost(&id.name, life, at, &left));
+            }
+            Event::Unstartable { id, life, reason } => {
+                self.turn(&id.project, out, now, |turn| turn.unstartable(&id.name, life, reason));
+            }
+            Event::Missing { id, life, at } => {
+                self.turn(&id.project, out, now, |turn| turn.missing(&id.name, life, at));
+            }
+            Event::Mute { id, definition, life, pid, message } => {
+                self.found(&id.project);
+                self.turn(&id.project, out, now, |turn| {
+                    turn.mute(&id.name, definition, life, pid, message);
+                });
+            }
+            Event::Settled => {
+                let all: Vec<Arc<str>> = self.projects.keys().cloned().collect();
+                for project in all {
+                    self.turn(&project, out, now, |turn| turn.settled());
+                }
             }
             Event::Probed { id, life, test, verdict } => {
                 self.turn(&id.project, out, now, |turn| {
@@ -91,7 +109,7 @@ impl World {
                 });
             }
             Event::Adopted { id, definition, life, pid, exit, ready, want, restarts, stopping } => {
-                self.projects.entry(id.project.clone()).or_default();
+                self.found(&id.project);
                 let found = crate::adoption::Found {
                     definition,
                     life,
@@ -143,6 +161,11 @@ impl World {
         Some(&self.project(&id.project)?.nodes.get(&id.name)?.definition)
     }
 
+    /// A project that may be unknown yet.
+    pub(crate) fn found(&mut self, path: &Arc<str>) {
+        self.projects.entry(path.clone()).or_default();
+    }
+
     pub(crate) fn project(&self, path: &str) -> Option<&Project> {
         self.projects.get(path)
     }
@@ -165,7 +188,7 @@ impl World {
     }
 
     /// Does `work` on a project, where it is known, and then whatever follows from it.
-    fn turn(
+    pub(crate) fn turn(
         &mut self,
         path: &str,
         actions: &mut Vec<Action>,
@@ -190,9 +213,11 @@ impl World {
 }
 
 impl Turn<'_> {
-    /// The node, where it is known and in this life.
+    /// The node, where it is known and in this life. There is news of it, so it was heard.
     pub fn living(&mut self, name: &str, life: u64) -> Option<&mut Node> {
-        self.project.nodes.get_mut(name).filter(|node| node.lives(life))
+        let node = self.project.nodes.get_mut(name).filter(|node| node.lives(life))?;
+        node.unheard = false;
+        Some(node)
     }
 
     pub fn id(&self, name: &Arc<str>) -> ServiceId {

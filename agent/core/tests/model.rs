@@ -38,6 +38,12 @@ struct Model<'s> {
     states: BTreeMap<ServiceId, State>,
     paused: BTreeMap<ServiceId, (Time, Backoff)>,
     prints: u64,
+    /// What an agent that dies now has left; what happened since it was saved is lost.
+    saved: Vec<Saved>,
+    /// The world was restored from something older than what had happened.
+    stale: bool,
+    /// Shims that do not answer.
+    mute: BTreeSet<ServiceId>,
 }
 
 impl<'s> Model<'s> {
@@ -53,6 +59,9 @@ impl<'s> Model<'s> {
             states: BTreeMap::new(),
             paused: BTreeMap::new(),
             prints: 0,
+            saved: Vec::new(),
+            stale: false,
+            mute: BTreeSet::new(),
         };
         for _ in 0..4 {
             model.edit();
@@ -130,8 +139,17 @@ impl<'s> Model<'s> {
 
     fn step(&mut self, event: Event) -> usize {
         let tick = matches!(event, Event::Tick);
+        // What must be on disk before anybody is told, or anything is forgotten elsewhere.
+        let command =
+            matches!(event, Event::Up { .. } | Event::Down { .. } | Event::Restart { .. });
+        let lost = matches!(event, Event::ShimLost { .. } | Event::Missing { .. });
+        let found = matches!(event, Event::Adopted { .. } | Event::Mute { .. });
         let actions = self.world.step(event, self.now);
         let count = actions.len();
+        let owed = actions.iter().any(|action| matches!(action, Action::Acknowledge { .. }));
+        if command || lost || found || owed || self.pick(2) == 0 {
+            self.save();
+        }
         for action in actions {
             self.take(action);
         }
@@ -146,7 +164,22 @@ impl<'s> Model<'s> {
         count
     }
 
+    fn save(&mut self) {
+        self.saved = self.world.saved();
+    }
+
     fn take(&mut self, action: Action) {
+        match &action {
+            Action::Spawn { id, .. }
+            | Action::Stop { id, .. }
+            | Action::Kill { id, .. }
+            | Action::Acknowledge { id, .. }
+            | Action::Probe { id, .. }
+            | Action::MarkReady { id, .. } => {
+                assert!(!self.mute.contains(id), "a deed for {id:?}, which nobody has heard");
+            }
+            Action::CancelProbes { .. } | Action::Changed(_) => {}
+        }
         match action {
             Action::Spawn { id, life } => self.spawn(id, life),
             Action::Stop { id, life } => self.stop(&id, life),
@@ -247,7 +280,9 @@ impl<'s> Model<'s> {
                 self.step(Event::Tick);
             }
             5..=8 => self.pass(),
-            9 if self.pick(8) == 0 => self.adopt(),
+            9 if self.pick(16) == 0 => self.adopt(),
+            10 if self.pick(6) == 0 => self.dies(),
+            11 => self.speaks(),
             _ => self.news(),
         }
     }
@@ -282,12 +317,14 @@ impl<'s> Model<'s> {
     fn stray(&mut self) {
         let id = id(NAMES[self.pick(NAMES.len())]);
         let life = self.lives.get(&id).copied().unwrap_or(0) + 1 + self.pick(2) as u64;
-        let event = match self.pick(6) {
+        let event = match self.pick(8) {
+            6 => Event::Missing { id, life, at: String::new() },
+            7 => Event::Unstartable { id, life, reason: "gone".into() },
             0 => Event::Started { id, life, pid: 7 },
             1 => Event::StartFailed { id, life, reason: "no".into() },
             2 => Event::Exited { id, life, exit: exit(0) },
             3 => Event::Emptied { id, life },
-            4 => Event::ShimLost { id, life, at: String::new() },
+            4 => Event::ShimLost { id, life, at: String::new(), left: vec![7] },
             _ => Event::Probed { id, life, test: 9, verdict: Verdict::Pass(String::new()) },
         };
         assert_eq!(self.step(event), 0);
@@ -299,13 +336,16 @@ impl<'s> Model<'s> {
             return self.command();
         }
         let at = self.pick(self.shims.len());
+        if self.shims.keys().nth(at).is_some_and(|id| self.mute.contains(id)) {
+            return self.speaks();
+        }
         let choice = self.pick(12);
         let code = self.pick(2) as i32;
         let (id, shim) = self.shims.iter_mut().nth(at).expect("below the length");
         let (id, life) = (id.clone(), shim.life);
         let event = if choice == 0 {
             self.shims.remove(&id);
-            Event::ShimLost { id, life, at: "then".into() }
+            Event::ShimLost { id, life, at: "then".into(), left: Vec::new() }
         } else if shim.exit.is_some() {
             shim.over = true;
             Event::Emptied { id, life }
@@ -342,8 +382,119 @@ impl<'s> Model<'s> {
         Event::Exited { id: id.clone(), life: shim.life, exit: exit(code) }
     }
 
-    /// The agent dies, and another one takes over what lives.
+    /// The agent dies, and another one goes on with what it had saved and with what lives. Some of
+    /// the shims are mute at first, some have died too.
+    fn dies(&mut self) {
+        let text = serde_json::to_string(&self.saved).expect("written");
+        let saved: Vec<Saved> = serde_json::from_str(&text).expect("read");
+        let old = std::mem::take(&mut self.world);
+        let (fresh, alone) = (saved == old.saved(), self.shims.is_empty());
+        self.stale = !fresh;
+        let wait = self.pick(3);
+        self.now = self.now.after(ms(wait as u64 * 40));
+        self.mute.clear();
+        self.world.restore(saved.clone(), self.now);
+        assert_eq!(self.world.saved(), saved, "something was not put back");
+        for (id, life) in &self.lives {
+            self.world.set_last_life(id, *life);
+        }
+        assert_eq!(self.world.next_deadline(), None, "nothing is due before it was heard");
+        self.states = self.world.views(None).into_iter().map(|v| (v.id, v.state)).collect();
+        for before in old.views(None) {
+            let after = self.world.view(&before.id).expect("it was saved");
+            assert_eq!(before.want, after.want, "a command was forgotten");
+        }
+        let pauses = |world: &World| {
+            let resting = |view: &NodeView| matches!(view.state, State::Backoff | State::Failed);
+            let saved = world.saved();
+            let views = world.views(None).into_iter().filter(resting);
+            views.map(|v| saved.iter().find(|s| *s.id() == v.id).cloned()).collect::<Vec<_>>()
+        };
+        let resting = pauses(&self.world);
+        let ids: Vec<ServiceId> = self.shims.keys().cloned().collect();
+        for id in ids {
+            match self.pick(6) {
+                0 => self.is_mute(&id, &old),
+                1 => {
+                    let life = self.shims.remove(&id).expect("known").life;
+                    let left = Vec::new();
+                    self.step(Event::ShimLost { id, life, at: "then".into(), left });
+                }
+                _ => self.takes_over(&id, &old),
+            }
+        }
+        let views = self.world.views(None);
+        let living = |view: &&NodeView| {
+            matches!(
+                view.state,
+                State::Starting | State::Ready | State::Unhealthy | State::Stopping
+            )
+        };
+        let mut lost: Vec<NodeView> = views.iter().filter(living).cloned().collect();
+        lost.retain(|view| !self.shims.contains_key(&view.id));
+        for view in lost {
+            let (id, life) = (view.id, view.life);
+            self.step(Event::Missing { id, life, at: "then".into() });
+        }
+        if fresh && alone {
+            assert_eq!(pauses(&self.world), resting, "a pause or a count began anew");
+        }
+        self.step(Event::Settled);
+        self.step(Event::Tick);
+    }
+
+    fn is_mute(&mut self, id: &ServiceId, old: &World) {
+        let shim = &self.shims[id];
+        self.mute.insert(id.clone());
+        let definition = old.definition(id).expect("it was saved").clone();
+        let (life, pid, message) = (shim.life, shim.pid, "it does not answer".to_owned());
+        self.step(Event::Mute { id: id.clone(), definition, life, pid, message });
+    }
+
+    /// A shim of the last agent answers.
+    fn takes_over(&mut self, id: &ServiceId, old: &World) {
+        let told = old.view(id).map_or((Want::Down, 0), |view| (view.want, view.restarts));
+        let known = self.stale || self.pick(3) > 0;
+        let shim = self.shims.get_mut(id).expect("known");
+        shim.asked.clear();
+        let (life, over) = (shim.life, shim.over);
+        let event = Event::Adopted {
+            id: id.clone(),
+            definition: known.then(|| shim.definition.clone()),
+            life,
+            pid: shim.pid,
+            exit: shim.exit.clone(),
+            ready: shim.ready,
+            want: told.0,
+            restarts: told.1,
+            stopping: shim.told,
+        };
+        self.step(event);
+        if over && self.shims.contains_key(id) {
+            self.step(Event::Emptied { id: id.clone(), life });
+        }
+    }
+
+    /// A shim that was mute answers at last.
+    fn speaks(&mut self) {
+        if let Some(id) = self.mute.pop_first()
+            && self.shims.contains_key(&id)
+        {
+            let world = World::new();
+            self.takes_over(&id, &world);
+            self.step(Event::Tick);
+        }
+    }
+
+    fn all_speak(&mut self) {
+        while !self.mute.is_empty() {
+            self.speaks();
+        }
+    }
+
+    /// The agent dies with all that it knew, and another one takes over what lives.
     fn adopt(&mut self) {
+        self.mute.clear();
         let old = std::mem::take(&mut self.world);
         self.states.clear();
         self.paused.clear();
@@ -364,7 +515,7 @@ impl<'s> Model<'s> {
             }
             let event = Event::Adopted {
                 id,
-                definition: shim.definition.clone(),
+                definition: Some(shim.definition.clone()),
                 life: shim.life,
                 pid: shim.pid,
                 exit: shim.exit.clone(),
@@ -381,6 +532,7 @@ impl<'s> Model<'s> {
     /// Down, in a world where everything does as it is told: ends in an empty tree, and then
     /// nothing is left to do.
     fn quiet(&mut self) {
+        self.all_speak();
         self.step(Event::Down { project: None, targets: Vec::new() });
         for _ in 0..1_000 {
             let Some((id, shim)) = self.shims.iter_mut().find(|(_, s)| s.told || s.exit.is_some())
@@ -413,6 +565,7 @@ impl<'s> Model<'s> {
 
     /// Up, in a world where everything goes well: ends in all being ready.
     fn bloom(&mut self) {
+        self.all_speak();
         if !self.is_sound() {
             return;
         }

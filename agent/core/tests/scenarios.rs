@@ -315,7 +315,10 @@ fn grace_softens_what_is_reported_and_loading_shows_past_it() {
 #[test]
 fn a_killed_shim_counts_as_a_failure_of_unknown_kind() {
     let mut stage = running(&[("db", service(&[]))], &["db"]);
-    assert_eq!(stage.step(Event::ShimLost { id: id("db"), life: 1, at: "then".into() }), [""; 0]);
+    assert_eq!(
+        stage.step(Event::ShimLost { id: id("db"), life: 1, at: "then".into(), left: vec![] }),
+        [""; 0]
+    );
     assert_eq!(stage.said, ["db backoff: ended, and nobody saw how, next try in 100ms"]);
     let lost = Exit { code: None, signal: None, at: "then".into() };
     assert_eq!(stage.world.view(&id("db")).unwrap().exit, Some(lost));
@@ -325,7 +328,7 @@ fn a_killed_shim_counts_as_a_failure_of_unknown_kind() {
 fn found(name: &str, definition: &Definition) -> Event {
     Event::Adopted {
         id: id(name),
-        definition: definition.clone(),
+        definition: Some(definition.clone()),
         life: 7,
         pid: Some(100),
         exit: None,

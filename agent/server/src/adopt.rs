@@ -7,11 +7,13 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hearth_core::ServiceId;
 use hearth_process::watch::{ChangeKind, DirWatch};
-use hearth_process::{Signal, locked};
+use hearth_process::{facts, locked};
 use hearth_shim::Record;
 use hearth_shim::frames::{Decoder, FromShim, encode};
 use tokio::io::AsyncWriteExt;
@@ -20,53 +22,57 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
+use crate::bundle::{self, Bundle, Held};
 use crate::execute::fd::Watched;
 use crate::execute::link::{Ending, Line, Link, Seen, Told, hello, read};
-use crate::execute::{orphans, spawn};
-use crate::keep::Keep;
 use crate::place::Place;
-
-/// What a shim that was killed together with its agent has left gets so long after SIGTERM.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// From its record to its socket a shim takes milliseconds; on a machine that is very busy, this.
 const BIRTH: Duration = Duration::from_secs(2);
 /// From its start to its record, likewise.
 const LATE: Duration = Duration::from_secs(5);
+/// What it holds, a shim that has just answered gives back within this.
+const GIVEN_BACK: Duration = Duration::from_secs(2);
 
 /// What was found under `shims/`.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     /// Shims that were asked; each tells [`Told::Answered`] or [`Told::Unanswered`].
     pub(crate) asked: Vec<PathBuf>,
-    /// Services whose last shim died. Those with `true` are being cleared: [`Told::Cleared`] comes.
-    pub(crate) dead: Vec<(Record, bool)>,
+    /// Records of shims that died.
+    pub(crate) dead: Vec<(PathBuf, Record)>,
 }
 
-/// Looks at every record, asks those who live, and clears up behind those who died.
-pub(crate) fn look(place: &Place, told: &mpsc::Sender<Told>) -> io::Result<Found> {
+/// Whether an answer comes by itself, after all others: then what the shim holds is fetched with it.
+pub(crate) type Late = Arc<AtomicBool>;
+
+/// Looks at every record, and asks those who live.
+pub(crate) fn look(place: &Place, told: &mpsc::Sender<Told>, late: &Late) -> io::Result<Found> {
     let mut found = Found::default();
     for entry in std::fs::read_dir(place.records())? {
         let path = entry?.path();
         if path.extension().is_some_and(|kind| kind == "rec") {
-            settle(&path, place, told, &mut found);
+            settle(&path, place, told, late, &mut found);
         }
     }
     Ok(found)
 }
 
 /// One record.
-pub(crate) fn settle(path: &Path, place: &Place, told: &mpsc::Sender<Told>, found: &mut Found) {
+pub(crate) fn settle(
+    path: &Path,
+    place: &Place,
+    told: &mpsc::Sender<Told>,
+    late: &Late,
+    found: &mut Found,
+) {
     match locked::is_held(path) {
         Ok(true) => {
-            ask(path, place, told);
+            ask(path, place, told, late);
             found.asked.push(path.to_owned());
         }
-        Ok(false) => match record(path) {
-            Some(record) => {
-                let clearing = clear(&record, path, place, told);
-                found.dead.push((record, clearing));
-            }
+        Ok(false) => match Record::read(path).ok().flatten() {
+            Some(record) => found.dead.push((path.to_owned(), record)),
             None => {
                 warn!(record = %path.display(), "a shim's record is not understood: removed");
                 remove(path, place);
@@ -79,9 +85,10 @@ pub(crate) fn settle(path: &Path, place: &Place, told: &mpsc::Sender<Told>, foun
 }
 
 /// Asks the shim that holds a record, or is about to.
-pub(crate) fn ask(path: &Path, place: &Place, told: &mpsc::Sender<Told>) {
+pub(crate) fn ask(path: &Path, place: &Place, told: &mpsc::Sender<Told>, late: &Late) {
     let id = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
     let (socket, path, told) = (place.socket(id), path.to_owned(), told.clone());
+    let late = Arc::clone(late);
     tokio::spawn(async move {
         let asked = async {
             let mut stream = connect(&socket).await?;
@@ -89,13 +96,42 @@ pub(crate) fn ask(path: &Path, place: &Place, told: &mpsc::Sender<Told>) {
             answer(&mut stream).await.map(|answer| (stream, answer))
         };
         match asked.await {
-            Ok((stream, (state, decoder))) => adopted(stream, state, decoder, socket, told).await,
+            Ok((stream, (state, decoder))) => {
+                let bundle = match state.held.filter(|_| late.load(Ordering::Relaxed)) {
+                    Some(_) => fetch(&socket).await.map(Box::new),
+                    None => None,
+                };
+                adopted(stream, state, decoder, socket, told, bundle).await;
+            }
             Err(error) => {
                 warn!(record = %path.display(), %error, "a shim does not let itself be asked");
                 let _ = told.send(Told::Unanswered(path)).await;
             }
         }
     });
+}
+
+/// What a shim holds for its project.
+pub(crate) async fn fetch(socket: &Path) -> Option<(Bundle, Held)> {
+    match timeout(GIVEN_BACK, bundle::give_back(socket)).await {
+        Ok(Ok(given)) => given,
+        Ok(Err(error)) => {
+            warn!(socket = %socket.display(), %error, "a shim does not give back what it holds");
+            None
+        }
+        Err(_) => {
+            warn!(socket = %socket.display(), "a shim does not give back what it holds in time");
+            None
+        }
+    }
+}
+
+/// Whether the shim of this record was stopped (SIGSTOP), as far as anybody can tell: then it is no
+/// use to wait for it.
+pub(crate) fn is_stopped(path: &Path) -> bool {
+    let record = Record::read(path).ok().flatten();
+    let state = record.and_then(|record| facts::state_of(record.shim.pid));
+    matches!(state, Some('T' | 't'))
 }
 
 /// A shim locks its record a moment before it has a socket: the directory tells when it has.
@@ -175,66 +211,34 @@ async fn adopted(
     decoder: Decoder,
     socket: PathBuf,
     told: mpsc::Sender<Told>,
+    bundle: Option<Box<(Bundle, Held)>>,
 ) {
-    let ending = match Keep::from_text(&state.keep) {
-        Ok(keep) => spawn::ending(&keep.service),
-        Err(_) => Ending { signal: Signal::TERM, patience: PATIENCE },
-    };
     let mut seen = Seen::default();
     seen.note(&FromShim::State(state.clone()));
     let (giver, orders) = mpsc::unbounded_channel();
     let id = ServiceId::new(state.project.as_str(), state.service.as_str());
     let life = state.life;
+    let ending = Ending::default();
     let line = Line { id, life, socket, ending, told: told.clone(), orders, seen };
     // First the answer, then what follows from it.
-    if told.send(Told::Answered { state, link: Link::to(giver) }).await.is_ok() {
+    if told.send(Told::Answered { state, link: Link::to(giver), bundle }).await.is_ok() {
         line.relay(stream, decoder).await;
     }
 }
 
-fn record(path: &Path) -> Option<Record> {
-    match locked::read_path(path) {
-        Ok(locked::Record::Valid(bytes)) => serde_json::from_slice(&bytes).ok(),
-        Ok(locked::Record::Empty | locked::Record::Torn) | Err(_) => None,
-    }
-}
-
-/// Whether what the shim left is being ended; the files are gone after that.
-fn clear(record: &Record, path: &Path, place: &Place, told: &mpsc::Sender<Told>) -> bool {
-    let (service, life) = (&record.service, record.life);
+/// One line for the agent's log.
+pub(crate) fn tell_death(record: &Record) {
+    let (project, service, life) = (&record.project, &record.service, record.life);
     match (&record.exit, &record.failed) {
         (Some(exit), _) => {
-            let signal = exit.signal.map(|signal| signal.name());
-            info!(
-                project = record.project,
-                service,
-                life,
-                code = exit.code,
-                ?signal,
-                "ended while no agent looked"
-            );
+            let (code, signal) = (exit.code, exit.signal.map(|signal| signal.name()));
+            info!(project, service, life, code, ?signal, "ended while no agent looked");
         }
-        (None, Some(reason)) => {
-            info!(project = record.project, service, life, reason, "could not be started")
+        (None, Some(reason)) => info!(project, service, life, reason, "could not be started"),
+        (None, None) => {
+            warn!(project, service, life, "its shim was killed, how it ended nobody knows");
         }
-        (None, None) => warn!(
-            project = record.project,
-            service, life, "its shim was killed, how it ended nobody knows"
-        ),
     }
-    let over = record.emptied || record.failed.is_some() || !record.shim.same_world();
-    let Some(leader) = record.leader.clone().filter(|_| !over) else {
-        remove(path, place);
-        return false;
-    };
-    let id = ServiceId::new(record.project.as_str(), record.service.as_str());
-    let (path, place, told) = (path.to_owned(), place.clone(), told.clone());
-    tokio::spawn(async move {
-        orphans::end(&leader, Signal::TERM, PATIENCE).await;
-        remove(&path, &place);
-        let _ = told.send(Told::Cleared(id)).await;
-    });
-    true
 }
 
 /// Removes what a dead shim has left. Nobody but us starts shims, so nobody can have taken its

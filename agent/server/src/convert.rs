@@ -41,6 +41,28 @@ pub(crate) fn definition(service: &Service, order: u32) -> Definition {
     }
 }
 
+/// Of a service of which nothing is known but that it runs: it is not started again, nothing is asked
+/// of it, and it can be stopped.
+pub(crate) fn unknown(name: &str) -> Definition {
+    let never = Duration::ZERO;
+    Definition {
+        kind: hearth_core::Kind::Service,
+        enabled: true,
+        display: Some(name.to_owned()),
+        needs: Vec::new(),
+        tests: Vec::new(),
+        settle: never,
+        start_timeout: None,
+        restart: hearth_core::Restart::Never,
+        backoff: Backoff { min: never, max: never, reset_after: never },
+        give_up: GiveUp { failures: 1, within: never },
+        stop_timeout: Duration::from_secs(10),
+        linger: never,
+        fingerprint: 0,
+        order: u32::MAX,
+    }
+}
+
 fn need(need: &hearth_config::Need) -> Need {
     let lost = match need.lost {
         Lost::Keep => hearth_core::Lost::Keep,

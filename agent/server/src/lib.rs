@@ -12,8 +12,8 @@
 //! The decisions are `hearth-core`'s. `owner` is the only task that steps it: commands and news
 //! become events, actions go to `execute`, transitions go to who listens. `execute` never decides,
 //! `routes` never touch state, `convert` and `rows` translate. What must outlive this process is
-//! in the shims: each holds its service's definition, environment and exit, and [`main`] begins by
-//! taking over those that it finds.
+//! in `state.json` (`store`), in the shims and their records, and in the memory that they hold
+//! (`bundle`): [`main`] begins by putting these together again (`owner::resume`).
 //!
 //! Invariant: a service runs at most once. The shim's locked record keeps it so even where this
 //! crate is wrong; a new life waits for the end of everything of the one before.
@@ -21,6 +21,7 @@
 //! An idle agent sleeps: there is no timer but the core's next deadline.
 
 mod adopt;
+mod bundle;
 mod capture;
 mod clock;
 mod command;
@@ -34,6 +35,7 @@ mod place;
 mod refuse;
 mod routes;
 mod rows;
+mod store;
 mod upstream;
 
 use std::process::ExitCode;

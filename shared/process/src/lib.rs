@@ -20,6 +20,7 @@
 //! | [`child`], [`stdio`] | what is put in order between fork and exec, and at a program's start |
 //! | [`executable`] | the file to start another of our kind from |
 //! | [`watch`] | changes in a directory |
+//! | [`sealed`] | memory that is shared by a descriptor and never on disk |
 //! | [`facts`] | boot, namespaces, host name, users |
 //!
 //! Linux 5.3 or newer (`pidfd_open(2)`), macOS 11 or newer.
@@ -32,6 +33,7 @@ pub mod locked;
 mod own;
 pub mod pass;
 mod peer;
+pub mod sealed;
 mod signal;
 pub mod stdio;
 mod table;

@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, warn};
 
 use super::{fd, orphans};
+use crate::bundle::{Bundle, Held};
 
 /// Connections that break without having said a word, before only the shim's end is waited for.
 const MUTE: u32 = 3;
@@ -32,6 +33,8 @@ pub(crate) enum Told {
         state: Box<State>,
         /// The way to it.
         link: Link,
+        /// What it held, where it was asked for that by itself.
+        bundle: Option<Box<(Bundle, Held)>>,
     },
     /// A shim of an earlier agent ended before it had answered.
     Unanswered(PathBuf),
@@ -56,6 +59,8 @@ pub(crate) enum Told {
         life: u64,
         /// Why nothing was ever heard of it; empty otherwise.
         reason: String,
+        /// It was killed, and its last output with it: pids of what could not be ended.
+        killed: Option<Vec<u32>>,
     },
     /// A shim that has a service which was to be started was asked, and has not answered in time.
     Overdue {
@@ -64,8 +69,17 @@ pub(crate) enum Told {
         /// The life that was not begun.
         life: u64,
     },
-    /// What a lost shim had left is gone.
-    Cleared(ServiceId),
+    /// What a shim had left that died while no agent lived is gone.
+    Cleared {
+        /// Whose.
+        id: ServiceId,
+        /// Which life.
+        life: u64,
+        /// Its record.
+        record: PathBuf,
+        /// Pids of what could not be ended.
+        left: Vec<u32>,
+    },
     /// A probe's answer.
     Probed {
         /// Whose.
@@ -84,8 +98,10 @@ pub(crate) enum Told {
 pub(crate) enum Order {
     /// Tell the shim this.
     Tell(ToShim),
-    /// Tell it this, and give it what comes with it.
+    /// Tell it this, and give it what comes with the frame's first byte.
     Give(ToShim, Arc<OwnedFd>),
+    /// End so what the shim leaves, if it is killed.
+    Ending(Ending),
     /// Neither tell nor hear anything until [`Order::Resume`], whatever becomes of the connection: a
     /// successor may be taking the shim over.
     Pause(oneshot::Sender<()>),
@@ -105,9 +121,15 @@ impl Link {
         let _ = self.orders.send(Order::Tell(frame));
     }
 
-    /// Tells the shim, and gives it a descriptor of its own with that.
-    pub(crate) fn give(&self, frame: ToShim, fd: Arc<OwnedFd>) {
-        let _ = self.orders.send(Order::Give(frame, fd));
+    /// How what it leaves is to be ended, where that became known later.
+    pub(crate) fn ends_by(&self, ending: Ending) {
+        let _ = self.orders.send(Order::Ending(ending));
+    }
+
+    /// Gives it what it is to hold for its project.
+    pub(crate) fn hold(&self, held: &Held) {
+        let frame = ToShim::Hold { generation: held.generation };
+        let _ = self.orders.send(Order::Give(frame, Arc::clone(&held.fd)));
     }
 
     /// Lets the line rest; what is returned comes true when it does, or has ended.
@@ -142,6 +164,13 @@ pub(crate) struct Ending {
     pub(crate) signal: Signal,
     /// After how long with SIGKILL.
     pub(crate) patience: Duration,
+}
+
+/// As a file has it that says nothing about it.
+impl Default for Ending {
+    fn default() -> Self {
+        Self { signal: Signal::TERM, patience: Duration::from_secs(10) }
+    }
 }
 
 /// One life's end of the line.
@@ -189,19 +218,20 @@ impl Line {
                 None => break,
             }
         }
-        self.shim_ended().await;
+        let killed = self.shim_ended().await;
         let reason = match self.seen.shim {
             Some(_) => String::new(),
             None => {
                 self.seen.reason.take().unwrap_or_else(|| "its shim ended without a word".into())
             }
         };
-        let _ = self.told.send(Told::Gone { id: self.id, life: self.life, reason }).await;
+        let _ = self.told.send(Told::Gone { id: self.id, life: self.life, reason, killed }).await;
     }
 
     /// Nothing was connected: the reason why is told, and that is all.
     pub(crate) async fn never(self, reason: String) {
-        let _ = self.told.send(Told::Gone { id: self.id, life: self.life, reason }).await;
+        let killed = None;
+        let _ = self.told.send(Told::Gone { id: self.id, life: self.life, reason, killed }).await;
     }
 
     async fn talk(&mut self, stream: &mut UnixStream, mut decoder: Decoder) -> Broken {
@@ -214,6 +244,10 @@ impl Line {
                     let (frame, fd) = match order {
                         Some(Order::Tell(frame)) => (frame, None),
                         Some(Order::Give(frame, fd)) => (frame, Some(fd)),
+                        Some(Order::Ending(ending)) => {
+                            self.ending = ending;
+                            continue;
+                        }
                         Some(Order::Pause(resting)) => match self.rest(resting).await {
                             Some(Order::Tell(frame)) => (frame, None),
                             Some(_) => continue,
@@ -223,7 +257,7 @@ impl Line {
                         None => return Broken::Left,
                     };
                     let last = matches!(frame, ToShim::Bye);
-                    let written = write(stream, &encode(&frame), fd.as_deref()).await;
+                    let written = write(stream, &frame, fd.as_ref()).await;
                     if last {
                         return Broken::Left;
                     }
@@ -253,6 +287,7 @@ impl Line {
             match self.orders.recv().await? {
                 order @ (Order::Resume | Order::Tell(ToShim::Bye)) => return Some(order),
                 Order::Pause(resting) => drop(resting.send(())),
+                Order::Ending(ending) => self.ending = ending,
                 // Nothing is decided while lines rest.
                 Order::Tell(_) | Order::Give(..) => {}
             }
@@ -284,18 +319,18 @@ impl Line {
         Some(stream)
     }
 
-    /// Returns when the shim has ended and, if it left a tree, that has too.
-    async fn shim_ended(&mut self) {
-        let Some(shim) = self.seen.shim.clone() else { return };
+    /// Returns when the shim has ended and, if it left a tree, that has too: then with what of it
+    /// could not be ended.
+    async fn shim_ended(&mut self) -> Option<Vec<u32>> {
+        let shim = self.seen.shim.clone()?;
         if let Ok(handle) = ProcessHandle::open(&shim)
             && let Err(error) = fd::ended(handle).await
         {
             warn!(pid = shim.pid, %error, "cannot wait for a shim's end");
         }
-        if let Some(leader) = self.seen.leader.clone().filter(|_| !self.seen.over) {
-            warn!(service = %self.id.name, shim = shim.pid, leader = leader.pid, "a shim was killed: ending what it left");
-            orphans::end(&leader, self.ending.signal, self.ending.patience).await;
-        }
+        let leader = self.seen.leader.clone().filter(|_| !self.seen.over)?;
+        warn!(service = %self.id.name, shim = shim.pid, leader = leader.pid, "a shim was killed: ending what it left");
+        Some(orphans::end(&leader, self.ending.signal, self.ending.patience).await)
     }
 }
 
@@ -324,16 +359,17 @@ impl Seen {
     }
 }
 
-/// Writes all of it, and with the first byte the descriptor.
-async fn write(stream: &mut UnixStream, bytes: &[u8], fd: Option<&OwnedFd>) -> io::Result<()> {
-    let Some(fd) = fd else { return stream.write_all(bytes).await };
-    let sent = loop {
-        stream.writable().await?;
-        let sent = stream.try_io(Interest::WRITABLE, || pass::send(&*stream, bytes, &[fd.as_fd()]));
-        match sent {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            sent => break sent?,
-        }
+async fn write(
+    stream: &mut UnixStream,
+    frame: &ToShim,
+    fd: Option<&Arc<OwnedFd>>,
+) -> io::Result<()> {
+    let bytes = encode(frame);
+    let Some(fd) = fd else { return stream.write_all(&bytes).await };
+    let fds = [fd.as_fd()];
+    let sent = {
+        let stream = &*stream;
+        stream.async_io(Interest::WRITABLE, || pass::send(stream, &bytes, &fds)).await?
     };
     stream.write_all(&bytes[sent..]).await
 }

@@ -20,21 +20,28 @@ const PASSES: usize = 8;
 /// How long a killed process may take to be gone: longer only in the kernel's own trouble.
 const GONE: Duration = Duration::from_secs(2);
 
-/// Ends what is left below `leader`: the signal first, SIGKILL after `patience`.
-pub(crate) async fn end(leader: &ProcessId, signal: Signal, patience: Duration) {
+/// Ends what is left below `leader`: the signal first, SIGKILL after `patience`. Returns the pids
+/// of what is still there after that, the leader's own where nobody can tell.
+pub(crate) async fn end(leader: &ProcessId, signal: Signal, patience: Duration) -> Vec<u32> {
     match pass(leader, signal, patience).await {
-        Ok(true) => return,
+        Ok(true) => return Vec::new(),
         Ok(false) => {}
         Err(error) => warn!(leader = leader.pid, %error, "cannot see what a lost shim left behind"),
     }
     for _ in 0..PASSES {
         match pass(leader, Signal::KILL, GONE).await {
-            Ok(true) => return,
+            Ok(true) => return Vec::new(),
             Ok(false) => {}
             Err(_) => break,
         }
     }
-    warn!(leader = leader.pid, "processes of a service whose shim was killed may be left");
+    let left = match members(leader) {
+        Ok(left) if left.is_empty() => return Vec::new(),
+        Ok(left) => left.iter().map(|member| member.pid).collect(),
+        Err(_) => vec![leader.pid],
+    };
+    warn!(leader = leader.pid, ?left, "processes of a service whose shim was killed may be left");
+    left
 }
 
 /// Signals all that is found and waits for its end. True: nothing was left to be found.
@@ -98,7 +105,7 @@ mod tests {
         std::io::BufRead::read_line(&mut out, &mut line).unwrap();
         let leader = ProcessId::of(child.id()).unwrap();
         assert_eq!(members(&leader).unwrap().len(), 2);
-        end(&leader, Signal::TERM, Duration::from_millis(50)).await;
+        assert!(end(&leader, Signal::TERM, Duration::from_millis(50)).await.is_empty());
         assert!(members(&leader).unwrap().is_empty());
         assert!(!child.wait().unwrap().success());
     }

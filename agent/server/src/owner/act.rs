@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use hearth_api::stream::Line;
 use hearth_api::time::rfc3339;
-use hearth_config::{Probe, Service};
+use hearth_config::Probe;
 use hearth_core::{Action, Event, Kind, Need, ServiceId, State, Transition, Verdict};
 use hearth_shim::frames::ToShim;
 use tracing::{debug, info};
@@ -54,24 +54,32 @@ impl Owner {
                 let service = Arc::clone(&order.service);
                 self.ours.insert(Place::shim(&id));
                 let link = spawn::begin(order, &self.place, self.tell.clone());
+                let holds = self.bundles.get(&id.project).map(|held| held.generation);
+                if let Some(held) = self.bundles.get(&id.project) {
+                    link.hold(held);
+                }
                 if let Some(node) = self.nodes.get_mut(&id) {
-                    node.running = Some(Running::new(life, link, service));
+                    let mut running = Running::new(life, link, Some(service));
+                    running.holds = holds;
+                    node.running = Some(running);
                 }
             }
-            Err(reason) => self.later.push_back(Event::StartFailed { id, life, reason }),
+            // To try again would not help.
+            Err(reason) => self.later.push_back(Event::Unstartable { id, life, reason }),
         }
     }
 
     fn order(&self, id: &ServiceId, life: u64) -> Result<spawn::Order, String> {
-        let missing = || "what it is to run is not known: run `hearth up`".to_owned();
+        // Where the definition is gone, so is the environment: they lie together.
+        let missing = || "its environment is gone, run `hearth up`".to_owned();
         let definition = self.world.definition(id).ok_or_else(missing)?;
         let view = self.world.view(id).ok_or_else(missing)?;
         let node = self.nodes.get(id).ok_or_else(missing)?;
         let service = node.version(definition.fingerprint).ok_or_else(missing)?;
-        let capture = node.capture.as_ref();
-        let capture = capture.ok_or("its environment is gone: run `hearth up`")?;
+        let capture = node.capture.as_ref().ok_or_else(missing)?;
         let done = self.finished_below(id);
-        let keep = Keep::new(service, definition.order, capture, view.want, view.restarts, done);
+        let (print, order) = (definition.fingerprint, definition.order);
+        let keep = Keep::new(print, order, view.want, view.restarts, done);
         Ok(spawn::Order {
             id: id.clone(),
             life,
@@ -101,9 +109,9 @@ impl Owner {
     fn finished(&self, id: &ServiceId) -> Option<Finished> {
         let view = self.world.view(id)?;
         let done = view.kind == Kind::Oneshot && view.state == State::Done;
-        let service = self.nodes.get(id)?.version(view.fingerprint).filter(|_| done)?;
-        let service = Service::clone(service);
-        Some(Finished { service, order: view.order, life: view.life, exit: view.exit? })
+        let (name, fingerprint) = (id.name.to_string(), view.fingerprint);
+        let exit = view.exit.filter(|_| done)?;
+        Some(Finished { name, fingerprint, order: view.order, life: view.life, exit, inline: None })
     }
 
     fn end(&mut self, id: ServiceId, life: u64, how: ToShim) {
@@ -122,9 +130,9 @@ impl Owner {
         self.cancel_probes(id, life);
         let Some(node) = self.nodes.get_mut(id) else { return };
         if let Some(running) = node.running.take_if(|running| running.life == life) {
-            running.link.tell(ToShim::Acknowledge);
             // Not let go of before it is gone: that is when the next life may begin.
             node.closing.push((life, running.link));
+            self.owed.push((id.clone(), life));
         }
     }
 
@@ -132,7 +140,8 @@ impl Owner {
         self.probes += 1;
         let (number, log, tell) = (self.probes, self.place.log(&id), self.tell.clone());
         let Some(running) = self.running(&id, life) else { return };
-        let Some(asked) = running.service.ready.get(test) else { return };
+        let Some(service) = running.service.clone() else { return };
+        let Some(asked) = service.ready.get(test) else { return };
         if let Probe::Exec(run) = &asked.probe {
             let timeout_ms = convert::milliseconds(asked.timeout);
             running.link.tell(ToShim::Probe { id: number, run: convert::run(run), timeout_ms });
@@ -148,7 +157,6 @@ impl Owner {
             }
             return;
         }
-        let service = Arc::clone(&running.service);
         let task = tokio::spawn(async move {
             if let Some(verdict) = probe::ask(service, test, log, life).await {
                 let _ = tell.send(link::Told::Probed { id, life, test, verdict }).await;
@@ -201,7 +209,7 @@ impl Owner {
 }
 
 /// Since the Unix epoch, as shims have it.
-fn milliseconds(at: SystemTime) -> u64 {
+pub(super) fn milliseconds(at: SystemTime) -> u64 {
     let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     convert::milliseconds(since)
 }

@@ -51,6 +51,8 @@ impl Owner {
             scope.extend(self.now_unwanted(&before.wanted));
             let anew = if restart { chosen(&project, &file, &targets) } else { BTreeSet::new() };
             self.give_capture(&project, &before.wanted, &anew, capture);
+            self.renew_bundle(&project);
+            self.save();
             let stream = self.listen(&before, scope, vec![project], targets, Goal::Ready);
             self.carry_out_and_tell(actions);
             return stream;
@@ -77,6 +79,7 @@ impl Owner {
         projects.dedup();
         let event = Event::Down { project, targets: targets.clone() };
         let actions = self.world.step(event, self.clock.now());
+        self.save();
         scope.extend(self.now_unwanted(&before.wanted));
         let stream = self.listen(&before, scope, projects, targets, Goal::Down);
         self.carry_out_and_tell(actions);

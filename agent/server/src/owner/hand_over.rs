@@ -13,11 +13,21 @@ use tokio::time::{Duration, timeout};
 use tracing::warn;
 
 use super::Owner;
+use crate::bundle::Bundle;
 use crate::command::{Command, Reply};
 use crate::execute::link::Link;
 
 /// A start that is under way is done in a moment, or something is wrong with the machine.
 const RESTING: Duration = Duration::from_secs(1);
+
+/// Before the number and the project, the name of what that project's shims hold: without it the
+/// environment of a project that has no shim just now would be lost.
+const BUNDLE: &str = "bundle:";
+
+fn bundle_name(name: &str) -> Option<(u64, &str)> {
+    let (generation, project) = name.strip_prefix(BUNDLE)?.split_once(':')?;
+    Some((generation.parse().ok()?, project))
+}
 
 /// What one agent tells the next, beyond what is in shims and on disk. Fields are only ever added.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -35,6 +45,8 @@ impl Owner {
         commands: &mut mpsc::Receiver<Command>,
     ) -> Option<Reply<()>> {
         self.end_streams(Word::Replaced);
+        self.save();
+        self.settle();
         self.rest().await;
         // Who asked for it is gone: then nothing comes of it, and that is told by a thaw.
         let _ = reply.send(self.pack());
@@ -51,6 +63,9 @@ impl Owner {
             }
         }
         self.links().for_each(Link::resume);
+        // The other one may have written it, and is no more.
+        self.store.forget();
+        self.save();
         held.into_iter().for_each(|command| self.answer(command));
         None
     }
@@ -76,11 +91,25 @@ impl Owner {
     fn pack(&self) -> Luggage {
         let notes = Notes { requests: self.done.iter().cloned().collect() };
         let notes = serde_json::to_string(&notes).unwrap_or_default();
-        Luggage { notes, fds: Vec::new() }
+        let mut fds = Vec::new();
+        for (project, held) in &self.bundles {
+            match held.fd.try_clone() {
+                Ok(fd) => fds.push((format!("{BUNDLE}{}:{project}", held.generation), fd)),
+                Err(error) => warn!(%project, %error, "cannot hand over its environment"),
+            }
+        }
+        Luggage { notes, fds }
     }
 
     /// What the agent before this one has handed over.
     pub(crate) fn unpack(&mut self, luggage: Luggage) {
+        for (name, fd) in luggage.fds {
+            let Some((generation, project)) = bundle_name(&name) else { continue };
+            match Bundle::open(fd, generation) {
+                Ok((bundle, held)) => self.take_bundle(&project.into(), bundle, held),
+                Err(error) => warn!(project, %error, "its environment was not handed over"),
+            }
+        }
         if luggage.notes.is_empty() {
             return;
         }

@@ -19,19 +19,14 @@ use crate::{adopt, convert};
 impl Owner {
     pub(super) fn hear(&mut self, told: Told) {
         match told {
-            Told::Answered { state, link } => self.answered(*state, link),
+            Told::Answered { state, link, bundle } => self.answered(*state, link, bundle),
             Told::Unanswered(record) => self.unanswered(&record),
             Told::Released(record) => self.released(&record),
             Told::Appeared(record) => self.appeared(&record),
             Told::Frame { id, life, frame } => self.frame(id, life, frame),
-            Told::Gone { id, life, reason } => self.gone(id, life, reason),
+            Told::Gone { id, life, reason, killed } => self.gone(id, life, reason, killed),
             Told::Overdue { id, life } => self.overdue(id, life),
-            Told::Cleared(id) => {
-                if let Some(node) = self.nodes.get_mut(&id) {
-                    node.clearing = false;
-                }
-                self.begin_next(id);
-            }
+            Told::Cleared { id, life, record, left } => self.cleared(id, life, &record, left),
             Told::Probed { id, life, test, verdict } => {
                 if let Some(running) = self.running(&id, life) {
                     running.probes.remove(&test);
@@ -71,14 +66,15 @@ impl Owner {
             }
             FromShim::Probed { id: number, .. } => {
                 let Some(test) = running.execs.remove(&number) else { return };
-                let asked = running.service.ready.get(test);
+                let service = running.service.clone();
+                let asked = service.as_ref().and_then(|service| service.ready.get(test));
                 if let Some(verdict) = asked.and_then(|asked| probe::judge(asked, frame)) {
                     self.step(Event::Probed { id, life, test, verdict });
                 }
             }
             FromShim::Notified { notify } => {
                 running.notify = notify;
-                let tests = running.service.ready.iter().enumerate();
+                let tests = running.service.iter().flat_map(|service| &service.ready).enumerate();
                 let said =
                     tests.filter_map(|(n, test)| Some((n, probe::said(test, &running.notify)?)));
                 for (test, verdict) in said.collect::<Vec<_>>() {
@@ -104,7 +100,7 @@ impl Owner {
     }
 
     /// A shim has ended, and all that it had.
-    fn gone(&mut self, id: ServiceId, life: u64, reason: String) {
+    fn gone(&mut self, id: ServiceId, life: u64, reason: String, killed: Option<Vec<u32>>) {
         let Some(node) = self.nodes.get_mut(&id) else { return };
         node.closing.retain(|(closing, _)| *closing != life);
         if node.life(life).is_some_and(|running| running.refused.is_some()) {
@@ -117,10 +113,14 @@ impl Owner {
             if matches!(locked::is_held(&record), Ok(false)) {
                 adopt::remove(&record, &self.place);
             }
+            if killed.is_some() {
+                self.output_lost(&id, life);
+            }
+            let left = killed.unwrap_or_default();
             let (id, at) = (id.clone(), rfc3339(SystemTime::now()));
             match (running.told.over, running.told.started) {
                 (true, _) => {}
-                (false, true) => self.step(Event::ShimLost { id, life, at }),
+                (false, true) => self.step(Event::ShimLost { id, life, at, left }),
                 (false, false) => {
                     let reason =
                         if reason.is_empty() { "its shim was killed".into() } else { reason };

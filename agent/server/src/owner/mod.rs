@@ -14,26 +14,31 @@ mod ask;
 mod hand_over;
 mod hear;
 mod nodes;
+mod resume;
+mod secrets;
 mod streams;
 mod take_over;
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use hearth_core::{Action, Event, ServiceId, World};
 use hearth_lifecycle::agent::{BusyGuard, Handle};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{Duration, sleep_until, timeout};
-use tracing::{info, warn};
+use tokio::time::{Duration, sleep_until};
+use tracing::info;
 
 use crate::adopt;
+use crate::bundle::Held;
 use crate::clock::Clock;
 use crate::command::{Command, Reply};
 use crate::execute::link::Told;
 use crate::files::Files;
 use crate::place::Place;
+use crate::store::Store;
 pub(crate) use nodes::Node;
 use streams::Listener;
 
@@ -65,6 +70,12 @@ pub(crate) struct Owner {
     handle: Handle,
     busy: Option<BusyGuard>,
     probes: u64,
+    store: Store,
+    /// Shims that may go as soon as their ends are saved.
+    owed: Vec<(ServiceId, u64)>,
+    /// What the shims of each project hold.
+    bundles: BTreeMap<Arc<str>, Held>,
+    answers_late: adopt::Late,
     tell: mpsc::Sender<Told>,
     news: mpsc::Receiver<Told>,
 }
@@ -73,6 +84,7 @@ impl Owner {
     /// Knows nothing yet.
     pub(crate) fn new(place: Place, clock: Clock, handle: Handle) -> Self {
         let (tell, news) = mpsc::channel(NEWS);
+        let store = Store::new(place.home());
         Self {
             world: World::new(),
             nodes: BTreeMap::new(),
@@ -88,6 +100,10 @@ impl Owner {
             handle,
             busy: None,
             probes: 0,
+            store,
+            owed: Vec::new(),
+            bundles: BTreeMap::new(),
+            answers_late: adopt::Late::default(),
             tell,
             news,
         }
@@ -113,58 +129,10 @@ impl Owner {
         &self.clock
     }
 
-    /// Takes over the shims of this home. Who has not answered in time is heard later. Only a
-    /// predecessor that died may have left one that is still on its way: without, there is no watch
-    /// and no timer.
-    pub(crate) async fn adopt(&mut self, predecessor_died: bool) {
-        // Subscribe, then look.
-        let watched = if predecessor_died { adopt::watch(&self.place, &self.tell) } else { Ok(()) };
-        let looked = watched.and_then(|()| adopt::look(&self.place, &self.tell));
-        let found = match looked {
-            Ok(found) => found,
-            Err(error) => {
-                warn!(%error, "cannot look for shims");
-                return;
-            }
-        };
-        for (record, clearing) in &found.dead {
-            let id = ServiceId::new(record.project.as_str(), record.service.as_str());
-            self.world.set_last_life(&id, record.life);
-            self.nodes.entry(id).or_default().clearing = *clearing;
-        }
-        let mut asked = found.asked;
-        let all = async {
-            while !asked.is_empty() {
-                let Some(told) = self.news.recv().await else { return };
-                match &told {
-                    Told::Answered { state, .. } => {
-                        let id = ServiceId::new(state.project.as_str(), state.service.as_str());
-                        let path = self.place.record(&Place::shim(&id));
-                        asked.retain(|known| *known != path);
-                    }
-                    Told::Unanswered(path) => asked.retain(|known| known != path),
-                    Told::Appeared(_)
-                    | Told::Released(_)
-                    | Told::Frame { .. }
-                    | Told::Gone { .. }
-                    | Told::Overdue { .. }
-                    | Told::Cleared(_)
-                    | Told::Probed { .. } => {}
-                }
-                self.hear(told);
-            }
-        };
-        if timeout(ADOPTION, all).await.is_err() {
-            for record in asked {
-                warn!(record = %record.display(), "a shim lives and does not answer: its service is left alone");
-            }
-        }
-        self.note_busy();
-    }
-
     /// Serves commands until the agent leaves.
     pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         loop {
+            let flush = self.store.due();
             let due = self.world.next_deadline().and_then(|time| self.clock.instant(time));
             let tick = async {
                 match due {
@@ -172,9 +140,20 @@ impl Owner {
                     None => std::future::pending().await,
                 }
             };
+            let flush = async {
+                match flush {
+                    Some(due) => sleep_until(due).await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 command = commands.recv() => match command {
-                    Some(Command::Leave(reply)) => return self.leave(reply).await,
+                    Some(Command::Leave(reply)) => {
+                        self.end_streams(hearth_api::Result::Interrupted);
+                        self.save();
+                        self.settle();
+                        return self.leave(reply).await;
+                    }
                     Some(Command::Freeze(reply)) => {
                         if let Some(reply) = self.freeze(reply, &mut commands).await {
                             return self.leave(reply).await;
@@ -185,7 +164,14 @@ impl Owner {
                 },
                 Some(told) = self.news.recv() => self.hear(told),
                 () = tick => self.step(Event::Tick),
+                () = flush => {}
             }
+            // What has come together is saved together.
+            for _ in 0..NEWS {
+                let Ok(told) = self.news.try_recv() else { break };
+                self.hear(told);
+            }
+            self.settle();
             self.note_busy();
         }
     }
@@ -194,6 +180,10 @@ impl Owner {
     fn step(&mut self, event: Event) {
         self.later.push_back(event);
         while let Some(event) = self.later.pop_front() {
+            // Of no transition, and yet worth knowing: the pid.
+            if matches!(event, Event::Started { .. }) {
+                self.store.touch();
+            }
             let actions = self.world.step(event, self.clock.now());
             self.carry_out(actions);
         }
@@ -204,6 +194,9 @@ impl Owner {
         self.acted_at = SystemTime::now();
         for action in actions {
             changed |= matches!(action, Action::Changed(_));
+            if !matches!(action, Action::Probe { .. } | Action::CancelProbes { .. }) {
+                self.store.touch();
+            }
             self.act(action);
         }
         if changed {
@@ -221,9 +214,8 @@ impl Owner {
         }
     }
 
-    /// Streams end, shims are told; services stay.
-    async fn leave(mut self, reply: Reply<()>) {
-        self.end_streams(hearth_api::Result::Interrupted);
+    /// Shims are told; services stay.
+    async fn leave(self, reply: Reply<()>) {
         let mut farewells = JoinSet::new();
         for node in self.nodes.into_values() {
             for link in node.into_links() {

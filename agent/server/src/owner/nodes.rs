@@ -38,8 +38,8 @@ pub(crate) struct Node {
 pub(crate) struct Running {
     pub(crate) life: u64,
     pub(crate) link: Link,
-    /// What it was started with.
-    pub(crate) service: Arc<Service>,
+    /// What it was started with; `None`: nobody knows any more, so its tests can't be asked.
+    pub(crate) service: Option<Arc<Service>>,
     /// What the core has been told of it.
     pub(crate) told: Told,
     /// Its shim was refused, for this reason: another one has the service, and is being asked.
@@ -50,6 +50,8 @@ pub(crate) struct Running {
     pub(crate) execs: HashMap<u64, usize>,
     /// What the service last said of itself.
     pub(crate) notify: Notify,
+    /// The number of what its shim holds for its project.
+    pub(crate) holds: Option<u64>,
 }
 
 /// What the core has been told of a life: a shim that is connected again repeats itself.
@@ -62,8 +64,8 @@ pub(crate) struct Told {
 
 impl Node {
     /// Takes in what the file says now.
-    pub(crate) fn offer(&mut self, service: Service) -> Arc<Service> {
-        let service = Arc::new(service);
+    pub(crate) fn offer(&mut self, service: impl Into<Arc<Service>>) -> Arc<Service> {
+        let service = service.into();
         self.versions.retain(|known| known.fingerprint != service.fingerprint);
         self.versions.push(Arc::clone(&service));
         let surplus = self.versions.len().saturating_sub(VERSIONS);
@@ -74,6 +76,11 @@ impl Node {
     /// The definition with that fingerprint.
     pub(crate) fn version(&self, fingerprint: u64) -> Option<&Arc<Service>> {
         self.versions.iter().find(|known| known.fingerprint == fingerprint)
+    }
+
+    /// All definitions that are known, newest last.
+    pub(crate) fn versions(&self) -> &[Arc<Service>] {
+        &self.versions
     }
 
     /// Whether it has a shim, or will have: one that was not refused.
@@ -108,7 +115,7 @@ impl Node {
 
 impl Running {
     /// A life at its beginning, or as it was found.
-    pub(crate) fn new(life: u64, link: Link, service: Arc<Service>) -> Self {
+    pub(crate) fn new(life: u64, link: Link, service: Option<Arc<Service>>) -> Self {
         Self {
             life,
             link,
@@ -118,6 +125,7 @@ impl Running {
             probes: HashMap::new(),
             execs: HashMap::new(),
             notify: Notify::default(),
+            holds: None,
         }
     }
 

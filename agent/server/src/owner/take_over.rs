@@ -7,62 +7,82 @@
 
 use std::io::ErrorKind;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use hearth_api::time::parse_rfc3339;
-use hearth_core::{Event, ServiceId, Want};
+use hearth_config::Service;
+use hearth_core::{Definition, Event, ServiceId, Want};
 use hearth_process::locked::{self, LockedFile};
 use hearth_shim::Record;
-use hearth_shim::frames::State;
+use hearth_shim::frames::{State, ToShim};
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 use tracing::{info, warn};
 
 use super::nodes::{Node, Running};
 use super::{ADOPTION, Owner};
-use crate::capture::Capture;
+use crate::bundle::{Bundle, Held};
 use crate::execute::link::{Link, Told};
+use crate::execute::spawn;
 use crate::keep::{Finished, Keep};
 use crate::place::Place;
 use crate::{adopt, convert};
 
 impl Owner {
     /// A shim of an earlier agent has answered: ours from here on.
-    pub(super) fn answered(&mut self, state: State, link: Link) {
+    pub(super) fn answered(
+        &mut self,
+        state: State,
+        link: Link,
+        bundle: Option<Box<(Bundle, Held)>>,
+    ) {
         let id = ServiceId::new(state.project.as_str(), state.service.as_str());
-        let (project, service) = (&state.project, &state.service);
-        let keep = match Keep::from_text(&state.keep) {
-            Ok(keep) => keep,
-            Err(reason) => {
-                warn!(project, service, reason, "a shim is left alone");
-                return;
-            }
-        };
+        let (project, service, life) = (&state.project, &state.service, state.life);
+        if let Some(bundle) = bundle {
+            self.take_bundle(&id.project, bundle.0, bundle.1);
+        }
         if self.nodes.get(&id).is_some_and(Node::has_shim) {
             // It is ours already, or a start that it will refuse is on its way.
             return;
         }
-        info!(project, service, life = state.life, pid = state.shim.pid, "took over a shim");
+        self.ours.insert(Place::shim(&id));
+        if self.is_past(&id, &state) {
+            // The last agent had saved its end, and did not come to say so.
+            link.tell(ToShim::Acknowledge);
+            self.nodes.entry(id).or_default().closing.push((life, link));
+            return;
+        }
+        info!(project, service, life, pid = state.shim.pid, "took over a shim");
+        let keep = match Keep::from_text(&state.keep) {
+            Ok(keep) => Some(keep),
+            Err(reason) => {
+                warn!(project, service, reason, "goes by what was saved, or by the file");
+                None
+            }
+        };
         let mut unwanted = state.stopping;
         if let Some(refused) = self.nodes.get_mut(&id).and_then(|node| node.running.take()) {
             let view = self.world.view(&id);
             unwanted |= view.is_some_and(|view| view.want == Want::Down);
             self.put_off(&id, &refused);
         }
-        for done in keep.done {
-            self.finished_before(&id, done, &keep.capture);
+        let (definition, service) = self.what_runs(&id, keep.as_ref());
+        if let Some(service) = &service {
+            link.ends_by(spawn::ending(service));
         }
-        let want = if unwanted { Want::Down } else { keep.want };
-        let definition = convert::definition(&keep.service, keep.order);
-        let capture = self.share(&id, keep.capture.into_owned());
-        let life = state.life;
-        self.ours.insert(Place::shim(&id));
-        let node = self.nodes.entry(id.clone()).or_default();
-        node.capture = Some(capture);
-        let mut running = Running::new(life, link, node.offer(keep.service.into_owned()));
+        let (want, restarts) = keep.as_ref().map_or((Want::Up, 0), |k| (k.want, k.restarts));
+        if let Some(keep) = keep {
+            self.take_notes(&id, keep);
+        }
+        let want = if unwanted { Want::Down } else { want };
+        let before = self.world.view(&id).map(|view| view.state);
+        let mut running = Running::new(life, link, service);
         running.told.started = state.leader.is_some();
         running.told.exited = state.exit.is_some();
-        node.running = Some(running);
+        running.holds = state.held;
+        self.nodes.entry(id.clone()).or_default().running = Some(running);
         self.step(Event::Adopted {
             id: id.clone(),
             definition,
@@ -71,16 +91,74 @@ impl Owner {
             exit: state.exit.as_ref().map(convert::exit),
             ready: state.ready,
             want,
-            restarts: keep.restarts,
+            restarts,
             stopping: state.stopping,
         });
         // The last change of state that anybody knows of.
         let began = state.ready_at.or(state.started_at).map(Duration::from_millis);
         let began = began.and_then(|began| SystemTime::UNIX_EPOCH.checked_add(began));
-        if let Some(node) = self.nodes.get_mut(&id) {
+        let changed = self.world.view(&id).map(|view| view.state) != before;
+        if let Some(node) = self.nodes.get_mut(&id).filter(|node| changed || node.since.is_none()) {
             node.since = began.or(node.since);
         }
         self.catch_up(id, life, state);
+        if self.answers_late.load(Ordering::Relaxed) {
+            self.hold_all();
+        }
+    }
+
+    /// Whether its end was taken by the last agent already.
+    fn is_past(&self, id: &ServiceId, state: &State) -> bool {
+        let known = self.world.view(id).is_some_and(|view| view.life >= state.life);
+        let over = state.emptied || state.failed.is_some();
+        known && over && !self.world.lives(id, state.life)
+    }
+
+    /// What a life was started with: as its notes, the project's bundle or the file have it. The
+    /// definition is `None` where only what was saved tells.
+    fn what_runs(
+        &mut self,
+        id: &ServiceId,
+        keep: Option<&Keep>,
+    ) -> (Option<Definition>, Option<Arc<Service>>) {
+        let saved = self.world.definition(id).map(|definition| definition.fingerprint);
+        let print = keep.map(|keep| keep.fingerprint).or(saved);
+        let inline = keep.and_then(|keep| keep.inline.as_ref()).map(|(service, _)| service.clone());
+        let node = self.nodes.entry(id.clone()).or_default();
+        let known = inline.map(|service| node.offer(service));
+        let known = known.or_else(|| node.version(print?).cloned());
+        let (by_file, in_file) = self.by_file(id);
+        let same = in_file.filter(|service| print.is_none_or(|print| print == service.fingerprint));
+        let service = known.or_else(|| {
+            let service = same?;
+            Some(self.nodes.entry(id.clone()).or_default().offer(service))
+        });
+        let order = keep.map_or(by_file.order, |keep| keep.order);
+        let definition = service.as_ref().map(|service| convert::definition(service, order));
+        let nothing = saved.is_none() && definition.is_none();
+        (if nothing { Some(by_file) } else { definition }, service)
+    }
+
+    /// What the file says of it now; where it says nothing, what can be said of any service.
+    pub(super) fn by_file(&mut self, id: &ServiceId) -> (Definition, Option<Arc<Service>>) {
+        let file = self.files.read(&id.project);
+        let mut numbered = file.iter().flat_map(|file| file.services.iter().zip(0u32..));
+        match numbered.find(|(service, _)| *service.name == *id.name) {
+            Some((service, order)) => {
+                (convert::definition(service, order), Some(Arc::new(service.clone())))
+            }
+            None => (convert::unknown(&id.name), None),
+        }
+    }
+
+    fn take_notes(&mut self, id: &ServiceId, keep: Keep) {
+        if let Some((_, capture)) = keep.inline {
+            let capture = self.share(id, capture);
+            self.nodes.entry(id.clone()).or_default().capture = Some(capture);
+        }
+        for done in keep.done {
+            self.finished_before(id, done);
+        }
     }
 
     /// The start that was refused is over, without an outcome for those who wait: what it was to
@@ -94,16 +172,21 @@ impl Owner {
     }
 
     /// A oneshot on which an adopted service stands, unless something else is known of it.
-    fn finished_before(&mut self, dependent: &ServiceId, done: Finished, capture: &Capture) {
-        let id = ServiceId::new(dependent.project.clone(), done.service.name.as_str());
+    fn finished_before(&mut self, dependent: &ServiceId, done: Finished) {
+        let id = ServiceId::new(dependent.project.clone(), done.name.as_str());
         if self.world.view(&id).is_some() {
             return;
         }
-        let capture = self.share(&id, capture.clone());
+        let capture = self.nodes.get(dependent).and_then(|node| node.capture.clone());
         let node = self.nodes.entry(id.clone()).or_default();
-        let definition = convert::definition(&done.service, done.order);
-        node.offer(done.service);
-        node.capture = Some(capture);
+        if node.capture.is_none() {
+            node.capture = capture;
+        }
+        let known = done.inline.map(|service| node.offer(service));
+        let Some(service) = known.or_else(|| node.version(done.fingerprint).cloned()) else {
+            return;
+        };
+        let definition = Some(convert::definition(&service, done.order));
         let since = parse_rfc3339(&done.exit.at);
         let life = done.life;
         self.step(Event::Adopted {
@@ -127,6 +210,7 @@ impl Owner {
     /// it is about to (a dying shim loses its socket before its lock), or is mute.
     pub(super) fn unanswered(&mut self, record: &Path) {
         if locked::is_held(record).unwrap_or(false) {
+            self.mute(record);
             self.await_release(record);
             return;
         }
@@ -138,12 +222,8 @@ impl Owner {
             return;
         }
         let mut found = adopt::Found::default();
-        adopt::settle(record, &self.place, &self.tell, &mut found);
-        for (record, clearing) in found.dead {
-            let id = ServiceId::new(record.project.as_str(), record.service.as_str());
-            self.world.set_last_life(&id, record.life);
-            self.nodes.entry(id).or_default().clearing = clearing;
-        }
+        adopt::settle(record, &self.place, &self.tell, &self.answers_late, &mut found);
+        self.bury_all(found.dead);
     }
 
     /// Looks again when the shim that does not answer has ended: a thread blocks in flock(2), which
@@ -179,13 +259,14 @@ impl Owner {
     pub(super) fn appeared(&mut self, record: &Path) {
         let ours = record.file_stem().and_then(|stem| stem.to_str());
         if ours.is_none_or(|shim| !self.ours.contains(shim)) {
-            adopt::ask(record, &self.place, &self.tell);
+            adopt::ask(record, &self.place, &self.tell, &self.answers_late);
         }
     }
 
     /// A shim was refused: another one has the service, begun by an agent in its last moment.
     pub(super) fn ask_who_has_it(&mut self, id: ServiceId, life: u64) {
-        adopt::ask(&self.place.record(&Place::shim(&id)), &self.place, &self.tell);
+        let record = self.place.record(&Place::shim(&id));
+        adopt::ask(&record, &self.place, &self.tell, &self.answers_late);
         let tell = self.tell.clone();
         tokio::spawn(async move {
             sleep(ADOPTION).await;
