@@ -6,7 +6,7 @@ use std::process::{Child, Command};
 
 use hearth_process::locked::{self, LockedFile};
 use hearth_process::{ProcessId, Signal, facts};
-use hearth_tests::{Project, await_end, runs, send};
+use hearth_tests::{Project, await_end, has_program, is_root, runs, send};
 use serde_json::{Value, json};
 
 /// What the agent has saved of a service.
@@ -14,7 +14,7 @@ fn saved(project: &Project, service: &str) -> Value {
     let text = fs::read_to_string(project.home.path("state.json")).unwrap();
     let whole: Value = serde_json::from_str(&text).unwrap();
     let mut services = whole["services"].as_array().unwrap().clone().into_iter();
-    services.find(|entry| entry["state"]["name"] == service).unwrap()["state"].clone()
+    services.find(|entry| entry["state"]["id"]["name"] == service).unwrap()["state"].clone()
 }
 
 fn log(project: &Project) -> String {
@@ -381,4 +381,42 @@ fn a_status_writes_nothing() {
     let project = Project::new("[services.s]\nrun = \"exec sleep 1000\"\n");
     project.run(&["status"]).exits(0);
     assert!(!project.home.path("state.json").exists());
+}
+
+/// A home of its own file system, full to the last block.
+#[test]
+fn a_full_disk_costs_no_verb_and_no_service() {
+    if !is_root("a full disk") || !has_program("unshare") {
+        return;
+    }
+    let project = Project::new(
+        "[services.s]\nrun = \"echo $$ >> pids; exec sleep 1000\"\nready = { settle = \"0s\" }\n",
+    );
+    let home = project.home.dir();
+    fs::create_dir(home).unwrap();
+    let script = format!(
+        "set -u; mount -t tmpfs -o mode=700,size=1m none {home}; H={hearth}
+         $H up || exit 11
+         cat /dev/zero > {home}/ballast 2>/dev/null
+         $H restart s || exit 12
+         test $(wc -l < pids) = 2 || exit 13
+         kill -9 $($H daemon status --json | grep -o '\"pid\":[0-9]*' | head -n1 | cut -d: -f2)
+         $H up s || exit 14
+         test $(wc -l < pids) = 2 || exit 15
+         $H down || exit 16
+         rm {home}/ballast
+         $H up || exit 17
+         grep -c 'can be written again' {home}/agent.log
+         grep -o '\"want\":\"up\"' {home}/state.json
+         $H down || exit 18
+         $H daemon down",
+        home = home.display(),
+        hearth = hearth_tests::hearth().display(),
+    );
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "private", "bash", "-c", &script]);
+    command.current_dir(project.dir()).env("HEARTH_HOME", home).env_remove("HEARTH_NO_AUTOSPAWN");
+    let ran = project.ran(&mut command).exits(0);
+    fs::remove_dir(home).unwrap();
+    assert_eq!(ran.stdout, "1\n\"want\":\"up\"\n", "{}", ran.stderr);
 }

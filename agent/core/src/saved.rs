@@ -24,7 +24,6 @@ use crate::{
 /// One service as it was. Times are the driver's, so it must keep one clock over its agents.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Saved {
-    #[serde(flatten)]
     id: ServiceId,
     want: Want,
     #[serde(default)]

@@ -127,16 +127,22 @@ impl Owner {
         let node = self.nodes.entry(id.clone()).or_default();
         let known = inline.map(|service| node.offer(service));
         let known = known.or_else(|| node.version(print?).cloned());
+        let order = keep.map(|keep| keep.order);
+        if let Some(service) = known {
+            let order = order.or_else(|| self.world.definition(id).map(|known| known.order));
+            let definition = convert::definition(&service, order.unwrap_or(u32::MAX));
+            return (Some(definition), Some(service));
+        }
         let (by_file, in_file) = self.by_file(id);
         let same = in_file.filter(|service| print.is_none_or(|print| print == service.fingerprint));
-        let service = known.or_else(|| {
-            let service = same?;
-            Some(self.nodes.entry(id.clone()).or_default().offer(service))
-        });
-        let order = keep.map_or(by_file.order, |keep| keep.order);
-        let definition = service.as_ref().map(|service| convert::definition(service, order));
-        let nothing = saved.is_none() && definition.is_none();
-        (if nothing { Some(by_file) } else { definition }, service)
+        match same {
+            Some(service) => {
+                let service = self.nodes.entry(id.clone()).or_default().offer(service);
+                let definition = convert::definition(&service, order.unwrap_or(by_file.order));
+                (Some(definition), Some(service))
+            }
+            None => (saved.is_none().then_some(by_file), None),
+        }
     }
 
     /// What the file says of it now; where it says nothing, what can be said of any service.
