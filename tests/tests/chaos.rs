@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use hearth_process::{ProcessHandle, ProcessId, Signal, locked};
 use hearth_tests::{Project, Ran};
@@ -230,6 +230,8 @@ impl Chaos {
     /// Nothing disturbs any more: what is wanted comes up, what is not goes.
     fn settle(&mut self) {
         self.let_them_go_on();
+        // One that was killed before it was ready keeps the next from being started for a while.
+        self.project.run(&["daemon", "up"]).exits(0);
         for (name, want) in &mut self.wants {
             if want.is_none() {
                 *want = Some(true);
@@ -377,8 +379,9 @@ fn whatever_is_killed_stopped_or_replaced_nothing_is_lost() {
         chaos.wants.insert(name, Some(true));
     }
     for round in 0..rounds.unwrap_or(ROUNDS) {
+        let begun = Instant::now();
         let what = chaos.round();
-        println!("{round}: {what}");
+        println!("{round}: {what} ({} ms)", begun.elapsed().as_millis());
         chaos.pass(60);
     }
     chaos.settle();

@@ -11,6 +11,7 @@
 
 mod act;
 mod ask;
+mod ends;
 mod hand_over;
 mod hear;
 mod nodes;
@@ -180,6 +181,7 @@ impl Owner {
     fn step(&mut self, event: Event) {
         self.later.push_back(event);
         while let Some(event) = self.later.pop_front() {
+            ends::tell(&event);
             // Of no transition, and yet worth knowing: the pid.
             if matches!(event, Event::Started { .. }) {
                 self.store.touch();
