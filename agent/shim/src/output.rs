@@ -111,7 +111,7 @@ impl Output {
         #[cfg(target_os = "linux")]
         {
             let size = match self.wide[number] {
-                false if count == BUFFER => WIDE,
+                false if count > BUFFER / 2 => WIDE,
                 true if count < QUIET => BUFFER,
                 true | false => return,
             };
