@@ -11,6 +11,7 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
+use hearth_process::facts::parent_of;
 use hearth_tests::measure::{
     build, cost, floor_command, in_project, line, median, ms, number, rounds, wanted,
 };
@@ -98,13 +99,14 @@ fn into_cat(project: &Project, lines: &Path) -> Duration {
 
 /// Once more, looked at 100 times a second meanwhile.
 fn memory_and_cpu(project: &Project) {
+    let lines = format!("lines {BYTES}");
     let agent = project.home.agent_pid().expect("an agent lives");
     let mut up = project.start(&["up"]);
     let shim = loop {
         let processes = project.home.processes();
-        let shim = processes.iter().find(|process| process.command.contains("hearth shim"));
-        if let Some(shim) = shim {
-            break shim.id.pid;
+        let service = processes.iter().find(|process| process.command.ends_with(&lines));
+        if let Some(shim) = service.and_then(|service| parent_of(service.id.pid)) {
+            break shim;
         }
         thread::yield_now();
     };

@@ -239,6 +239,27 @@ fn a_place_where_no_log_can_be_made_holds_no_service_up_and_what_is_lost_is_coun
 }
 
 #[test]
+fn a_loud_service_is_kept_whole_on_both_streams() {
+    let project = Project::new(
+        r#"
+        [services.s]
+        kind = "oneshot"
+        run = "seq 1 1000000 & seq 2000001 2500000 >&2; wait"
+        log = { max_size = "1MB", keep = 1000 }
+        "#,
+    );
+    project.run(&["up"]).exits(0);
+    let mut next = [1, 2_000_001];
+    for line in project.run(&["logs", "s"]).exits(0).stdout.lines() {
+        let number: u32 = line.parse().unwrap_or_else(|_| panic!("torn: {line:?}"));
+        let stream = usize::from(number > 2_000_000);
+        assert_eq!(number, next[stream]);
+        next[stream] += 1;
+    }
+    assert_eq!(next, [1_000_001, 2_500_001]);
+}
+
+#[test]
 fn a_follower_whose_reader_is_gone_goes_too_although_nothing_is_written() {
     let project = Project::new(
         "[services.s]\nrun = \"echo one; exec sleep 1000\"\nready = { log = \"one\" }\n",

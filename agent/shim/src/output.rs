@@ -19,6 +19,10 @@ const BUFFER: usize = 64 << 10;
 const QUIET: usize = 4 << 10;
 const LOUD: usize = 16 << 10;
 
+/// What the pipe of a loud service holds.
+#[cfg(target_os = "linux")]
+const WIDE: usize = 256 << 10;
+
 /// So much is copied before an exit is told, however fast a survivor of the tree writes.
 const BEFORE_EXIT: usize = 4 << 20;
 
@@ -29,6 +33,8 @@ pub struct Output {
     buffer: Vec<u8>,
     /// More of the buffer was filled than a quiet service needs, and holds memory since.
     grown: bool,
+    /// Which of the pipes were made larger, for a service that writes much.
+    wide: [bool; 2],
 }
 
 /// The ends that the service gets.
@@ -52,7 +58,8 @@ impl Output {
         rustix::io::ioctl_fionbio(&out, true)?;
         rustix::io::ioctl_fionbio(&err, true)?;
         let (pipes, buffer) = ([Some(out), Some(err)], Vec::with_capacity(BUFFER));
-        Ok((Self { pipes, log, buffer, grown: false }, Ends { stdout, stderr }))
+        let (grown, wide) = (false, [false; 2]);
+        Ok((Self { pipes, log, buffer, grown, wide }, Ends { stdout, stderr }))
     }
 
     /// The pipes that are still open, by number.
@@ -64,6 +71,13 @@ impl Output {
     /// Copies what one read gives. Says how many bytes that were; 0: nothing is there now.
     pub fn copy(&mut self, number: usize) -> usize {
         let Some(pipe) = &self.pipes[number] else { return 0 };
+        #[cfg(target_os = "linux")]
+        if self.wide[number] {
+            let count = self.log.splice(STREAMS[number], pipe.as_fd(), SystemTime::now());
+            if count > 0 {
+                return count;
+            }
+        }
         self.buffer.clear();
         match rustix::io::read(pipe, rustix::buffer::spare_capacity(&mut self.buffer)) {
             Ok(0) => self.pipes[number] = None,
@@ -71,6 +85,7 @@ impl Output {
                 // What can't be written is counted and told by the log itself.
                 let _ = self.log.write(STREAMS[number], &self.buffer, SystemTime::now());
                 self.let_go_after(count);
+                self.widen_after(number, count);
                 return count;
             }
             Err(Errno::AGAIN | Errno::INTR) => {}
@@ -88,6 +103,25 @@ impl Output {
             crate::turn::trim();
             self.buffer = Vec::with_capacity(BUFFER);
         }
+    }
+
+    /// A service that fills its pipe waits less for us the more that holds. A user may have 64 MiB in
+    /// pipes before the kernel makes them narrow (pipe(7)), so it lasts only while it is needed.
+    fn widen_after(&mut self, number: usize, count: usize) {
+        #[cfg(target_os = "linux")]
+        {
+            let size = match self.wide[number] {
+                false if count > BUFFER / 2 => WIDE,
+                true if count < QUIET => BUFFER,
+                true | false => return,
+            };
+            let Some(pipe) = &self.pipes[number] else { return };
+            // Refused: it stays as it is, which does as well, only slower.
+            let _ = rustix::pipe::fcntl_setpipe_size(pipe, size);
+            self.wide[number] = size == WIDE;
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = (number, count, &mut self.wide);
     }
 
     /// Copies what is there now, of both, and waits for nothing.

@@ -6,6 +6,8 @@
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
+#[cfg(target_os = "linux")]
+use std::os::fd::BorrowedFd;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -14,6 +16,10 @@ use rustix::io::Errno;
 
 use crate::index::{self, Kind, Record};
 use crate::{Limits, Stream, nanoseconds, place};
+
+/// Bytes in a pipe from which on splice(2) is cheaper than a copy.
+#[cfg(target_os = "linux")]
+const WORTH: u64 = 16 * 1024;
 
 /// Appends one life's output to its service's log.
 ///
@@ -34,6 +40,9 @@ pub struct Writer {
     untold: u64,
     reason: Option<String>,
     ended: bool,
+    /// The file system can't take bytes from a pipe.
+    #[cfg(target_os = "linux")]
+    cannot_splice: bool,
 }
 
 #[derive(Debug)]
@@ -80,6 +89,8 @@ impl Writer {
             untold: 0,
             reason: None,
             ended: false,
+            #[cfg(target_os = "linux")]
+            cannot_splice: false,
         }
     }
 
@@ -107,6 +118,30 @@ impl Writer {
             self.reason = Some(reason(&error));
         }
         if expected { Ok(()) } else { Err(error) }
+    }
+
+    /// As [`Writer::write`] with all that is in `pipe` now, which never passes through memory of ours:
+    /// for a service that writes much (splice(2)). Says how many bytes it took. 0 where there is too
+    /// little to be worth it, where this file has no room for all of it, or where the kernel can't or
+    /// the disk fails: what is in the pipe is then to be read and written, as anything else.
+    #[cfg(target_os = "linux")]
+    pub fn splice(&mut self, stream: Stream, pipe: BorrowedFd<'_>, at: SystemTime) -> usize {
+        let there = rustix::io::ioctl_fionread(pipe).unwrap_or(0);
+        if there < WORTH || self.cannot_splice || self.check().and_then(|()| self.tell()).is_err() {
+            return 0;
+        }
+        let fits = self.current.as_ref().is_some_and(|current| {
+            current.indexed + index::SIZE as u64 <= self.limits.max_size
+                && current.length.saturating_add(there) <= self.limits.max_size
+        });
+        let Some(length) = usize::try_from(there).ok().filter(|_| fits) else { return 0 };
+        self.at = self.at.max(nanoseconds(at));
+        // Bytes that did not come are still in the pipe: who reads them finds out why.
+        let (written, result) = self.append(kind(stream), Chunk::Pipe(pipe, length));
+        let invalid = Some(Errno::INVAL.raw_os_error());
+        self.cannot_splice = result.is_err_and(|error| error.raw_os_error() == invalid);
+        self.note_open(stream, written);
+        written
     }
 
     /// How many bytes could not be written since this writer was opened.
@@ -174,24 +209,26 @@ impl Writer {
     fn put(&mut self, stream: Stream, rest: &mut &[u8]) -> io::Result<()> {
         self.check()?;
         self.tell()?;
-        let kind = match stream {
-            Stream::Stdout => Kind::Stdout,
-            Stream::Stderr => Kind::Stderr,
-        };
+        let kind = kind(stream);
         while !rest.is_empty() {
             let here = self.fitting(rest, self.open[slot(stream)]);
             if here == 0 {
                 self.rotate()?;
                 continue;
             }
-            let (written, result) = self.append(kind, &rest[..here]);
-            if let Some(last) = written.checked_sub(1) {
-                self.open[slot(stream)] = rest[last] != b'\n';
-            }
+            let (written, result) = self.append(kind, Chunk::Bytes(&rest[..here]));
+            self.note_open(stream, written);
             *rest = &rest[written..];
             result?;
         }
         Ok(())
+    }
+
+    /// Whether the stream's last line is open after so many bytes of it.
+    fn note_open(&mut self, stream: Stream, written: usize) {
+        if written > 0 {
+            self.open[slot(stream)] = self.current.as_ref().is_some_and(|file| !file.ends_line);
+        }
     }
 
     /// How much of `bytes` belongs into the current file: up to the end of the last line that fits,
@@ -215,7 +252,7 @@ impl Writer {
     }
 
     /// One chunk: its record, then its bytes. Says how many bytes reached the file, also on an error.
-    fn append(&mut self, kind: Kind, bytes: &[u8]) -> (usize, io::Result<()>) {
+    fn append(&mut self, kind: Kind, chunk: Chunk<'_>) -> (usize, io::Result<()>) {
         let (at, life, [out, err]) = (self.at, self.life, self.open);
         let (continues, other_open) = match kind {
             Kind::Stdout => (out, err),
@@ -226,24 +263,20 @@ impl Writer {
         let Some(current) = &mut self.current else {
             return (0, Err(Errno::NOENT.into()));
         };
-        let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        let length = u32::try_from(chunk.len()).unwrap_or(u32::MAX);
         let offset = current.length;
         let record = Record { offset, at, life, length, kind, continues, other_open };
-        let mut written = 0;
         if let (_, Err(error)) = write_all_at(&current.index, &record.encode(), current.indexed) {
             return (0, Err(error));
         }
-        let mut result = Ok(());
-        if !bytes.is_empty() {
-            (written, result) = write_all_at(&current.log, bytes, current.length);
-        }
+        let (written, result) = chunk.write(&current.log, offset);
         // A record that no byte followed is overwritten by the next one.
-        if written > 0 || bytes.is_empty() {
+        if written > 0 || length == 0 {
             current.indexed += index::SIZE as u64;
         }
         current.length += written as u64;
-        if let Some(last) = written.checked_sub(1) {
-            current.ends_line = bytes[last] == b'\n';
+        if written > 0 {
+            current.ends_line = chunk.ends_line(written, current);
         }
         (written, result)
     }
@@ -257,7 +290,7 @@ impl Writer {
         {
             self.rotate()?;
         }
-        self.append(kind, &[]).1
+        self.append(kind, Chunk::Bytes(&[])).1
     }
 
     /// Where output was lost, the line that says how much. It ends the open lines of both streams.
@@ -280,7 +313,7 @@ impl Writer {
             self.rotate()?;
         }
         // If a part of it comes through, readers leave that out, and it is said again as a whole.
-        self.append(Kind::Hearth, line.as_bytes()).1?;
+        self.append(Kind::Hearth, Chunk::Bytes(line.as_bytes())).1?;
         self.open = [false; 2];
         Ok(())
     }
@@ -317,6 +350,45 @@ impl Writer {
         self.current = Some(Current { number, path, id, log, index, length, indexed, ends_line });
         retain(&self.dir, self.limits.keep);
         Ok(())
+    }
+}
+
+/// What is to be written.
+enum Chunk<'a> {
+    Bytes(&'a [u8]),
+    /// So many bytes, which are in this pipe.
+    #[cfg(target_os = "linux")]
+    Pipe(BorrowedFd<'a>, usize),
+}
+
+impl Chunk<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Chunk::Bytes(bytes) => bytes.len(),
+            #[cfg(target_os = "linux")]
+            Chunk::Pipe(_, length) => *length,
+        }
+    }
+
+    fn write(&self, log: &File, offset: u64) -> (usize, io::Result<()>) {
+        match self {
+            Chunk::Bytes(bytes) => write_all_at(log, bytes, offset),
+            #[cfg(target_os = "linux")]
+            Chunk::Pipe(pipe, length) => splice_all_at(*pipe, *length, log, offset),
+        }
+    }
+
+    /// Whether its last byte of so many that were written, at the end of `current`, is a newline.
+    fn ends_line(&self, written: usize, current: &Current) -> bool {
+        match self {
+            Chunk::Bytes(bytes) => bytes[written - 1] == b'\n',
+            #[cfg(target_os = "linux")]
+            Chunk::Pipe(..) => {
+                let mut last = [0];
+                let read = index::read_at(&current.log, &mut last, current.length - 1);
+                read.is_ok() && last == [b'\n']
+            }
+        }
     }
 }
 
@@ -362,6 +434,13 @@ pub fn note(dir: impl Into<PathBuf>, limits: Limits, life: u64, text: &str) -> i
     writer.say(&line)
 }
 
+fn kind(stream: Stream) -> Kind {
+    match stream {
+        Stream::Stdout => Kind::Stdout,
+        Stream::Stderr => Kind::Stderr,
+    }
+}
+
 fn slot(stream: Stream) -> usize {
     match stream {
         Stream::Stdout => 0,
@@ -404,6 +483,27 @@ fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> (usize, io::Result<()
             Ok(n) => written += n,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return (written, Err(error)),
+        }
+    }
+    (written, Ok(()))
+}
+
+#[cfg(target_os = "linux")]
+fn splice_all_at(
+    pipe: BorrowedFd<'_>,
+    length: usize,
+    file: &File,
+    offset: u64,
+) -> (usize, io::Result<()>) {
+    use rustix::pipe::{SpliceFlags, splice};
+    let mut written = 0;
+    while written < length {
+        let mut at = offset + written as u64;
+        match splice(pipe, None, file, Some(&mut at), length - written, SpliceFlags::NONBLOCK) {
+            Ok(0) => break,
+            Ok(n) => written += n,
+            Err(Errno::INTR) => {}
+            Err(errno) => return (written, Err(errno.into())),
         }
     }
     (written, Ok(()))

@@ -2,6 +2,7 @@
 //! thread.
 #![cfg(target_os = "linux")]
 
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -82,6 +83,31 @@ fn output_is_dropped_counted_and_told_where_it_is_missing() {
         let kept: u64 =
             lines.iter().map(|line| line.bytes.len() as u64 + u64::from(line.terminated)).sum();
         assert_eq!(kept - told.len() as u64 - 1 + lost, written, "every byte kept or counted");
+    });
+}
+
+#[test]
+fn what_a_full_disk_does_not_take_from_a_pipe_is_left_there_to_be_counted() {
+    on_a_small_disk(|disk| {
+        let dir = disk.join("log");
+        let mut writer = Writer::open(&dir, LIMITS, 1).expect("opened");
+        let (mut reader, mut pipe) = std::io::pipe().expect("a pipe");
+        let line = "p".repeat(99) + "\n";
+        let mut written = 0;
+        while writer.lost() == 0 {
+            let text = line.repeat(200);
+            std::io::Write::write_all(&mut pipe, text.as_bytes()).expect("written");
+            written += text.len();
+            let taken = writer.splice(Stream::Stdout, reader.as_fd(), SystemTime::now());
+            let mut rest = vec![0; text.len() - taken];
+            std::io::Read::read_exact(&mut reader, &mut rest).expect("the rest is there");
+            writer.write(Stream::Stdout, &rest, SystemTime::now()).expect("no error");
+        }
+        let lost = usize::try_from(writer.lost()).expect("few");
+        let lines = Reader::open(&dir).last_lines(usize::MAX).expect("read");
+        let kept = lines.iter().map(|line| line.bytes.len() + usize::from(line.terminated));
+        assert_eq!(kept.sum::<usize>() + lost, written, "every byte kept or counted");
+        assert!(lines.len() > 200, "{} lines", lines.len());
     });
 }
 
