@@ -350,7 +350,7 @@ fn after_a_reboot_nothing_is_started_and_no_stranger_is_signalled() {
     );
     assert!(runs(stranger), "a stranger was signalled");
     project.run(&["up"]).exits(0);
-    assert_eq!(project.read("pids").lines().count(), 2);
+    project.await_lines("pids", 2);
     let life = saved(&project, "s")["life"]["number"].as_u64().unwrap();
     assert_eq!(life, 2, "lives count on");
 }
@@ -390,22 +390,23 @@ fn a_full_disk_costs_no_verb_and_no_service() {
         return;
     }
     let project = Project::new(
-        "[services.s]\nrun = \"echo $$ >> pids; exec sleep 1000\"\nready = { settle = \"0s\" }\n",
+        "[services.s]\nrun = \"echo $$ >> pids; echo > told; exec sleep 1000\"\nready = { settle = \"0s\" }\n",
     );
     let home = project.home.dir();
     fs::create_dir(home).unwrap();
     let script = format!(
         "set -u; mount -t tmpfs -o mode=700,size=1m none {home}; H={hearth}
-         $H up || exit 11
+         mkfifo told
+         $H up && read x < told || exit 11
          cat /dev/zero > {home}/ballast 2>/dev/null
-         $H restart s || exit 12
+         $H restart s && read x < told || exit 12
          test $(wc -l < pids) = 2 || exit 13
          kill -9 $($H daemon status --json | grep -o '\"pid\":[0-9]*' | head -n1 | cut -d: -f2)
          $H up s || exit 14
          test $(wc -l < pids) = 2 || exit 15
          $H down || exit 16
          rm {home}/ballast
-         $H up || exit 17
+         $H up && read x < told || exit 17
          grep -c 'can be written again' {home}/agent.log
          grep -o '\"want\":\"up\"' {home}/state.json
          $H down || exit 18

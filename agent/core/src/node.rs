@@ -155,6 +155,8 @@ pub(crate) struct Node {
     pub unheard: bool,
     /// What is wanted of it was saved, so what a shim was told of that at its start is older.
     pub restored: bool,
+    /// The ends of lives up to this one were saved: what is left of their shims is past.
+    pub past: u64,
 }
 
 impl Node {
@@ -182,6 +184,7 @@ impl Node {
             linked: Vec::new(),
             unheard: false,
             restored: false,
+            past: 0,
         }
     }
 

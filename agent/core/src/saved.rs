@@ -157,6 +157,7 @@ impl Saved {
         node.shown = node.state();
         node.unheard = true;
         node.restored = true;
+        node.past = self.life.number.saturating_sub(u64::from(node.is_living()));
         node
     }
 }
@@ -252,6 +253,10 @@ impl Turn<'_> {
         let now = self.now;
         let known = self.project.nodes.get(name);
         if known.is_some_and(|node| node.is_living() && !node.unheard) {
+            return;
+        }
+        // The end of that life was taken and saved: it is about to go, and tells nothing new.
+        if known.is_some_and(|node| !node.is_living() && node.past >= life) {
             return;
         }
         if known.is_none() {

@@ -52,7 +52,8 @@ impl Owner {
         told.into_iter().for_each(|told| self.hear(told));
         self.bury_all(found.dead);
         silent.iter().for_each(|record| self.mute(record));
-        self.miss(&found.asked);
+        let asked: BTreeSet<PathBuf> = found.asked.into_iter().collect();
+        self.miss(|record| !asked.contains(record));
         self.step(Event::Settled);
         self.hold_all();
         self.save();
@@ -171,12 +172,12 @@ impl Owner {
         self.step(Event::Mute { id, definition, life, pid: leader, message });
     }
 
-    /// What was saved as living, and of which nothing at all is left.
-    fn miss(&mut self, asked: &[PathBuf]) {
-        let asked: BTreeSet<&Path> = asked.iter().map(PathBuf::as_path).collect();
+    /// What was saved as living, and of which nothing at all is left. `gone`: whether this is so of
+    /// the shim with this record.
+    pub(super) fn miss(&mut self, gone: impl Fn(&Path) -> bool) {
         for (id, life) in self.world.unheard() {
             let waits = self.nodes.get(&id).is_some_and(|node| node.clearing);
-            if !waits && !asked.contains(&*self.place.record(&Place::shim(&id))) {
+            if !waits && gone(&self.place.record(&Place::shim(&id))) {
                 warn!(project = %id.project, service = %id.name, life, "neither shim nor record is left");
                 let at = rfc3339(SystemTime::now());
                 self.step(Event::Missing { id, life, at });

@@ -229,6 +229,10 @@ impl Owner {
         }
         let mut found = adopt::Found::default();
         adopt::settle(record, &self.place, &self.tell, &self.answers_late, &mut found);
+        if found.dead.is_empty() && found.asked.is_empty() {
+            // It went with its record: somebody had let it go.
+            self.miss(|path| path == record);
+        }
         self.bury_all(found.dead);
     }
 
