@@ -101,7 +101,7 @@ pub(crate) fn ask(path: &Path, place: &Place, told: &mpsc::Sender<Told>, late: &
                     Some(_) => fetch(&socket).await.map(Box::new),
                     None => None,
                 };
-                adopted(stream, state, decoder, socket, told, bundle).await;
+                adopted(stream, state, decoder, [socket, path], told, bundle).await;
             }
             Err(error) => {
                 warn!(record = %path.display(), %error, "a shim does not let itself be asked");
@@ -209,7 +209,7 @@ async fn adopted(
     stream: UnixStream,
     state: State,
     decoder: Decoder,
-    socket: PathBuf,
+    [socket, record]: [PathBuf; 2],
     told: mpsc::Sender<Told>,
     bundle: Option<Box<(Bundle, Held)>>,
 ) {
@@ -219,7 +219,7 @@ async fn adopted(
     let id = ServiceId::new(state.project.as_str(), state.service.as_str());
     let life = state.life;
     let ending = Ending::default();
-    let line = Line { id, life, socket, ending, told: told.clone(), orders, seen };
+    let line = Line { id, life, socket, record, ending, told: told.clone(), orders, seen };
     // First the answer, then what follows from it.
     if told.send(Told::Answered { state, link: Link::to(giver), bundle }).await.is_ok() {
         line.relay(stream, decoder).await;

@@ -62,6 +62,12 @@ impl Output {
         Ok((Self { pipes, log, buffer, grown, wide }, Ends { stdout, stderr }))
     }
 
+    /// The inode numbers of the pipes.
+    pub fn inodes(&self) -> Vec<u64> {
+        let open = self.pipes.iter().flatten();
+        open.filter_map(|pipe| rustix::fs::fstat(pipe).ok()).map(|found| found.st_ino).collect()
+    }
+
     /// The pipes that are still open, by number.
     pub fn open_pipes(&self) -> impl Iterator<Item = (usize, BorrowedFd<'_>)> {
         let pipes = self.pipes.iter().enumerate();

@@ -35,6 +35,10 @@ pub struct Record {
     pub exit: Option<Exit>,
     /// Nothing of its tree is left.
     pub emptied: bool,
+    /// Inode numbers of the pipes that the service writes to: whoever is left of it when the shim
+    /// was killed is found by them.
+    #[serde(default)]
+    pub pipes: Vec<u64>,
 }
 
 /// Longest reason of a failed start that is recorded, in bytes: the rest may be two paths.

@@ -137,6 +137,9 @@ impl Shim {
         let variable = self.notify_socket.as_ref().map(NotifySocket::variable);
         let variable = variable.transpose().map_err(no_socket)?;
         let stdio = Stdio { input, output: out, error };
+        // Before there is anybody who must be found by them.
+        self.record.pipes = output.inodes();
+        self.write_record();
         let pid = spawn(&command, &surroundings, &stdio, variable.as_deref())
             .map_err(|failure| refusal::words(&failure, &command, &surroundings))?;
         self.output = Some(output);

@@ -167,6 +167,7 @@ fn begin(spec: &Spec, file: LockedFile) -> io::Result<Parts> {
         failed: None,
         exit: None,
         emptied: false,
+        pipes: Vec::new(),
     };
     record.write(&file)?;
     tree::become_subreaper()?;

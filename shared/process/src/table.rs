@@ -15,9 +15,9 @@ mod linux;
 mod macos;
 
 #[cfg(target_os = "linux")]
-pub(crate) use linux::{ProcPath, children, each_pid, entry, has_children_files};
+pub(crate) use linux::{ProcPath, children, each_pid, entry, has_children_files, holds};
 #[cfg(target_os = "macos")]
-pub(crate) use macos::{each_pid, entry};
+pub(crate) use macos::{each_pid, entry, holds};
 
 /// What the kernel has about one process.
 #[derive(Debug, Clone, Copy)]

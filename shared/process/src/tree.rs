@@ -43,6 +43,27 @@ impl From<&Entry> for Member {
     }
 }
 
+/// All processes, but this one, that hold an end of one of these pipes open; by inode number.
+///
+/// What a process has started holds the pipes that it was started with, unless it let go of them: so
+/// descendants that have lost their parents are found, whatever session they are in. Linux: one pass
+/// over `/proc/PID/fd`, as far as it may be read. macOS: nobody is found.
+///
+/// Errors: those of reading the table; a process that ends meanwhile is none.
+pub fn holding(pipes: &[u64]) -> io::Result<Vec<ProcessId>> {
+    let mut found = Vec::new();
+    if pipes.is_empty() {
+        return Ok(found);
+    }
+    let ourselves = std::process::id();
+    table::each_pid(|pid| {
+        if pid != ourselves && table::holds(pid, pipes) {
+            found.extend(ProcessId::of(pid));
+        }
+    })?;
+    Ok(found)
+}
+
 /// All descendants of `root`, zombies included, parents before their children, `root` itself not.
 /// A process for which `excluded` says true is left out with all that is below it.
 ///

@@ -12,12 +12,14 @@ use std::time::Duration;
 
 use hearth_core::{ServiceId, Verdict};
 use hearth_process::{ProcessHandle, ProcessId, Signal, pass};
+use hearth_shim::Record;
 use hearth_shim::frames::{Decoder, FromShim, State, ToShim, VERSION, encode};
 use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, warn};
 
+use super::orphans::Remains;
 use super::{fd, orphans};
 use crate::bundle::{Bundle, Held};
 
@@ -178,6 +180,7 @@ pub(crate) struct Line {
     pub(crate) id: ServiceId,
     pub(crate) life: u64,
     pub(crate) socket: PathBuf,
+    pub(crate) record: PathBuf,
     pub(crate) ending: Ending,
     pub(crate) told: mpsc::Sender<Told>,
     pub(crate) orders: mpsc::UnboundedReceiver<Order>,
@@ -328,9 +331,17 @@ impl Line {
         {
             warn!(pid = shim.pid, %error, "cannot wait for a shim's end");
         }
-        let leader = self.seen.leader.clone().filter(|_| !self.seen.over)?;
-        warn!(service = %self.id.name, shim = shim.pid, leader = leader.pid, "a shim was killed: ending what it left");
-        Some(orphans::end(&leader, self.ending.signal, self.ending.patience).await)
+        if self.seen.over {
+            return None;
+        }
+        // What it noted last; it may not have come to tell all of it.
+        let record = Record::read(&self.record).ok().flatten();
+        let record = record.filter(|record| record.shim == shim);
+        let (leader, pipes) = record.map_or((None, Vec::new()), |it| (it.leader, it.pipes));
+        let remains = Remains { leader: self.seen.leader.clone().or(leader), pipes };
+        let leader = remains.leader.as_ref().map(|leader| leader.pid);
+        warn!(service = %self.id.name, shim = shim.pid, leader, "a shim was killed: ending what it left");
+        Some(orphans::end(&remains, self.ending.signal, self.ending.patience).await)
     }
 }
 

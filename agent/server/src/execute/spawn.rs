@@ -55,6 +55,7 @@ pub(crate) fn begin(order: Order, place: &Place, told: mpsc::Sender<Told>) -> Li
         id: order.id.clone(),
         life: order.life,
         socket: place.socket(&Place::shim(&order.id)),
+        record: place.record(&Place::shim(&order.id)),
         ending: ending(&order.service),
         told,
         orders,

@@ -24,6 +24,7 @@ use super::{ADOPTION, Owner};
 use crate::adopt;
 use crate::convert;
 use crate::execute::link::{Ending, Told};
+use crate::execute::orphans::Remains;
 use crate::execute::{orphans, spawn};
 use crate::place::Place;
 use crate::store::{Entry, Left};
@@ -232,11 +233,12 @@ impl Owner {
             self.step(Event::Exited { id: id.clone(), life, exit: convert::exit(exit) });
         }
         let gone = record.emptied || record.failed.is_some() || !ours;
-        if let Some(leader) = record.leader.filter(|_| !gone) {
+        if !gone {
+            let remains = Remains { leader: record.leader, pipes: record.pipes };
             let ending = self.ending_of(&id);
             let (tell, id) = (self.tell.clone(), id);
             tokio::spawn(async move {
-                let left = orphans::end(&leader, ending.signal, ending.patience).await;
+                let left = orphans::end(&remains, ending.signal, ending.patience).await;
                 let _ = tell.send(Told::Cleared { id, life, record: path, left }).await;
             });
             return None;

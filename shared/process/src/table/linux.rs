@@ -54,6 +54,25 @@ pub(crate) fn each_pid(mut each: impl FnMut(u32)) -> io::Result<()> {
     numbered("/proc", &mut each)
 }
 
+/// Whether `pid` holds an end of one of these pipes open. What may not be looked at holds none.
+pub(crate) fn holds(pid: u32, pipes: &[u64]) -> bool {
+    let fds = ProcPath::new(format_args!("/proc/{pid}/fd"));
+    let mut found = false;
+    let _ = numbered(fds.as_str(), &mut |fd| {
+        if !found {
+            let path = ProcPath::new(format_args!("/proc/{pid}/fd/{fd}"));
+            found = std::fs::read_link(path.as_str()).is_ok_and(|target| is_one_of(&target, pipes));
+        }
+    });
+    found
+}
+
+/// `pipe:[4711]` (proc(5)).
+fn is_one_of(target: &std::path::Path, pipes: &[u64]) -> bool {
+    let number = || target.to_str()?.strip_prefix("pipe:[")?.strip_suffix(']')?.parse().ok();
+    number().is_some_and(|number: u64| pipes.contains(&number))
+}
+
 /// Whether this kernel tells a process's children (`CONFIG_PROC_CHILDREN`, most do).
 pub(crate) fn has_children_files() -> bool {
     let path = "/proc/thread-self/children";
