@@ -76,7 +76,11 @@ fn seconds_from_now(text: &str) -> i64 {
     then - i64::try_from(now).unwrap()
 }
 
-const TICK: &str = "[services.tick]\nrun = [\"sleep\", \"1000\"]\nready = { settle = \"50ms\" }\n";
+const TICK: &str = r#"
+    [services.tick]
+    run = "echo $$ >> ticks; exec sleep 1000"
+    ready = { settle = "50ms" }
+"#;
 
 #[test]
 fn the_clock_of_agent_and_shims_is_the_one_that_is_stepped() {
@@ -84,7 +88,7 @@ fn the_clock_of_agent_and_shims_is_the_one_that_is_stepped() {
         return;
     }
     let stepped = Stepped::new(TICK);
-    for (to, wanted) in [("+1h", 3600), ("-1h", -3600)] {
+    for (round, (to, wanted)) in [("+1h", 3600), ("-1h", -3600)].into_iter().enumerate() {
         stepped.step(to);
         stepped.tick();
         let row = stepped.project.row("tick");
@@ -93,7 +97,7 @@ fn the_clock_of_agent_and_shims_is_the_one_that_is_stepped() {
         // The time of the exit is the shim's.
         let pid = stepped.project.pid("tick");
         send(pid, Signal::KILL);
-        hearth_tests::await_end(pid);
+        stepped.project.await_lines("ticks", 2 * round + 2);
         stepped.project.run(&["up", "tick"]).exits(0);
         let row = stepped.project.row("tick");
         let at = seconds_from_now(row["exit"]["at"].as_str().unwrap());
@@ -133,8 +137,9 @@ fn a_step_forth_ends_no_wait_early() {
     let project = &stepped.project;
     let (mut open, mut let_go, mut fail) =
         (project.gate("open"), project.gate("let_go"), project.gate("fail"));
-    let mut up = project.start(&["up", "--json"]);
-    up.until_states(&[("backing", "backoff"), ("stubborn", "ready"), ("failing", "ready")]);
+    project.run(&["up", "stubborn"]).exits(0);
+    let mut up = project.start(&["up", "--json", "starting", "backing", "failing"]);
+    up.until_states(&[("backing", "backoff"), ("failing", "ready")]);
     let stubborn = project.pid("stubborn");
     let down = project.start(&["down", "stubborn"]);
     project.await_lines("told", 1);
