@@ -16,6 +16,7 @@
 //! | [`peer`](fn@peer), [`peer_uid`], [`peer_handle`] | who is at the other end of a Unix socket |
 //! | [`pass`](mod@pass) | descriptors that pass from one process to another |
 //! | [`tree`] | everything below a process, sessions of their own included |
+//! | [`output`] | who is left writing to pipes whose reader has died |
 //! | [`locked`] | a file that is held for as long as its holder lives, with a record in it |
 //! | [`child`], [`stdio`] | what is put in order between fork and exec, and at a program's start |
 //! | [`executable`] | the file to start another of our kind from |
@@ -30,6 +31,7 @@ pub mod facts;
 mod handle;
 mod id;
 pub mod locked;
+pub mod output;
 mod own;
 pub mod pass;
 mod peer;

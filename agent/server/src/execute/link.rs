@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hearth_core::{ServiceId, Verdict};
+use hearth_process::output::Pipes;
 use hearth_process::{ProcessHandle, ProcessId, Signal, pass};
 use hearth_shim::frames::{Decoder, FromShim, State, ToShim, VERSION, encode};
 use tokio::io::{AsyncWriteExt, Interest};
@@ -189,6 +190,8 @@ pub(crate) struct Line {
 pub(crate) struct Seen {
     shim: Option<ProcessId>,
     leader: Option<ProcessId>,
+    /// The leader's, while it lived: a shim's death may be the end of a leader that writes.
+    output: Pipes,
     over: bool,
     frames: bool,
     reason: Option<String>,
@@ -329,8 +332,11 @@ impl Line {
             warn!(pid = shim.pid, %error, "cannot wait for a shim's end");
         }
         let leader = self.seen.leader.clone().filter(|_| !self.seen.over)?;
-        warn!(service = %self.id.name, shim = shim.pid, leader = leader.pid, "a shim was killed: ending what it left");
-        Some(orphans::end(&leader, self.ending.signal, self.ending.patience).await)
+        warn!(service = %self.id.name, shim = shim.pid, leader = leader.pid, "a shim was killed: ending what it left (but what has made a session of its own, lost its parent and closed its output: nobody can tell whose that is)");
+        Some(
+            orphans::end(&leader, &self.seen.output, self.ending.signal, self.ending.patience)
+                .await,
+        )
     }
 }
 
@@ -342,9 +348,13 @@ impl Seen {
             FromShim::State(state) => {
                 self.shim = Some(state.shim.clone());
                 self.leader.clone_from(&state.leader);
+                self.output = state.leader.as_ref().map(Pipes::of).unwrap_or_default();
                 self.over = state.emptied || state.failed.is_some();
             }
-            FromShim::Started { leader } => self.leader = Some(leader.clone()),
+            FromShim::Started { leader } => {
+                self.output = Pipes::of(leader);
+                self.leader = Some(leader.clone());
+            }
             FromShim::Refused { reason } | FromShim::StartFailed { reason } => {
                 self.reason = Some(reason.clone());
                 self.over = true;

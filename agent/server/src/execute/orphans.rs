@@ -2,12 +2,15 @@
 //!
 //! Invariant: never a second copy. A shim's death lets go of its record, so nothing else would
 //! keep a new life from starting beside the old one's processes. Found are the leader, its session
-//! and its process group, and what hangs on those. Known hole: what made a session of its own and
-//! lost its parent can't be told from anybody else's process once the subreaper is gone.
+//! and its process group, whoever writes to the pipes that only its shim read, and what hangs on
+//! those. Known hole: what made a session of its own, lost its parent, and closed its output (or
+//! whose leader had ended before anybody looked at its pipes) can't be told from anybody else's
+//! process once the subreaper is gone. The log says so.
 
 use std::io;
 use std::time::Duration;
 
+use hearth_process::output::Pipes;
 use hearth_process::{Liveness, ProcessHandle, ProcessId, Signal, tree};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::timeout;
@@ -20,22 +23,28 @@ const PASSES: usize = 8;
 /// How long a killed process may take to be gone: longer only in the kernel's own trouble.
 const GONE: Duration = Duration::from_secs(2);
 
-/// Ends what is left below `leader`: the signal first, SIGKILL after `patience`. Returns the pids
-/// of what is still there after that, the leader's own where nobody can tell.
-pub(crate) async fn end(leader: &ProcessId, signal: Signal, patience: Duration) -> Vec<u32> {
-    match pass(leader, signal, patience).await {
+/// Ends what is left below `leader`, whose output was `output`: the signal first, SIGKILL after
+/// `patience`. Returns the pids of what is still there after that, the leader's own where nobody can
+/// tell.
+pub(crate) async fn end(
+    leader: &ProcessId,
+    output: &Pipes,
+    signal: Signal,
+    patience: Duration,
+) -> Vec<u32> {
+    match pass(leader, output, signal, patience).await {
         Ok(true) => return Vec::new(),
         Ok(false) => {}
         Err(error) => warn!(leader = leader.pid, %error, "cannot see what a lost shim left behind"),
     }
     for _ in 0..PASSES {
-        match pass(leader, Signal::KILL, GONE).await {
+        match pass(leader, output, Signal::KILL, GONE).await {
             Ok(true) => return Vec::new(),
             Ok(false) => {}
             Err(_) => break,
         }
     }
-    let left = match members(leader) {
+    let left = match members(leader, output) {
         Ok(left) if left.is_empty() => return Vec::new(),
         Ok(left) => left.iter().map(|member| member.pid).collect(),
         Err(_) => vec![leader.pid],
@@ -45,9 +54,15 @@ pub(crate) async fn end(leader: &ProcessId, signal: Signal, patience: Duration) 
 }
 
 /// Signals all that is found and waits for its end. True: nothing was left to be found.
-async fn pass(leader: &ProcessId, signal: Signal, patience: Duration) -> io::Result<bool> {
-    let wanted = leader.clone();
-    let found = spawn_blocking(move || members(&wanted)).await.map_err(io::Error::other)??;
+async fn pass(
+    leader: &ProcessId,
+    output: &Pipes,
+    signal: Signal,
+    patience: Duration,
+) -> io::Result<bool> {
+    let (wanted, output) = (leader.clone(), output.clone());
+    let found =
+        spawn_blocking(move || members(&wanted, &output)).await.map_err(io::Error::other)??;
     if found.is_empty() {
         return Ok(true);
     }
@@ -63,13 +78,16 @@ async fn pass(leader: &ProcessId, signal: Signal, patience: Duration) -> io::Res
     Ok(false)
 }
 
-fn members(leader: &ProcessId) -> io::Result<Vec<ProcessId>> {
+fn members(leader: &ProcessId, output: &Pipes) -> io::Result<Vec<ProcessId>> {
     let mut found: Vec<ProcessId> = match leader.living() {
         Liveness::Living => vec![leader.clone()],
         // A session's number is not given out again while the session has members (setsid(2)).
         Liveness::Ended => Vec::new(),
-        Liveness::Recycled | Liveness::OtherWorld | Liveness::Unknown => return Ok(Vec::new()),
+        // Its session is empty then; but who wrote to its pipes is known.
+        Liveness::Recycled => return output.abandoned(),
+        Liveness::OtherWorld | Liveness::Unknown => return Ok(Vec::new()),
     };
+    found.extend(output.abandoned()?.into_iter().filter(|writer| writer != leader));
     let ourselves = std::process::id();
     // Not all of a container is below its process 1, so the leader's branch is looked at by itself.
     for root in [leader.pid, 1] {
@@ -104,9 +122,13 @@ mod tests {
         let mut out = std::io::BufReader::new(child.stdout.take().unwrap());
         std::io::BufRead::read_line(&mut out, &mut line).unwrap();
         let leader = ProcessId::of(child.id()).unwrap();
-        assert_eq!(members(&leader).unwrap().len(), 2);
-        assert!(end(&leader, Signal::TERM, Duration::from_millis(50)).await.is_empty());
-        assert!(members(&leader).unwrap().is_empty());
+        assert_eq!(members(&leader, &Pipes::default()).unwrap().len(), 2);
+        assert!(
+            end(&leader, &Pipes::default(), Signal::TERM, Duration::from_millis(50))
+                .await
+                .is_empty()
+        );
+        assert!(members(&leader, &Pipes::default()).unwrap().is_empty());
         assert!(!child.wait().unwrap().success());
     }
 }

@@ -14,6 +14,7 @@ use std::time::{Duration, SystemTime};
 use hearth_api::time::rfc3339;
 use hearth_config::Service;
 use hearth_core::{Event, ServiceId, Want};
+use hearth_process::output::Pipes;
 use hearth_shim::Record;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -235,7 +236,8 @@ impl Owner {
             let ending = self.ending_of(&id);
             let (tell, id) = (self.tell.clone(), id);
             tokio::spawn(async move {
-                let left = orphans::end(&leader, ending.signal, ending.patience).await;
+                let output = Pipes::of(&leader);
+                let left = orphans::end(&leader, &output, ending.signal, ending.patience).await;
                 let _ = tell.send(Told::Cleared { id, life, record: path, left }).await;
             });
             return None;
