@@ -198,10 +198,13 @@ impl Home {
         if !self.dir.exists() {
             return self.processes();
         }
-        if let Some(pid) = self.agent_pid() {
-            send(pid, Signal::CONT);
+        // Stopped ones must run again to hear of the end.
+        for process in self.processes() {
+            let _ = ProcessHandle::open(&process.id).map(|handle| handle.signal(Signal::CONT));
         }
         if self.dir.join("shims").exists() {
+            // Also where a start that failed keeps the next one from being tried.
+            let _ = self.run(&["daemon", "up", "--timeout", "10s"]);
             let _ = self.run(&["down", "--all", "--force", "--timeout", "20s"]);
         }
         let _ = self.run(&["daemon", "down", "--timeout", "10s"]);
@@ -211,14 +214,30 @@ impl Home {
             // Agent and shims let go of what they hold before they are gone; a service is gone first.
             let own =
                 process.command.contains("hearth shim") || process.command.contains("hearth agent");
-            if own && handle.wait_timeout(Duration::from_secs(5)).unwrap_or(false) {
-                return false;
-            }
-            let _ = handle.signal(Signal::KILL);
-            let _ = handle.wait();
-            true
+            !(own && handle.wait_timeout(Duration::from_secs(5)).unwrap_or(false))
         });
+        if !left.is_empty() {
+            self.kill_everything();
+        }
         left
+    }
+
+    /// Also what an agent starts again while others are being killed.
+    fn kill_everything(&self) {
+        let election = locked::open(&self.path("shims/return.lock"), true);
+        let _election = election.map(LockedFile::try_exclusive);
+        for _ in 0..100 {
+            let mut all = self.processes();
+            if all.is_empty() {
+                return;
+            }
+            all.sort_by_key(|process| !process.command.starts_with("hearth agent"));
+            for process in all {
+                let Ok(handle) = ProcessHandle::open(&process.id) else { continue };
+                let _ = handle.signal(Signal::KILL);
+                let _ = handle.wait();
+            }
+        }
     }
 }
 
