@@ -47,7 +47,7 @@ fn a_pause_its_count_and_who_waits_go_on_where_they_were() {
         "#,
     );
     let mut up = project.start(&["up", "--json"]);
-    up.until_state("crash", "backoff");
+    up.until_states(&[("keeper", "ready"), ("crash", "backoff")]);
     up.kill();
     let before = project.row("crash");
     // What has a deadline is on disk a moment after it is told.
@@ -171,7 +171,8 @@ fn where_no_shim_is_left_the_environment_is_gone_and_up_brings_a_new_one() {
     let seen = project.read("seen");
     project.write("good", "");
     project.ran(project.command(&["up"]).env("MARKER", "second")).exits(0);
-    assert_eq!(project.read("seen"), seen + "second\n", "not tried without it");
+    let now = project.await_file("seen", |text| text.ends_with("second\n"));
+    assert_eq!(now, seen + "second\n", "not tried without it");
 }
 
 /// Every file below a directory that has `secret` in it.
@@ -252,6 +253,8 @@ fn agent_and_shim_killed_together_leave_one_life_after_the_other() {
     project.run(&["status"]).exits(0);
     let pids = project.await_lines("pids", 2);
     assert!(!runs(pid), "two copies at once");
+    // The line is there before the agent has heard of its life.
+    project.run(&["up"]).exits(0);
     let row = project.row("s");
     assert_eq!((&row["restarts"], &row["want"]), (&json!(1), &json!("up")), "{row}");
     let nobody_saw = (&row["exit"]["code"], &row["exit"]["signal"]);
@@ -288,6 +291,29 @@ fn a_mute_shims_service_is_shown_as_it_was_and_taken_over_when_it_speaks() {
     assert!(!runs(pid));
     assert_eq!(project.state("s"), "down");
     assert_eq!(project.read("pids").lines().count(), 1);
+}
+
+#[test]
+fn what_a_mute_shim_holds_is_waited_for() {
+    let project = Project::new(
+        "[services.keeper]\nrun = \"exec sleep 1000\"\nready = { settle = \"0s\" }\n\
+         [services.s]\nrun = \"echo $MARKER >> seen; test -e good && exec sleep 1000; exit 1\"\n\
+         ready = { exec = \"test -e good\", every = \"20ms\" }\n\
+         backoff = { min = \"500ms\", max = \"500ms\" }\ngive_up = { failures = 100, within = \"1s\" }\n",
+    );
+    let mut up = project.begin(project.command(&["up", "--json"]).env("MARKER", "first"));
+    up.until_states(&[("keeper", "ready"), ("s", "backoff")]);
+    up.kill();
+    let keeper = shim_of(project.pid("keeper"));
+    send(keeper, Signal::STOP);
+    project.home.kill_agent();
+    project.write("good", "");
+    // Whatever lived of it at that moment has ended by then, or is the one that goes on.
+    let state = project.state("s");
+    assert_ne!(state, "failed");
+    send(keeper, Signal::CONT);
+    let seen = project.await_lines("seen", 2);
+    assert!(seen.iter().all(|line| line == "first"), "{seen:?}");
 }
 
 struct Bystander(Child);

@@ -260,7 +260,7 @@ impl Line {
                         None => return Broken::Left,
                     };
                     let last = matches!(frame, ToShim::Bye);
-                    let written = write(stream, &frame, fd.as_ref()).await;
+                    let written = write(stream, &encode(&frame), fd.as_ref()).await;
                     if last {
                         return Broken::Left;
                     }
@@ -370,17 +370,17 @@ impl Seen {
     }
 }
 
-async fn write(
+/// Writes a frame, and with its first byte the descriptor.
+pub(crate) async fn write(
     stream: &mut UnixStream,
-    frame: &ToShim,
+    bytes: &[u8],
     fd: Option<&Arc<OwnedFd>>,
 ) -> io::Result<()> {
-    let bytes = encode(frame);
-    let Some(fd) = fd else { return stream.write_all(&bytes).await };
+    let Some(fd) = fd else { return stream.write_all(bytes).await };
     let fds = [fd.as_fd()];
     let sent = {
         let stream = &*stream;
-        stream.async_io(Interest::WRITABLE, || pass::send(stream, &bytes, &fds)).await?
+        stream.async_io(Interest::WRITABLE, || pass::send(stream, bytes, &fds)).await?
     };
     stream.write_all(&bytes[sent..]).await
 }

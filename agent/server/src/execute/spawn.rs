@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream as Socket;
 use std::os::unix::process::CommandExt;
@@ -18,15 +18,16 @@ use std::sync::Arc;
 use hearth_config::{Probe, Service};
 use hearth_core::ServiceId;
 use hearth_process::facts::{self, User};
-use hearth_process::{ProcessHandle, ProcessId};
+use hearth_process::{ProcessHandle, ProcessId, pass};
 use hearth_shim::frames::{self, Decoder, LogLimits, Spec, ToShim, encode};
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
-use super::fd;
 use super::link::{Ending, Line, Link, Seen, Told};
+use super::{fd, link};
+use crate::bundle::Held;
 use crate::capture::Capture;
 use crate::convert;
 use crate::place::Place;
@@ -46,6 +47,8 @@ pub(crate) struct Order {
     pub(crate) capture: Arc<Capture>,
     /// For the agent that adopts it.
     pub(crate) keep: String,
+    /// What it is to hold for its project.
+    pub(crate) held: Option<Held>,
 }
 
 /// Begins it. Everything that can go wrong comes as [`Told::Gone`] with its reason.
@@ -77,7 +80,8 @@ pub(crate) fn ending(service: &Service) -> Ending {
     Ending { signal, patience: service.stop.timeout }
 }
 
-async fn start(order: Order, place: &Place) -> Result<UnixStream, String> {
+async fn start(mut order: Order, place: &Place) -> Result<UnixStream, String> {
+    let held = order.held.take();
     let name = format!("{}/{}", order.id.project, order.id.name);
     let spec = spec(order, place).await?;
     let failed = |error: io::Error| format!("its shim could not be started: {error}");
@@ -88,9 +92,25 @@ async fn start(order: Order, place: &Place) -> Result<UnixStream, String> {
     let start = encode(&ToShim::Start(Box::new(spec)));
     // At once, and not when the runtime comes round: the shim begins while others are spawned.
     let written = (&ours).write(&start).unwrap_or(0);
+    // In the same breath: an agent that is killed in between would leave a shim that runs and holds
+    // nothing.
+    let hold = held.as_ref().map(|held| ToShim::Hold { generation: held.generation });
+    let hold = hold.map(|hold| encode(&hold)).unwrap_or_default();
+    let sent = match &held {
+        Some(held) if written == start.len() => {
+            pass::send(&ours, &hold, &[held.fd.as_fd()]).unwrap_or(0)
+        }
+        Some(_) | None => 0,
+    };
     let mut stream = UnixStream::from_std(ours).map_err(failed)?;
     // An error here is a shim that died at once: what it said, if anything, is read next.
     let _ = stream.write_all(&start[written..]).await;
+    if let Some(held) = held {
+        let _ = match sent {
+            0 => link::write(&mut stream, &hold, Some(&held.fd)).await,
+            _ => stream.write_all(&hold[sent..]).await,
+        };
+    }
     Ok(stream)
 }
 
@@ -141,7 +161,7 @@ async fn spawn_or_wait(mut child: Child, ended: bool) -> io::Result<()> {
 }
 
 async fn spec(order: Order, place: &Place) -> Result<Spec, String> {
-    let Order { id, life, service, capture, keep } = order;
+    let Order { id, life, service, capture, keep, held: _ } = order;
     let user = match service.user.clone() {
         None => None,
         // The user database may ask the network.

@@ -55,13 +55,16 @@ impl Owner {
                 self.ours.insert(Place::shim(&id));
                 let link = spawn::begin(order, &self.place, self.tell.clone());
                 let holds = self.bundles.get(&id.project).map(|held| held.generation);
-                if let Some(held) = self.bundles.get(&id.project) {
-                    link.hold(held);
-                }
                 if let Some(node) = self.nodes.get_mut(&id) {
                     let mut running = Running::new(life, link, Some(service));
                     running.holds = holds;
                     node.running = Some(running);
+                }
+            }
+            // A shim that is mute may hold what is missing: it is waited for.
+            Err(_) if self.world.unheard().iter().any(|(other, _)| other.project == id.project) => {
+                if let Some(node) = self.nodes.get_mut(&id) {
+                    node.next = Some(life);
                 }
             }
             // To try again would not help.
@@ -86,6 +89,7 @@ impl Owner {
             service: Arc::clone(service),
             capture: Arc::clone(capture),
             keep: keep.to_text()?,
+            held: self.bundles.get(&id.project).cloned(),
         })
     }
 

@@ -131,6 +131,15 @@ impl Owner {
         self.begin_next(id);
     }
 
+    /// Lives that waited for what a mute shim of their project may hold.
+    pub(super) fn begin_all_next(&mut self, project: &str) {
+        let waiting = self.nodes.iter().filter(|(id, node)| {
+            *id.project == *project && node.next.is_some() && !node.is_occupied()
+        });
+        let waiting: Vec<ServiceId> = waiting.map(|(id, _)| id.clone()).collect();
+        waiting.into_iter().for_each(|id| self.begin_next(id));
+    }
+
     /// The life that waited for the last one to be gone.
     pub(super) fn begin_next(&mut self, id: ServiceId) {
         let Some(node) = self.nodes.get_mut(&id) else { return };

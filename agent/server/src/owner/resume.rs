@@ -202,7 +202,9 @@ impl Owner {
             if let Some(node) = self.nodes.get_mut(&id) {
                 node.clearing = false;
             }
+            let project = Arc::clone(&id.project);
             self.begin_next(id);
+            self.begin_all_next(&project);
         }
     }
 
@@ -264,7 +266,9 @@ impl Owner {
         if let Some(node) = self.nodes.get_mut(&id) {
             node.clearing = false;
         }
+        let project = Arc::clone(&id.project);
         self.begin_next(id);
+        self.begin_all_next(&project);
     }
 
     /// A shim was killed: what it had not read of its service's output is lost with it. To be called

@@ -101,9 +101,11 @@ impl Owner {
         if let Some(node) = self.nodes.get_mut(&id).filter(|node| changed || node.since.is_none()) {
             node.since = began.or(node.since);
         }
+        let project = Arc::clone(&id.project);
         self.catch_up(id, life, state);
         if self.answers_late.load(Ordering::Relaxed) {
             self.hold_all();
+            self.begin_all_next(&project);
         }
     }
 
