@@ -188,7 +188,7 @@ impl Default for Backoff {
 /// So many failures in so long a time, and it is not tried any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GiveUp {
-    /// At least 1.
+    /// 0: it is tried for ever.
     pub failures: u32,
     /// More than 0.
     pub within: Duration,

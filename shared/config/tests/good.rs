@@ -88,6 +88,7 @@ fn the_keys_of_a_service() {
         [services.cache]
         run = "x"
         kind = "oneshot"
+        give_up.failures = 0
     "#;
     let project = project(text);
     let api = project.service("api").expect("it is there");
@@ -111,6 +112,7 @@ fn the_keys_of_a_service() {
     assert_eq!((db.stop.to, db.start_timeout), (Scope::Group, Some(Duration::from_secs(60))));
     let cache = project.service("cache").expect("it is there");
     assert_eq!((cache.kind, cache.start_timeout), (Kind::Oneshot, None));
+    assert_eq!(cache.give_up.failures, 0, "tried for ever");
 }
 
 #[test]

@@ -289,7 +289,7 @@ fn give_up(field: &Field<'_, '_>, give_up: &mut GiveUp, found: &mut Found) {
     let Some(table) = value::table(field, found) else { return };
     let mut fields = Fields::of(table, " of `give_up`");
     if let Some(field) = fields.get("failures") {
-        give_up.failures = value::count(&field, found).unwrap_or(give_up.failures);
+        give_up.failures = value::limit(&field, found).unwrap_or(give_up.failures);
     }
     if let Some(field) = fields.get("within") {
         give_up.within = value::positive(&field, found).unwrap_or(give_up.within);

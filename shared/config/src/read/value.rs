@@ -65,15 +65,28 @@ pub(crate) fn integer(integer: &DeInteger<'_>) -> Option<i128> {
 
 /// A count, at least 1.
 pub(crate) fn count(field: &Field<'_, '_>, found: &mut Found) -> Option<u32> {
-    const EXPECTED: &str = "an integer, at least 1";
+    number(field, 1, "an integer, at least 1", found)
+}
+
+/// A limit, which 0 lifts.
+pub(crate) fn limit(field: &Field<'_, '_>, found: &mut Found) -> Option<u32> {
+    number(field, 0, "an integer, 0 for no limit", found)
+}
+
+fn number(
+    field: &Field<'_, '_>,
+    least: u32,
+    expected: &'static str,
+    found: &mut Found,
+) -> Option<u32> {
     let DeValue::Integer(number) = field.value.get_ref() else {
-        field.wrong_type(EXPECTED, found);
+        field.wrong_type(expected, found);
         return None;
     };
-    let count = integer(number).and_then(|n| u32::try_from(n).ok()).filter(|n| *n > 0);
+    let count = integer(number).and_then(|n| u32::try_from(n).ok()).filter(|n| *n >= least);
     if count.is_none() {
         let message = format!("{} is out of range: `{number}`", quoted(field.key));
-        found.fault(field.span(), message, EXPECTED);
+        found.fault(field.span(), message, expected);
     }
     count
 }
