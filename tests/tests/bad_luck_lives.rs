@@ -1,0 +1,158 @@
+//! Ten thousand lives of services that only crash: afterwards there is no more of anything than
+//! before. Real processes; the last refusal to try again is what is awaited.
+//!
+//! In a file of its own, so that nothing else runs beside what is measured.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::thread;
+use std::time::Instant;
+
+use hearth_tests::{Project, files_below};
+
+/// Lives of each of the four, that of the last by far: the others' ends do more.
+const LIVES: &[(&str, &str, u32)] = &[
+    ("ends", r#"["true"]"#, 4700),
+    ("fails", r#"["false"]"#, 4600),
+    ("talks", r#"["sh", "-c", "echo out; echo err >&2; exit 3"]"#, 500),
+    ("forks", r#"["sh", "-c", "setsid sleep 1000 & kill -9 $$"]"#, 200),
+];
+/// To find out what the agent has at rest, once everything in it has been used.
+const FIRST: u32 = 10;
+/// More than this an agent must not have grown by.
+const GROWTH_KB: u64 = 2048;
+
+fn toml(lives: impl Fn(u32) -> u32) -> String {
+    let service = |(name, run, count): &(&str, &str, u32)| {
+        format!(
+            "[services.{name}]\nrun = {run}\nrestart = \"always\"\n\
+             backoff = {{ min = \"1ms\", max = \"1ms\" }}\n\
+             give_up = {{ failures = {}, within = \"1h\" }}\n\
+             stop = {{ timeout = \"100ms\" }}\nlog = {{ max_size = \"16KB\", keep = 2 }}\n",
+            lives(*count)
+        )
+    };
+    LIVES.iter().map(service).collect()
+}
+
+/// What an agent has.
+#[derive(Debug)]
+struct Has {
+    fds: BTreeMap<String, usize>,
+    watches: usize,
+    threads: usize,
+    children: Vec<String>,
+    anonymous_kb: u64,
+}
+
+impl Has {
+    fn of(pid: u32) -> Self {
+        let proc = |name: &str| fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap();
+        let status = proc("status");
+        let field = |name: &str| -> u64 {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+            line.trim().trim_end_matches(" kB").parse().unwrap()
+        };
+        let mut fds = BTreeMap::new();
+        let mut watches = 0;
+        for entry in fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten() {
+            let name = fs::read_link(entry.path()).unwrap().display().to_string();
+            // Inodes of sockets and pipes differ each time.
+            let kind = name.split_once(":[").map_or(name.as_str(), |(kind, _)| kind).to_owned();
+            *fds.entry(kind).or_default() += 1;
+            let info = proc(&format!("fdinfo/{}", entry.file_name().display()));
+            watches += info.lines().filter(|line| line.starts_with("inotify ")).count();
+        }
+        Self {
+            fds,
+            watches,
+            threads: usize::try_from(field("Threads:")).unwrap(),
+            children: children(pid),
+            anonymous_kb: field("RssAnon:"),
+        }
+    }
+}
+
+/// Also those that have ended and that nobody has waited for.
+fn children(parent: u32) -> Vec<String> {
+    let entries = fs::read_dir("/proc").unwrap().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let stat = |pid| fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    pids.map(stat)
+        .filter(|stat| {
+            let after = stat.rsplit_once(") ").map_or("", |(_, after)| after);
+            after.split(' ').nth(1) == Some(&parent.to_string())
+        })
+        .collect()
+}
+
+/// Brings each up until it is tried no more; how many lives began. A verb each, since a verb ends
+/// with the first failure.
+fn until_given_up(project: &Project) -> BTreeMap<&'static str, u32> {
+    let lives = |name: &'static str| {
+        let mut up = project.start(&["up", "--json", name]);
+        let mut began = 0;
+        loop {
+            let line = up.until(|line| line["type"] == "transition" && line["service"] == name);
+            match line["to"].as_str().unwrap() {
+                "starting" => began += 1,
+                "failed" => break,
+                _ => {}
+            }
+        }
+        up.finish().exits(1);
+        (name, began)
+    };
+    thread::scope(|scope| {
+        let each: Vec<_> =
+            LIVES.iter().map(|(name, ..)| scope.spawn(move || lives(name))).collect();
+        each.into_iter().map(|one| one.join().unwrap()).collect()
+    })
+}
+
+#[test]
+fn ten_thousand_lives_leave_nothing_behind() {
+    let project = Project::new(&toml(|_| FIRST));
+    project.home.write("agent.toml", "log = { max_size = \"64KB\", keep = 2 }\n");
+    until_given_up(&project);
+    project.run(&["down"]).exits(0);
+    let agent = project.home.agent_pid().expect("an agent lives");
+    let before = Has::of(agent);
+
+    project.write("hearth.toml", &toml(|count| count));
+    let start = Instant::now();
+    let began = until_given_up(&project);
+    let took = start.elapsed();
+    let all: u32 = began.values().sum();
+    println!("{all} lives in {took:.1?}: {:.0} a second", f64::from(all) / took.as_secs_f64());
+    assert_eq!(all, 10_000, "{began:?}");
+    for (name, _, count) in LIVES {
+        assert_eq!(began[*name], *count, "{name}");
+        assert_eq!(project.row(name)["restarts"], count - 1, "{name}");
+    }
+    project.run(&["down"]).exits(0);
+
+    assert_eq!(project.home.agent_pid(), Some(agent), "the same agent");
+    let after = Has::of(agent);
+    println!("before: {before:?}\nafter: {after:?}");
+    assert_eq!(after.fds, before.fds);
+    assert_eq!(after.watches, before.watches, "watches");
+    assert!(after.threads <= before.threads, "threads: {after:?}");
+    assert!(after.children.is_empty(), "{after:?}");
+    assert!(after.anonymous_kb <= before.anonymous_kb + GROWTH_KB, "{before:?}, {after:?}");
+
+    let processes = project.home.processes();
+    assert!(processes.iter().all(|process| process.id.pid == agent), "{processes:?}");
+    let shims = files_below(&project.home.path("shims"));
+    assert!(shims.is_empty(), "{shims:?}");
+    // Two files of 16 KB each, and for each an index that is not longer.
+    let logs = files_below(&project.home.path("logs"));
+    assert!(logs.len() <= LIVES.len() * 4, "{logs:?}");
+    let bytes: u64 = logs.iter().map(|path| fs::metadata(path).unwrap().len()).sum();
+    assert!(bytes <= LIVES.len() as u64 * 4 * 16_000, "{bytes} bytes in {logs:?}");
+    let home: Vec<_> = files_below(project.home.dir());
+    let own = home.iter().filter(|path| path.to_string_lossy().contains("agent.log"));
+    let bytes: u64 = own.map(|path| fs::metadata(path).unwrap().len()).sum();
+    assert!(bytes <= 2 * 64_000 + 4096, "{bytes} bytes of the agent's log");
+    assert!(home.len() - logs.len() <= 12, "{home:?}");
+}
