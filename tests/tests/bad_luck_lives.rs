@@ -8,7 +8,7 @@ use std::fs;
 use std::thread;
 use std::time::Instant;
 
-use hearth_tests::{Project, files_below};
+use hearth_tests::{Project, await_end, await_file, files_below};
 
 /// Lives of each of the four, that of the last by far: the others' ends do more.
 const LIVES: &[(&str, &str, u32)] = &[
@@ -133,6 +133,9 @@ fn ten_thousand_lives_leave_nothing_behind() {
     project.run(&["down"]).exits(0);
 
     assert_eq!(project.home.agent_pid(), Some(agent), "the same agent");
+    // The last shims go a moment after they were told to.
+    let shims = project.home.path("shims");
+    await_file(&shims.join("none"), |_| files_below(&shims).is_empty());
     let after = Has::of(agent);
     println!("before: {before:?}\nafter: {after:?}");
     assert_eq!(after.fds, before.fds);
@@ -142,9 +145,10 @@ fn ten_thousand_lives_leave_nothing_behind() {
     assert!(after.anonymous_kb <= before.anonymous_kb + GROWTH_KB, "{before:?}, {after:?}");
 
     let processes = project.home.processes();
+    let shims = processes.iter().filter(|process| process.command.starts_with("hearth shim"));
+    shims.for_each(|shim| await_end(shim.id.pid));
+    let processes = project.home.processes();
     assert!(processes.iter().all(|process| process.id.pid == agent), "{processes:?}");
-    let shims = files_below(&project.home.path("shims"));
-    assert!(shims.is_empty(), "{shims:?}");
     // Two files of 16 KB each, and for each an index that is not longer.
     let logs = files_below(&project.home.path("logs"));
     assert!(logs.len() <= LIVES.len() * 4, "{logs:?}");

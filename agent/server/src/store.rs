@@ -2,7 +2,7 @@
 //!
 //! Invariant: a reader sees a whole file, the old one or the new one; there is no environment and no
 //! command in it. It costs no service: what can't be read is set aside under another name and told,
-//! what can't be written is told once and tried again with the next change.
+//! what can't be written is told once and tried again until it can be.
 //!
 //! What must not be forgotten is written before it is answered (a command) or before it is forgotten
 //! elsewhere (an exit, before its shim may go); other changes within [`PAUSE`]. Nothing is synced:
@@ -25,6 +25,9 @@ use tracing::{info, warn};
 const VERSION: u32 = 1;
 /// Two writes that nobody waits for are so far apart.
 const PAUSE: Duration = Duration::from_millis(50);
+/// After a write that failed it is tried again, although nothing may have changed: what was asked for
+/// last must not stay unwritten when there is room again. Nothing tells when there is.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// So many unreadable files are kept.
 const SET_ASIDE: usize = 9;
 
@@ -132,7 +135,8 @@ impl Store {
 
     /// When it is to be written at the latest; `None`: nothing has changed.
     pub(crate) fn due(&self) -> Option<Instant> {
-        self.dirty.then(|| self.at.map_or_else(Instant::now, |at| at + PAUSE))
+        let pause = if self.failing { TRY_AGAIN } else { PAUSE };
+        self.dirty.then(|| self.at.map_or_else(Instant::now, |at| at + pause))
     }
 
     /// Writes it, if it is not what the file has.
@@ -159,7 +163,10 @@ impl Store {
                     info!(path = %self.path.display(), "can be written again");
                 }
             }
-            Err(error) => self.failed(&error),
+            Err(error) => {
+                self.dirty = true;
+                self.failed(&error);
+            }
         }
     }
 
@@ -167,7 +174,7 @@ impl Store {
         if !std::mem::replace(&mut self.failing, true) {
             let path = self.path.display();
             warn!(%path, %error, "cannot be written: if this agent is killed now, the next one \
-                does not know what has changed since; it is tried again with every change");
+                does not know what has changed since; it is tried again until it can be");
         }
     }
 }
