@@ -168,7 +168,8 @@ fn report(context: &Context, ready: &Ready) -> Report {
 fn stop(context: &Context, matches: &ArgMatches) -> Result<u8, Refusal> {
     let timeout = args::timeout_of(matches);
     let force = matches.get_flag("force");
-    if matches.get_flag("services") && cold::any_shim(context) {
+    let anything = || cold::any_shim(context) || cold::any_wanted(context);
+    if matches.get_flag("services") && anything() {
         let code = down::everything(context, Wish { start: true, timeout, past_backoff: false })?;
         if code != 0 {
             return Ok(code);

@@ -11,7 +11,7 @@ use std::ptr;
 use std::time::{Duration, Instant};
 
 use hearth_process::{Signal, facts};
-use hearth_tests::{Project, await_end, is_root, runs, send};
+use hearth_tests::{Project, await_end, await_file, is_root, runs, send};
 
 /// Somebody who has nothing to do with it: leader of a session, with a child, and no handler for
 /// any signal.
@@ -120,6 +120,9 @@ fn all_are_killed_and_their_pids_given_to_others() {
     let row = project.row("s");
     assert_eq!(row["pid"], serde_json::Value::Null, "{row}");
     assert!(["starting", "failed"].contains(&row["state"].as_str().unwrap()), "{row}");
+    untouched();
+    // Its end is known once nothing of it can be left.
+    await_file(&project.home.path("agent.log"), |log| log.contains("nobody saw how"));
     untouched();
     project.run(&["up"]).exits(0);
     let pid = project.pid("s");

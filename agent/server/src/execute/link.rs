@@ -340,7 +340,8 @@ impl Line {
         let (leader, pipes) = record.map_or((None, Vec::new()), |it| (it.leader, it.pipes));
         let remains = Remains { leader: self.seen.leader.clone().or(leader), pipes };
         let leader = remains.leader.as_ref().map(|leader| leader.pid);
-        warn!(service = %self.id.name, shim = shim.pid, leader, "a shim was killed: ending what it left (but what has made a session of its own, lost its parent and closed its output: nobody can tell whose that is)");
+        warn!(service = %self.id.name, shim = shim.pid, leader, "a shim was killed: ending what it left, but \
+            for what has a session of its own, no parent, and closed its output: that can't be told");
         Some(orphans::end(&remains, self.ending.signal, self.ending.patience).await)
     }
 }

@@ -18,6 +18,11 @@ use rustix::time::{
 /// How late a reader is told without inotify.
 const LATE: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 
+/// So many directories above the one that is watched for what comes may be removed together: those
+/// of a project and of all logs. Above those others have their files, whose comings and goings are
+/// not to wake us.
+const REMOVED: usize = 2;
+
 /// Readable when the directory, its files or those above it may have changed.
 #[derive(Debug)]
 pub(crate) struct Watch {
@@ -71,16 +76,24 @@ impl Watch {
             };
             let inside = self.add(dir, WatchFlags::CREATE | WatchFlags::MODIFY | gone)?;
             let mut all: Vec<i32> = above.iter().map(|(descriptor, _)| *descriptor).collect();
-            // One that is moved takes all below it along, to which nothing happens. Who may not look
-            // at one is not told.
-            for parent in parents {
-                all.extend(self.add(parent, WatchFlags::MOVE_SELF).ok().flatten());
+            // One that is moved takes all below it along, to which nothing happens. One that is removed
+            // is not gone, and does not say so, as long as somebody has a file open that was below
+            // it, as our reader has: the one above tells. Who may not look at one is not told.
+            for (n, parent) in parents.enumerate() {
+                let removed = if n < REMOVED { WatchFlags::DELETE } else { WatchFlags::empty() };
+                all.extend(self.add(parent, WatchFlags::MOVE_SELF | removed).ok().flatten());
             }
+            // Removed before that: then another one is at its path, or none.
+            let replaced = match above {
+                Some((descriptor, above)) => self.add(above, entries)? != Some(descriptor),
+                None => false,
+            };
             self.replace(all, inside);
             // Made while we looked: watch from further down.
             let below =
                 above.and_then(|(_, above)| dir.ancestors().take_while(|p| *p != above).last());
-            self.stale = below.is_some_and(|below| below != dir && below.is_dir())
+            self.stale = replaced
+                || below.is_some_and(|below| below != dir && below.is_dir())
                 || (inside.is_none() && dir.is_dir());
         }
         Ok(())
