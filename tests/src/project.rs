@@ -57,6 +57,13 @@ impl Project {
         fs::write(self.dir.join(name), text).expect("a file can be written");
     }
 
+    /// Writes one of its files in one step, for whoever reads it meanwhile.
+    pub fn replace(&self, name: &str, text: &str) {
+        let aside = format!("{name}.new");
+        self.write(&aside, text);
+        fs::rename(self.dir.join(aside), self.dir.join(name)).expect("a file can be renamed");
+    }
+
     /// Reads one of its files; empty if it is not there.
     pub fn read(&self, name: &str) -> String {
         fs::read_to_string(self.dir.join(name)).unwrap_or_default()

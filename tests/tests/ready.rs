@@ -85,10 +85,9 @@ fn http_is_ready_when_status_and_body_are_right() {
 #[test]
 fn exec_75_is_still_at_work_and_its_last_line_is_the_message() {
     let project = with_ready(
-        "{ exec = \"echo x >> probes; echo noise; cat words; exit $(cat code)\", every = \"20ms\", grace = \"0s\" }",
+        "{ exec = \"echo x >> probes; echo noise; . ./answer\", every = \"20ms\", grace = \"0s\" }",
     );
-    project.write("words", "12 of 20 migrations\n");
-    project.write("code", "75");
+    project.replace("answer", "echo 12 of 20 migrations; exit 75");
     let mut up = project.start(&["up", "--json"]);
     up.until_state("s", "starting");
     project.await_lines("probes", 3);
@@ -96,15 +95,13 @@ fn exec_75_is_still_at_work_and_its_last_line_is_the_message() {
     assert_eq!(health["status"], "loading", "{health}");
     assert_eq!(health["message"], "12 of 20 migrations");
     // Any other exit is no success.
-    project.write("words", "broken\n");
-    project.write("code", "1");
+    project.replace("answer", "echo broken; exit 1");
     let so_far = project.read("probes").lines().count();
     project.await_lines("probes", so_far + 6);
     let health = project.row("s")["health"].clone();
     assert_eq!(health["status"], "failure", "{health}");
     assert!(health["message"].as_str().unwrap().contains("broken"), "{health}");
-    project.write("words", "all good\n");
-    project.write("code", "0");
+    project.replace("answer", "echo all good; exit 0");
     is_ready(up, &project);
     assert_eq!(project.row("s")["health"]["message"], "all good");
 }
