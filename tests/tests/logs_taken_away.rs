@@ -116,7 +116,7 @@ fn read_only_for_a_while() {
         "hearth.toml",
         r#"
         [services.s]
-        run = "echo $$ >> pids; echo up; while read x < gate; do echo said $x; echo $x >> took; done"
+        run = "echo $$ >> pids; echo up; while read x < gate; do printf '%0200d\\n' $x; echo said $x; echo $x >> took; done"
         ready = { log = "^up$" }
         log = { max_size = "1KB" }
         [services.later]
@@ -134,6 +134,7 @@ fn read_only_for_a_while() {
     // over it: what is open can be written and what is to be made can not.
     mounted.mount(&["--bind", project.home.path("logs").to_str().unwrap()]);
     mounted.mount(&["-o", "remount,bind,ro"]);
+    // More than what is open has room for.
     for number in 2..60 {
         say(&project, &mut gate, number);
     }
