@@ -107,3 +107,26 @@ fn a_service_that_is_not_restarted_is_failed_and_nothing_of_it_is_left() {
     let shown = project.run(&["logs", "s"]).exits(0).stdout;
     assert!(shown.contains("the shim was killed"), "{shown}");
 }
+
+#[test]
+fn up_after_everything_was_killed_starts_a_new_life_and_tells_of_no_old_one() {
+    for restart in ["never", "on-failure", "always"] {
+        let project = Project::new(&format!(
+            "[services.s]\nrun = \"trap '' TERM; echo $$ >> pids; echo up; sleep 1000\"\n\
+             ready = {{ log = \"^up$\" }}\nrestart = \"{restart}\"\n\
+             stop = {{ timeout = \"300ms\", to = \"leader\" }}\n"
+        ));
+        project.run(&["up"]).exits(0);
+        let (leader, election) = (project.pid("s"), project.home.kill_agent_for_good());
+        let shim = facts::parent_of(leader).unwrap();
+        // Its tree lives on, and ends only after a while.
+        send(shim, Signal::KILL);
+        hearth_tests::await_end(shim);
+        drop(election);
+        project.run(&["up"]).exits(0);
+        let pids = project.await_lines("pids", 2);
+        assert!(!runs(leader));
+        assert_eq!(pids.len(), 2, "{pids:?}");
+        assert_eq!(project.pid("s").to_string(), pids[1]);
+    }
+}

@@ -110,6 +110,14 @@ pub(crate) struct History {
     pub has_started: bool,
 }
 
+impl History {
+    /// The same, with so many of the failures at most.
+    pub fn last_failures(&self, most: usize) -> Self {
+        let surplus = self.failures.len().saturating_sub(most);
+        Self { failures: self.failures[surplus..].to_vec(), ..*self }
+    }
+}
+
 /// What neighbours go by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Facts {

@@ -21,6 +21,10 @@ use crate::{
     world::Turn,
 };
 
+/// So many failures of a service are saved, the last ones: a limit above that counts anew from there
+/// when an agent dies. Without it, one that is hardly ever given up would fill every save.
+const FAILURES: usize = 1000;
+
 /// One service as it was. Times are the driver's, so it must keep one clock over its agents.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Saved {
@@ -117,7 +121,7 @@ impl Saved {
                 kill_at: life.kill_at.filter(|_| living),
                 killed: living && life.killed,
             },
-            history: node.history.clone(),
+            history: node.history.last_failures(FAILURES),
             exit: node.exit.clone(),
             again: node.again,
             gone: node.gone,

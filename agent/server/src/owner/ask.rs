@@ -19,14 +19,36 @@ impl Owner {
     pub(super) fn answer(&mut self, command: Command) {
         // Who asked may be gone: what was asked for is done nevertheless.
         match command {
+            Command::Up(up, reply) if self.buries(&up.project) => self.parked.push((up, reply)),
             Command::Up(up, reply) => drop(reply.send(Ok(self.up(up)))),
-            Command::Down(down, reply) => drop(reply.send(self.down(down))),
+            Command::Down(down, reply) => {
+                // In the order in which they came.
+                self.unpark(true);
+                drop(reply.send(self.down(down)));
+            }
             Command::Rows(project, reply) => drop(reply.send(self.rows(project.as_ref()))),
             Command::Health(project, reply) => drop(reply.send(self.health(project.as_ref()))),
             Command::Names(project, reply) => drop(reply.send(self.names(project.as_ref()))),
             // The loop has these.
             Command::Freeze(reply) => drop(reply),
             Command::Thaw(reply) | Command::Leave(reply) => drop(reply),
+        }
+    }
+
+    /// Whether the dead are still being buried in this project: who asks for a service whose shim
+    /// died with the last agent is not to be told of that life's end, but to get the next one.
+    fn buries(&self, project: &Arc<str>) -> bool {
+        self.nodes.iter().any(|(id, node)| id.project == *project && node.clearing)
+    }
+
+    /// Carries out what waited for that; `all`: what still would, too.
+    pub(super) fn unpark(&mut self, all: bool) {
+        let (due, parked) = std::mem::take(&mut self.parked)
+            .into_iter()
+            .partition::<Vec<_>, _>(|(up, _)| all || !self.buries(&up.project));
+        self.parked = parked;
+        for (up, reply) in due {
+            drop(reply.send(Ok(self.up(up))));
         }
     }
 

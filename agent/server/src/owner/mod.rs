@@ -35,11 +35,13 @@ use tracing::info;
 use crate::adopt;
 use crate::bundle::Held;
 use crate::clock::Clock;
-use crate::command::{Command, Reply};
+use crate::command::{Command, Reply, Up};
 use crate::execute::link::Told;
 use crate::files::Files;
 use crate::place::Place;
+use crate::refuse::Refusal;
 use crate::store::Store;
+use crate::upstream::Upstream;
 pub(crate) use nodes::Node;
 use streams::Listener;
 
@@ -72,6 +74,8 @@ pub(crate) struct Owner {
     busy: Option<BusyGuard>,
     probes: u64,
     store: Store,
+    /// Requests that wait until the dead of their project are buried.
+    parked: Vec<(Up, Reply<Result<Upstream, Refusal>>)>,
     /// Shims that may go as soon as their ends are saved.
     owed: Vec<(ServiceId, u64)>,
     /// What the shims of each project hold.
@@ -102,6 +106,7 @@ impl Owner {
             busy: None,
             probes: 0,
             store,
+            parked: Vec::new(),
             owed: Vec::new(),
             bundles: BTreeMap::new(),
             answers_late: adopt::Late::default(),

@@ -206,6 +206,7 @@ impl Owner {
             self.begin_next(id);
             self.begin_all_next(&project);
         }
+        self.unpark(false);
     }
 
     /// One record; given back where nothing is left to be waited for.
@@ -269,6 +270,7 @@ impl Owner {
         let project = Arc::clone(&id.project);
         self.begin_next(id);
         self.begin_all_next(&project);
+        self.unpark(false);
     }
 
     /// A shim was killed: what it had not read of its service's output is lost with it. To be called
