@@ -287,7 +287,13 @@ impl Owner {
     }
 
     fn ending_of(&self, id: &ServiceId) -> Ending {
-        self.service_of(id).map_or_else(Ending::default, |service| spawn::ending(service))
+        if let Some(service) = self.service_of(id) {
+            return spawn::ending(service);
+        }
+        // What was saved has no command and no signal, but the time.
+        let saved = self.world.definition(id).map(|definition| definition.stop_timeout);
+        let usual = Ending::default();
+        Ending { patience: saved.unwrap_or(usual.patience), ..usual }
     }
 
     /// What it runs with, or would.
