@@ -19,6 +19,7 @@ use hearth_shim::frames::{Decoder, FromShim, encode};
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
@@ -182,6 +183,8 @@ pub(crate) fn watch(place: &Place, told: &mpsc::Sender<Told>) -> io::Result<()> 
             }
         };
         let _ = timeout(LATE, watching).await;
+        // The kernel may take 20 ms for that, and nobody else shall wait for it.
+        spawn_blocking(move || drop(watch));
     });
     Ok(())
 }

@@ -11,7 +11,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
 
 use rustix::fs::{FileType, FlockOperation, Mode, OFlags, flock, fstat};
@@ -86,6 +86,9 @@ fn regular(fd: OwnedFd) -> io::Result<File> {
     }
 }
 
+/// Above what a process of few descriptors has, and below the usual limit of them (1,024).
+const HIGH: RawFd = 1000;
+
 impl LockedFile {
     /// [`open`], under the name of what it is for.
     pub fn open(path: &Path, create: bool) -> io::Result<File> {
@@ -142,6 +145,18 @@ impl LockedFile {
     /// The file, for fstat(2) and the like.
     pub fn file(&self) -> &File {
         &self.file
+    }
+
+    /// The same lock behind a descriptor of a high number, where there may be one.
+    ///
+    /// Whoever waits for the death of its holder waits no longer for anything else: Linux lets go of
+    /// a dead process's descriptors from the highest down, one after the other, and takes some 20 ms
+    /// for each watch on a directory.
+    pub fn let_go_first(self) -> Self {
+        match rustix::io::fcntl_dupfd_cloexec(&self.file, HIGH) {
+            Ok(high) => Self { file: File::from(high) },
+            Err(_) => self,
+        }
     }
 
     /// Gives the file away, still locked, to be handed to a child for example.

@@ -143,7 +143,8 @@ impl Agent {
         match config {
             Ok(config) => {
                 raise_limits();
-                Ok(Self { config, ..agent })
+                let lock = agent.lock.let_go_first();
+                Ok(Self { config, lock, ..agent })
             }
             Err(error) => {
                 agent.give_up(&error.to_string());

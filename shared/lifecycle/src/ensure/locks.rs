@@ -16,6 +16,9 @@ use crate::home::Blocked;
 use crate::record::{self, Record, Stage};
 use crate::wait::{self, LockWait};
 
+/// An agent that was killed has let go of L within this.
+const DYING: Duration = Duration::from_millis(30);
+
 /// Between two looks at the socket where no watch can be had.
 const UNTOLD: Duration = Duration::from_millis(50);
 
@@ -99,17 +102,30 @@ impl Attempt<'_> {
         if held { self.wait_on_agent() } else { self.start() }
     }
 
+    /// Subscribes to whatever may end the wait on the agent; the caller looks once more after that.
+    ///
+    /// One that was just killed is gone in a moment, and that is awaited without a watch on the
+    /// directory: the kernel takes 20 ms and more to close one.
+    fn begin_wait(&mut self) -> Result<(), CallError> {
+        let path = self.home.agent_lock();
+        let cannot = |e: &io::Error| Blocked::io("lock", &path, e);
+        let waiting = record::open(&path).and_then(LockWait::begin);
+        let waiting = waiting.map_err(|e| self.blocked(cannot(&e)))?;
+        let soon = self.deadline.min(Instant::now() + DYING);
+        let free = wait::any_readable(&[waiting.as_fd()], soon);
+        if free.is_ok_and(|free| free[0]) {
+            // Let go of at once, and one is started the ordinary way.
+            return Ok(());
+        }
+        // A user's watches may be used up (inotify(7)): then the wait does without.
+        self.watch = DirWatch::names(self.home.sockets()).ok();
+        self.agent_lock_wait = Some(waiting);
+        Ok(())
+    }
+
     /// Somebody holds L. Subscribes, looks once more, and only then waits.
     pub(super) fn wait_on_agent(&mut self) -> Result<(), CallError> {
-        let Some(waiting) = &self.agent_lock_wait else {
-            // A user's watches may be used up (inotify(7)): then the wait does without.
-            self.watch = DirWatch::names(self.home.sockets()).ok();
-            let path = self.home.agent_lock();
-            let waiting = record::open(&path).and_then(LockWait::begin);
-            self.agent_lock_wait =
-                Some(waiting.map_err(|e| self.blocked(Blocked::io("lock", &path, &e)))?);
-            return Ok(());
-        };
+        let Some(waiting) = &self.agent_lock_wait else { return self.begin_wait() };
         let words = match Record::read(&self.home.agent_lock()) {
             Some(record) => match record.stage {
                 Stage::Starting => format!("the agent (pid {}) is starting", record.process.pid),
