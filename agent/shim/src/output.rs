@@ -35,6 +35,9 @@ pub struct Output {
     grown: bool,
     /// Which of the pipes were made larger, for a service that writes much.
     wide: [bool; 2],
+    /// What passes from such a pipe to the log; empty between two copies.
+    #[cfg(target_os = "linux")]
+    relay: Option<(PipeReader, PipeWriter)>,
 }
 
 /// The ends that the service gets.
@@ -58,8 +61,16 @@ impl Output {
         rustix::io::ioctl_fionbio(&out, true)?;
         rustix::io::ioctl_fionbio(&err, true)?;
         let (pipes, buffer) = ([Some(out), Some(err)], Vec::with_capacity(BUFFER));
-        let (grown, wide) = (false, [false; 2]);
-        Ok((Self { pipes, log, buffer, grown, wide }, Ends { stdout, stderr }))
+        let output = Self {
+            pipes,
+            log,
+            buffer,
+            grown: false,
+            wide: [false; 2],
+            #[cfg(target_os = "linux")]
+            relay: None,
+        };
+        Ok((output, Ends { stdout, stderr }))
     }
 
     /// The inode numbers of the pipes.
@@ -76,14 +87,13 @@ impl Output {
 
     /// Copies what one read gives. Says how many bytes that were; 0: nothing is there now.
     pub fn copy(&mut self, number: usize) -> usize {
-        let Some(pipe) = &self.pipes[number] else { return 0 };
         #[cfg(target_os = "linux")]
-        if self.wide[number] {
-            let count = self.log.splice(STREAMS[number], pipe.as_fd(), SystemTime::now());
-            if count > 0 {
-                return count;
-            }
+        if self.wide[number]
+            && let Some(count) = self.pass_on(number)
+        {
+            return count;
         }
+        let Some(pipe) = &self.pipes[number] else { return 0 };
         self.buffer.clear();
         match rustix::io::read(pipe, rustix::buffer::spare_capacity(&mut self.buffer)) {
             Ok(0) => self.pipes[number] = None,
@@ -98,6 +108,50 @@ impl Output {
             Err(_) => self.pipes[number] = None,
         }
         0
+    }
+
+    /// What is in the service's pipe goes on into its log without passing through memory of ours.
+    /// None: it has to be read, be it because it is little, or because the kernel can't.
+    ///
+    /// By way of a pipe of our own, into which the pages move: while a file takes what is in a pipe,
+    /// nobody can write into that pipe.
+    #[cfg(target_os = "linux")]
+    fn pass_on(&mut self, number: usize) -> Option<usize> {
+        use rustix::pipe::SpliceFlags;
+        let pipe = self.pipes[number].as_ref()?;
+        if rustix::io::ioctl_fionread(pipe).ok()? < hearth_logs::SPLICED {
+            return None;
+        }
+        if self.relay.is_none() {
+            let (reader, writer) = io::pipe().ok()?;
+            rustix::pipe::fcntl_setpipe_size(&writer, WIDE).ok()?;
+            rustix::io::ioctl_fionbio(&reader, true).ok()?;
+            self.relay = Some((reader, writer));
+        }
+        let (reader, writer) = self.relay.as_ref()?;
+        let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
+        let moved = rustix::pipe::splice(pipe, None, writer, None, WIDE, flags).ok()?;
+        let mut left = moved;
+        while left > 0 {
+            match self.log.splice(STREAMS[number], reader.as_fd(), SystemTime::now()) {
+                0 => break,
+                count => left = left.saturating_sub(count),
+            }
+        }
+        while left > 0 {
+            // The file has no room for all of it, or the disk has failed: as anything else.
+            self.buffer.clear();
+            match rustix::io::read(reader, rustix::buffer::spare_capacity(&mut self.buffer)) {
+                Ok(0) => break,
+                Ok(count) => {
+                    let _ = self.log.write(STREAMS[number], &self.buffer, SystemTime::now());
+                    left = left.saturating_sub(count);
+                }
+                Err(Errno::INTR) => {}
+                Err(_) => break,
+            }
+        }
+        (moved > 0).then_some(moved)
     }
 
     /// A burst of output is no reason to keep the memory that it took for the rest of the life.
@@ -125,6 +179,9 @@ impl Output {
             // Refused: it stays as it is, which does as well, only slower.
             let _ = rustix::pipe::fcntl_setpipe_size(pipe, size);
             self.wide[number] = size == WIDE;
+            if self.wide == [false; 2] {
+                self.relay = None;
+            }
         }
         #[cfg(not(target_os = "linux"))]
         let _ = (number, count, &mut self.wide);

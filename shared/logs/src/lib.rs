@@ -47,6 +47,8 @@ pub use follow::Follow;
 pub use merge::{Merge, Next};
 pub use place::dir;
 pub use reader::{Lines, Reader};
+#[cfg(target_os = "linux")]
+pub use writer::SPLICED;
 pub use writer::{Writer, note};
 
 /// Which of its two outputs a service wrote to.

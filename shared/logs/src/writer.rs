@@ -17,9 +17,9 @@ use rustix::io::Errno;
 use crate::index::{self, Kind, Record};
 use crate::{Limits, Stream, nanoseconds, place};
 
-/// Bytes in a pipe from which on splice(2) is cheaper than a copy.
+/// Bytes in a pipe from which on [`Writer::splice`] takes them: it is cheaper than a copy then.
 #[cfg(target_os = "linux")]
-const WORTH: u64 = 16 * 1024;
+pub const SPLICED: u64 = 16 * 1024;
 
 /// Appends one life's output to its service's log.
 ///
@@ -127,7 +127,8 @@ impl Writer {
     #[cfg(target_os = "linux")]
     pub fn splice(&mut self, stream: Stream, pipe: BorrowedFd<'_>, at: SystemTime) -> usize {
         let there = rustix::io::ioctl_fionread(pipe).unwrap_or(0);
-        if there < WORTH || self.cannot_splice || self.check().and_then(|()| self.tell()).is_err() {
+        if there < SPLICED || self.cannot_splice || self.check().and_then(|()| self.tell()).is_err()
+        {
             return 0;
         }
         let fits = self.current.as_ref().is_some_and(|current| {
@@ -195,7 +196,7 @@ impl Writer {
         let (id, length) = ((found.dev(), found.ino()), found.len());
         let records = index::partition(&index, |record| record.offset <= length)?;
         let indexed = records * index::SIZE as u64;
-        index.set_len(indexed)?;
+        cut(&index, indexed)?;
         let mut last = [b'\n'];
         if length > 0 {
             index::read_at(&log, &mut last, length - 1)?;
@@ -341,10 +342,10 @@ impl Writer {
             }
             other => other?,
         };
-        index.set_len(0)?;
+        cut(&index, 0)?;
         let path = place::log(&self.dir, number);
         let log = open(&path, true)?;
-        log.set_len(0)?;
+        cut(&log, 0)?;
         let found = log.metadata()?;
         let (id, length, indexed, ends_line) = ((found.dev(), found.ino()), 0, 0, true);
         self.current = Some(Current { number, path, id, log, index, length, indexed, ends_line });
@@ -456,6 +457,13 @@ fn open(path: &Path, create: bool) -> io::Result<File> {
         .mode(0o600)
         .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
         .open(path)
+}
+
+/// Makes a file that short, where it is not. One that is empty must not be cut once more: ext4 would
+/// take it for a file that is being replaced, and write all of it to the disk when it is closed
+/// (`auto_da_alloc`), while whoever waits for the service's end waits for that.
+fn cut(file: &File, length: u64) -> io::Result<()> {
+    if file.metadata()?.len() == length { Ok(()) } else { file.set_len(length) }
 }
 
 /// The time of the last record in the index of file `number`, if it has one.
