@@ -8,7 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use hearth_api::{AgentRow, reply::Services, stream::OutcomeAgent};
 use hearth_lifecycle::{
-    CallError, Options, Ready, Reply, Request, State, Version, call, ensure_ready,
+    CallError, Options, Presence, Ready, Reply, Request, State, Version, call, ensure_ready,
+    inspect,
 };
 
 use crate::args::Context;
@@ -70,18 +71,24 @@ pub fn replace(context: &Context, wish: Wish) -> Result<Ready, CallError> {
 
 /// Refuses where the agent that lives is of a later version than this command.
 pub fn refuse_newer(context: &Context) -> Result<(), Refusal> {
-    let options = Options { no_spawn: true, ..Options::default() };
-    let ready = ensure_ready(app(), &context.home, &options);
-    let newer = ready.version.filter(|version| is_older(app().version, &version.version));
-    let Some(newer) = newer else { return Ok(()) };
+    // By its record: one that does not answer is not waited for twice.
+    let Ok(Presence::Living(Some(living))) = inspect(&context.home) else { return Ok(()) };
+    if !is_older(app().version, &living.version) {
+        return Ok(());
+    }
+    let newer = living;
     let why = format!(
         "the agent (pid {}, version {}) is newer than this command ({}), and is not replaced by an \
          older one",
-        newer.pid,
+        newer.process.pid,
         newer.version,
         app().version
     );
+    let details = serde_json::json!({
+        "state": "up", "duration_ms": 0.0, "reason": why, "log": context.home.log(),
+    });
     Err(Refusal::new(hearth_api::Code::Version, why)
+        .details(details)
         .hint("use the newer `hearth`; if the older one is meant: `hearth daemon down`, then `hearth daemon up`"))
 }
 

@@ -180,6 +180,25 @@ impl Wait<'_> {
                 seen.progress.end("");
                 Err(failed(&outcome))
             }
+            (Word::Interrupted | Word::Replaced, _) if outcome.not_ready.is_empty() => {
+                seen.progress.end("");
+                let why = match outcome.result {
+                    Word::Replaced => "the agent was replaced again and again while this waited",
+                    _ => "the agent was told to stop while this waited",
+                };
+                let left = seen.left(self.goal);
+                let goal = self.goal.in_word();
+                let message = format!("{why}; not {goal} yet: {}", left.join(", "));
+                Err(Refusal::new(Code::Stopping, message)
+                    .hint("services and what is wanted of them stay: `hearth status`")
+                    .details(json!({
+                        "state": "stopping",
+                        "duration_ms": refuse::milliseconds(began.elapsed()),
+                        "reason": why,
+                        "log": self.context.home.log(),
+                        "not_ready": left,
+                    })))
+            }
             (Word::Down | Word::Interrupted | Word::Timeout | Word::Replaced, _) => {
                 seen.progress.end("");
                 let names = outcome.not_ready.join(", ");

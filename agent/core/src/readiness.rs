@@ -67,14 +67,16 @@ impl Turn<'_> {
     pub fn watch_start(&mut self, name: &Arc<str>) {
         let now = self.now;
         let Some(node) = self.project.nodes.get_mut(name) else { return };
+        // Not from now: another agent may have seen it begin.
+        let began = node.life.began;
         match node.definition.kind {
             Kind::Oneshot => {}
             Kind::Service if node.definition.tests.is_empty() => {
-                node.life.settle_at = Some(now.after(node.definition.settle));
+                node.life.settle_at = Some(began.after(node.definition.settle));
             }
             Kind::Service => {
                 let grace = node.definition.tests.iter().map(|test| test.grace).max();
-                node.life.grace_at = grace.map(|grace| now.after(grace));
+                node.life.grace_at = grace.map(|grace| began.after(grace));
                 node.life.runs =
                     vec![Run { next_at: Some(now), ..Run::default() }; node.definition.tests.len()];
                 self.ask(name);

@@ -181,6 +181,14 @@ impl World {
         node.is_some_and(|node| node.lives(life))
     }
 
+    /// For how long the life of a service has lasted, whichever agent began it; zero where it has none.
+    #[must_use]
+    pub fn lived(&self, id: &ServiceId, now: Time) -> std::time::Duration {
+        let node = self.project(&id.project).and_then(|project| project.nodes.get(&id.name));
+        let living = node.filter(|node| node.is_living());
+        living.map_or_else(std::time::Duration::default, |node| now.since(node.life.began))
+    }
+
     /// Services that were living when they were saved and of which nothing was heard since, with
     /// their lives.
     #[must_use]

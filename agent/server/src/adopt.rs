@@ -12,8 +12,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hearth_core::ServiceId;
+use hearth_process::facts;
+use hearth_process::locked::{self, LockedFile, TryError};
 use hearth_process::watch::{ChangeKind, DirWatch};
-use hearth_process::{facts, locked};
 use hearth_shim::Record;
 use hearth_shim::frames::{Decoder, FromShim, encode};
 use tokio::io::AsyncWriteExt;
@@ -67,20 +68,28 @@ pub(crate) fn settle(
     late: &Late,
     found: &mut Found,
 ) {
-    match locked::is_held(path) {
-        Ok(true) => {
+    let left_alone = |error: io::Error| {
+        warn!(record = %path.display(), %error, "cannot tell whether a shim lives: left alone");
+    };
+    // Held while it is read: a shim that was started at the last moment locks it just now.
+    let _lock = match locked::open(path, false).map(LockedFile::try_exclusive) {
+        Ok(Ok(lock)) => lock,
+        Ok(Err((_, TryError::Held))) => {
             ask(path, place, told, late);
             found.asked.push(path.to_owned());
+            return;
         }
-        Ok(false) => match Record::read(path).ok().flatten() {
-            Some(record) => found.dead.push((path.to_owned(), record)),
-            None => {
-                warn!(record = %path.display(), "a shim's record is not understood: removed");
-                remove(path, place);
-            }
-        },
-        Err(error) => {
-            warn!(record = %path.display(), %error, "cannot tell whether a shim lives: left alone");
+        Ok(Err((_, TryError::Unsupported(error) | TryError::Os(error)))) => {
+            return left_alone(error);
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+        Err(error) => return left_alone(error),
+    };
+    match Record::read(path).ok().flatten() {
+        Some(record) => found.dead.push((path.to_owned(), record)),
+        None => {
+            warn!(record = %path.display(), "a shim's record is not understood: removed");
+            remove(path, place);
         }
     }
 }

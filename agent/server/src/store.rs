@@ -78,7 +78,7 @@ impl Store {
 
     /// What an earlier agent has left; nothing where there is none, or what can't be read.
     pub(crate) fn read(&mut self) -> Left {
-        let bytes = match std::fs::read(&self.path) {
+        let bytes = match read(&self.path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Left::default(),
             Err(error) => {
@@ -177,6 +177,18 @@ impl Store {
                 does not know what has changed since; it is tried again until it can be");
         }
     }
+}
+
+/// What is no file (somebody's pipe) must not hold us.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    use std::io::Read;
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let mut file = std::fs::File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is no file"));
+    }
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).map(|_| bytes)
 }
 
 fn parse(bytes: &[u8]) -> Result<Whole, String> {

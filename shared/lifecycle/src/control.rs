@@ -65,8 +65,15 @@ pub enum StopError {
 /// Asks the agent to stop and waits until L is free.
 pub fn stop(app: &App, home: &Home, timeout: Duration) -> Result<Ended, StopError> {
     let deadline = Instant::now() + timeout;
-    let Presence::Living(record) = inspect(home).map_err(StopError::Blocked)? else {
-        return Ok(Ended::WasDown);
+    let record = match inspect(home).map_err(StopError::Blocked)? {
+        Presence::Living(record) => record,
+        Presence::None(record) => {
+            // It died a moment ago, and somebody may be about to bring one back.
+            if let Some(record) = record.filter(Record::is_unclean) {
+                note_that_it_was_to_end(home, record);
+            }
+            return Ok(Ended::WasDown);
+        }
     };
     let options = Options { no_spawn: true, timeout: Some(timeout), ..Options::default() };
     let request = Request::post("/v1/shutdown", b"{}".to_vec()).repeatable();

@@ -26,6 +26,7 @@ pub(crate) async fn ask(
     test: usize,
     log_dir: PathBuf,
     life: u64,
+    lived: Duration,
 ) -> Option<Verdict> {
     let test = service.ready.get(test)?;
     let verdict = match &test.probe {
@@ -44,7 +45,7 @@ pub(crate) async fn ask(
         }
         Probe::Log(pattern) => log::watch(log_dir, life, pattern).await,
         Probe::Delay(delay) => {
-            sleep(*delay).await;
+            sleep(delay.saturating_sub(lived)).await;
             Verdict::Pass(format!("it has lived for {}", humantime::format_duration(*delay)))
         }
         Probe::Exec(_) | Probe::Notify => return None,
@@ -164,7 +165,7 @@ mod tests {
         let text = format!("[services.a]\nrun = 'x'\nready = {{ tcp = \"127.0.0.1:{port}\" }}\n");
         std::fs::write(dir.path().join("hearth.toml"), text).unwrap();
         let service = Arc::new(hearth_config::load(dir.path()).unwrap().services.remove(0));
-        let asked = || ask(Arc::clone(&service), 0, PathBuf::new(), 1);
+        let asked = || ask(Arc::clone(&service), 0, PathBuf::new(), 1, Duration::ZERO);
         assert!(matches!(asked().await, Some(Verdict::Pass(_))));
         drop(listener);
         assert!(matches!(asked().await, Some(Verdict::Fail(_))));

@@ -45,7 +45,7 @@ impl Owner {
     /// Begins a life, or has it wait until nothing is left of the one before.
     pub(super) fn spawn(&mut self, id: ServiceId, life: u64) {
         let node = self.nodes.entry(id.clone()).or_default();
-        if node.is_occupied() {
+        if node.is_occupied() || self.freezing {
             node.next = Some(life);
             return;
         }
@@ -143,6 +143,7 @@ impl Owner {
     fn probe(&mut self, id: ServiceId, life: u64, test: usize) {
         self.probes += 1;
         let (number, log, tell) = (self.probes, self.place.log(&id), self.tell.clone());
+        let lived = self.world.lived(&id, self.clock.now());
         let Some(running) = self.running(&id, life) else { return };
         let Some(service) = running.service.clone() else { return };
         let Some(asked) = service.ready.get(test) else { return };
@@ -162,7 +163,7 @@ impl Owner {
             return;
         }
         let task = tokio::spawn(async move {
-            if let Some(verdict) = probe::ask(service, test, log, life).await {
+            if let Some(verdict) = probe::ask(service, test, log, life, lived).await {
                 let _ = tell.send(link::Told::Probed { id, life, test, verdict }).await;
             }
         });

@@ -75,8 +75,11 @@ impl Owner {
             self.give_capture(&project, &before.wanted, &anew, capture);
             self.renew_bundle(&project);
             self.save();
-            let stream = self.listen(&before, scope, vec![project], targets, Goal::Ready);
+            let stream =
+                self.listen(&before, scope, vec![Arc::clone(&project)], targets, Goal::Ready);
             self.carry_out_and_tell(actions);
+            // One that waited for its environment has got it by this.
+            self.begin_all_next(&project);
             return stream;
         }
         let stream = self.listen(&before, scope, vec![project], targets, Goal::Ready);

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Duration, timeout};
 use tracing::warn;
 
-use super::Owner;
+use super::{Node, Owner};
 use crate::bundle::Bundle;
 use crate::command::{Command, Reply};
 use crate::execute::link::Link;
@@ -44,6 +44,8 @@ impl Owner {
         reply: Reply<Luggage>,
         commands: &mut mpsc::Receiver<Command>,
     ) -> Option<Reply<()>> {
+        self.freezing = true;
+        self.starts_end().await;
         self.end_streams(Word::Replaced);
         self.save();
         self.settle();
@@ -62,12 +64,26 @@ impl Owner {
                 None => break,
             }
         }
+        self.freezing = false;
         self.links().for_each(Link::resume);
+        self.begin_everywhere();
         // The other one may have written it, and is no more.
         self.store.forget();
         self.save();
         held.into_iter().for_each(|command| self.answer(command));
         None
+    }
+
+    /// Waits until every shim that was started has its service, or has said why not: the successor
+    /// could neither find nor start what is in between. None is started meanwhile.
+    async fn starts_end(&mut self) {
+        let all = async {
+            while self.nodes.values().any(Node::is_being_born) {
+                let Some(told) = self.news.recv().await else { return };
+                self.hear(told);
+            }
+        };
+        let _ = timeout(RESTING, all).await;
     }
 
     /// Lets every line rest. A shim that is being started has got all that it needs when its line

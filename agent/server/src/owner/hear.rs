@@ -3,6 +3,8 @@
 //! Invariant: the core hears of a life in order and once: started before exited, exited before
 //! emptied, whatever a connection lost or a new one repeats.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use hearth_api::time::rfc3339;
@@ -138,6 +140,13 @@ impl Owner {
         });
         let waiting: Vec<ServiceId> = waiting.map(|(id, _)| id.clone()).collect();
         waiting.into_iter().for_each(|id| self.begin_next(id));
+    }
+
+    /// Every life that waits for nobody any more.
+    pub(super) fn begin_everywhere(&mut self) {
+        let projects: BTreeSet<Arc<str>> =
+            self.nodes.keys().map(|id| Arc::clone(&id.project)).collect();
+        projects.iter().for_each(|project| self.begin_all_next(project));
     }
 
     /// The life that waited for the last one to be gone.

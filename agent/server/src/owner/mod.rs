@@ -74,6 +74,8 @@ pub(crate) struct Owner {
     busy: Option<BusyGuard>,
     probes: u64,
     store: Store,
+    /// A successor is about to take over: what would begin now is left to it.
+    freezing: bool,
     /// Requests that wait until the dead of their project are buried.
     parked: Vec<(Up, Reply<Result<Upstream, Refusal>>)>,
     /// Shims that may go as soon as their ends are saved.
@@ -106,6 +108,7 @@ impl Owner {
             busy: None,
             probes: 0,
             store,
+            freezing: false,
             parked: Vec::new(),
             owed: Vec::new(),
             bundles: BTreeMap::new(),

@@ -88,6 +88,14 @@ impl Node {
         self.running.as_ref().is_some_and(|running| running.refused.is_none())
     }
 
+    /// Whether a shim was started for it that has not yet said what came of it.
+    pub(crate) fn is_being_born(&self) -> bool {
+        let unborn = |running: &Running| {
+            !running.told.started && !running.told.over && running.refused.is_none()
+        };
+        self.running.as_ref().is_some_and(unborn)
+    }
+
     /// Whether a new life must wait for what is left of the last one.
     pub(crate) fn is_occupied(&self) -> bool {
         self.running.is_some() || !self.closing.is_empty() || self.clearing

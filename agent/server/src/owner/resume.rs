@@ -56,6 +56,7 @@ impl Owner {
         let asked: BTreeSet<PathBuf> = found.asked.into_iter().collect();
         self.miss(|record| !asked.contains(record));
         self.step(Event::Settled);
+        self.begin_everywhere();
         self.hold_all();
         self.save();
         self.settle();
@@ -286,9 +287,12 @@ impl Owner {
             not read of its output is lost");
     }
 
-    fn ending_of(&self, id: &ServiceId) -> Ending {
+    fn ending_of(&mut self, id: &ServiceId) -> Ending {
         if let Some(service) = self.service_of(id) {
             return spawn::ending(service);
+        }
+        if let (_, Some(service)) = self.by_file(id) {
+            return spawn::ending(&service);
         }
         // What was saved has no command and no signal, but the time.
         let saved = self.world.definition(id).map(|definition| definition.stop_timeout);
