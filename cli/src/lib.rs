@@ -22,6 +22,7 @@ mod interrupt;
 mod lines;
 mod logs;
 mod output;
+mod plain;
 mod progress;
 mod project;
 mod refuse;

@@ -22,7 +22,7 @@ use crate::agent::{self, Wish};
 use crate::args::{self, Context};
 use crate::project::{self, Place};
 use crate::refuse::{self, Refusal};
-use crate::{cold, output};
+use crate::{cold, output, plain};
 
 /// Bytes that are gathered before they are written.
 const WRITE: usize = 64 * 1024;
@@ -264,7 +264,7 @@ impl Writer {
                 self.out.extend_from_slice(b"\x1b[0m");
             }
         } else {
-            self.out.extend_from_slice(&anstream::adapter::strip_bytes(&line.bytes).into_vec());
+            plain::without_escapes(&line.bytes, &mut self.out);
         }
         self.out.push(b'\n');
     }

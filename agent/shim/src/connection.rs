@@ -13,6 +13,9 @@ use hearth_process::pass;
 
 use crate::frames::{Decoder, FromShim, MAX_FRAME, ToShim, encode};
 
+/// So many bytes may come from who has not said that he is the agent, before they make a frame.
+const STRANGERS: usize = 64 << 10;
+
 /// Beyond so much unread the peer is given up: one `State` of the largest size and some frames.
 const QUEUE: usize = MAX_FRAME + (64 << 10);
 
@@ -104,6 +107,9 @@ impl Connection {
             Err(error) if may_try_again(&error) => {}
             Err(_) => self.ended = true,
         }
+        // Who is not the agent has nothing long to say, and what is understood takes more memory
+        // than it has bytes.
+        self.ended |= !self.agent && self.decoder.pending() > STRANGERS;
     }
 
     fn receive(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
@@ -142,6 +148,11 @@ impl Connection {
 
     /// The same with a descriptor on the frame's first byte.
     pub fn send_with(&mut self, frame: &FromShim, fd: Rc<OwnedFd>) {
+        if self.passes.len() >= AHEAD {
+            // It asks and asks, and takes nothing.
+            self.ended = true;
+            return;
+        }
         self.passes.push_back((self.queue.len(), fd));
         self.send(frame);
     }

@@ -60,6 +60,12 @@ impl Output {
         // Only our ends: a service may rely on writes that wait.
         rustix::io::ioctl_fionbio(&out, true)?;
         rustix::io::ioctl_fionbio(&err, true)?;
+        if let Some(user) = &spec.user {
+            // Or it could write, and not open /dev/stdout.
+            let uid = Some(rustix::fs::Uid::from_raw(user.uid));
+            rustix::fs::fchown(&stdout, uid, None)?;
+            rustix::fs::fchown(&stderr, uid, None)?;
+        }
         let (pipes, buffer) = ([Some(out), Some(err)], Vec::with_capacity(BUFFER));
         let output = Self {
             pipes,

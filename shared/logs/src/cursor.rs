@@ -133,7 +133,8 @@ impl Cursor {
             let Some(dir) = open(&self.dir)? else { return Ok(false) };
             let numbers = place::numbers(&self.dir)?;
             // All older than asked for: the log was removed and begun anew since.
-            let later = numbers.iter().find(|&&number| number >= self.from.file);
+            let from = place::log(&self.dir, self.from.file).exists().then_some(&self.from.file);
+            let later = from.or_else(|| numbers.iter().find(|&&number| number >= self.from.file));
             let Some(&number) = later.or(numbers.first()) else { return Ok(false) };
             let Some(log) = open(&place::log(&self.dir, number))? else { continue };
             let index = open(&place::index(&self.dir, number))?;
@@ -157,9 +158,15 @@ impl Cursor {
 impl Current {
     /// The number of the file after this one, as far as there is one by now.
     fn next(&self, dir: &Path) -> io::Result<Option<u64>> {
-        let numbers = place::numbers(dir)?;
+        // A list of many files is made piece by piece: it may have a file and not the one before it,
+        // which was there earlier. So that one is asked for by its name.
+        let after = self.number + 1;
+        let is_there = place::log(dir, after).exists();
+        let numbers = if is_there { Vec::new() } else { place::numbers(dir)? };
         if is_at(&self.dir, dir)? {
-            return Ok(numbers.into_iter().find(|&other| other > self.number));
+            let later = numbers.into_iter().find(|&other| other > self.number);
+            let skipped = later.is_some() && place::log(dir, after).exists();
+            return Ok(if is_there || skipped { Some(after) } else { later });
         }
         Ok(place::numbers(dir)?.first().copied())
     }

@@ -78,9 +78,12 @@ impl Writer {
     }
 
     fn new(dir: PathBuf, limits: Limits, life: u64) -> Self {
+        // A larger file can't be written by this process, whoever limited it (setrlimit(2)).
+        let possible = rustix::process::getrlimit(rustix::process::Resource::Fsize).current;
+        let max_size = limits.max_size.min(possible.unwrap_or(u64::MAX)).max(256);
         Writer {
             dir,
-            limits: Limits { max_size: limits.max_size.max(256), keep: limits.keep.max(1) },
+            limits: Limits { max_size, keep: limits.keep.max(1) },
             life,
             at: 0,
             current: None,

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hearth_core::{ServiceId, Verdict};
-use hearth_process::{ProcessHandle, ProcessId, Signal, pass};
+use hearth_process::{ProcessHandle, ProcessId, Signal, facts, pass};
 use hearth_shim::Record;
 use hearth_shim::frames::{Decoder, FromShim, State, ToShim, VERSION, encode};
 use tokio::io::{AsyncWriteExt, Interest};
@@ -260,6 +260,9 @@ impl Line {
                         None => return Broken::Left,
                     };
                     let last = matches!(frame, ToShim::Bye);
+                    if matches!(frame, ToShim::Stop | ToShim::Kill) {
+                        self.wake();
+                    }
                     let written = write(stream, &encode(&frame), fd.as_ref()).await;
                     if last {
                         return Broken::Left;
@@ -280,6 +283,15 @@ impl Line {
                     }
                 }
             }
+        }
+    }
+
+    /// A shim that somebody has stopped hears nothing: it must go on to do what it is told now.
+    fn wake(&self) {
+        let Some(shim) = &self.seen.shim else { return };
+        if matches!(facts::state_of(shim.pid), Some('T' | 't')) {
+            warn!(service = %self.id.name, shim = shim.pid, "a shim was stopped by a signal: it is let go on");
+            let _ = ProcessHandle::open(shim).map(|handle| handle.signal(Signal::CONT));
         }
     }
 

@@ -55,6 +55,11 @@ impl Decoder {
         self.bytes.extend_from_slice(bytes);
     }
 
+    /// Bytes that were pushed and make no whole frame yet, or were not asked for.
+    pub fn pending(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Nothing is left of what was pushed.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
