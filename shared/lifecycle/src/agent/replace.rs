@@ -11,12 +11,14 @@ use std::time::Duration;
 
 use hearth_process::{ProcessHandle, Signal};
 use tokio::net::UnixStream;
+use tokio::signal::unix::Signal as SignalStream;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 
 use super::handle::{HandOver, Handle};
 use super::serve::Server;
+use super::stop::Stopped;
 use crate::handover::{Channel, Gives, Luggage, Says};
 use crate::record::Stage;
 
@@ -35,7 +37,7 @@ pub(super) struct Heir {
 }
 
 /// Lends it what it needs to begin, and waits until it is prepared. In a thread of its own.
-pub(super) async fn lend(
+async fn lend(
     stream: UnixStream,
     listener: io::Result<OwnedFd>,
     lock: io::Result<OwnedFd>,
@@ -100,6 +102,25 @@ fn give(channel: &mut Channel, luggage: &Luggage) -> io::Result<()> {
 }
 
 impl Server {
+    /// One at a time: to a second one the connection closes.
+    pub(super) fn lend(&mut self, stream: tokio::net::UnixStream) {
+        if self.heir.is_empty() {
+            let listener = self.listener.as_fd().try_clone_to_owned();
+            let lock = self.agent.lock.as_fd().try_clone_to_owned();
+            self.lent = stream.as_fd().try_clone_to_owned().ok();
+            self.heir.spawn(lend(stream, listener, lock));
+        }
+    }
+
+    /// A successor that is still preparing itself goes on without us: nothing of ours may wait for
+    /// it, and least of all the lock.
+    pub(super) async fn take_back(&mut self) {
+        if let Some(lent) = self.lent.take() {
+            let _ = rustix::net::shutdown(lent, rustix::net::Shutdown::Both);
+            while self.heir.join_next().await.is_some() {}
+        }
+    }
+
     /// The successor is prepared. True: it serves, and this agent is none any more.
     pub(super) async fn hand_over(&mut self, heir: Heir) -> bool {
         let pid = heir.process.as_ref().map(|process| process.id().pid);
@@ -123,6 +144,14 @@ impl Server {
             (app.thaw)().await;
         }
         false
+    }
+
+    /// Another agent serves: socket, lock and its record are its own.
+    pub(super) async fn leave_to_the_other(mut self, signals: &mut [SignalStream; 2]) -> Stopped {
+        info!("replaced by another agent");
+        let hung = self.hooks(signals, false).await;
+        self.let_replies_run_out().await;
+        Stopped { hung, _lock: self.agent.lock }
     }
 
     /// Waits for the replies to what was asked before, as far as they come soon. Streams are not

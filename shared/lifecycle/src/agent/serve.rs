@@ -5,7 +5,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -26,7 +26,7 @@ use tracing::{error, info, warn};
 
 use super::accept::{Front, Routes, routes, serve_connection};
 use super::publish::{Inode, PublishError, Standing, publish, standing, withdraw};
-use super::replace::{Heir, lend};
+use super::replace::Heir;
 use super::stop::{Stopped, run_hooks};
 use super::take::{same_file, say};
 use super::{Agent, idle};
@@ -73,15 +73,15 @@ type Opened = (UnixListener, Inode, Option<AsyncFd<DirWatch>>, [Signal; 2]);
 pub(super) struct Server {
     pub(super) agent: Agent,
     front: Arc<Front>,
-    listener: UnixListener,
+    pub(super) listener: UnixListener,
     inode: Inode,
     watch: Option<AsyncFd<DirWatch>>,
     places: Arc<Semaphore>,
     pub(super) connections: JoinSet<()>,
     /// A successor that is preparing itself; one at a time.
-    heir: JoinSet<io::Result<Heir>>,
+    pub(super) heir: JoinSet<io::Result<Heir>>,
     /// Its connection, by which it is told that nothing comes of it.
-    lent: Option<OwnedFd>,
+    pub(super) lent: Option<OwnedFd>,
 }
 
 impl Agent {
@@ -216,14 +216,6 @@ impl Server {
         Stopped { hung, _lock: self.agent.lock }
     }
 
-    /// Another agent serves: socket, lock and its record are its own.
-    async fn leave_to_the_other(mut self, signals: &mut [Signal; 2]) -> Stopped {
-        info!("replaced by another agent");
-        let hung = self.hooks(signals, false).await;
-        self.let_replies_run_out().await;
-        Stopped { hung, _lock: self.agent.lock }
-    }
-
     async fn until_stop(&mut self, signals: &mut [Signal; 2]) -> Cause {
         let handle = self.agent.handle.clone();
         let mut idle = std::pin::pin!(idle::idle_for(&handle, self.agent.config.idle_timeout));
@@ -262,25 +254,6 @@ impl Server {
                 },
                 Some(_) = self.connections.join_next() => {}
             }
-        }
-    }
-
-    /// One at a time: to a second one the connection closes.
-    fn lend(&mut self, stream: tokio::net::UnixStream) {
-        if self.heir.is_empty() {
-            let listener = self.listener.as_fd().try_clone_to_owned();
-            let lock = self.agent.lock.as_fd().try_clone_to_owned();
-            self.lent = stream.as_fd().try_clone_to_owned().ok();
-            self.heir.spawn(lend(stream, listener, lock));
-        }
-    }
-
-    /// A successor that is still preparing itself goes on without us: nothing of ours may wait for
-    /// it, and least of all the lock.
-    async fn take_back(&mut self) {
-        if let Some(lent) = self.lent.take() {
-            let _ = rustix::net::shutdown(lent, rustix::net::Shutdown::Both);
-            while self.heir.join_next().await.is_some() {}
         }
     }
 
@@ -351,7 +324,11 @@ impl Server {
 
     /// Runs the hooks while new requests get their 503, where we are still who answers. A second
     /// signal forces.
-    async fn hooks(&mut self, signals: &mut [Signal; 2], accepting: bool) -> Vec<String> {
+    pub(super) async fn hooks(
+        &mut self,
+        signals: &mut [Signal; 2],
+        accepting: bool,
+    ) -> Vec<String> {
         let handle = self.agent.handle.clone();
         let budget = self.agent.config.shutdown_timeout;
         let mut hooks = std::pin::pin!(run_hooks(&handle, budget));
@@ -384,7 +361,7 @@ impl Server {
         self.let_replies_run_out().await;
     }
 
-    async fn let_replies_run_out(&mut self) {
+    pub(super) async fn let_replies_run_out(&mut self) {
         self.agent.handle.0.closing.send_replace(true);
         let all = async { while self.connections.join_next().await.is_some() {} };
         let _ = tokio::time::timeout(FAREWELL, all).await;
