@@ -229,3 +229,23 @@ fn a_killed_shim_takes_its_service_with_it_and_the_next_life_is_alone() {
     assert!(!runs(pid), "two copies at once");
     project.run(&["up"]).exits(0);
 }
+
+#[test]
+fn a_start_that_an_agents_death_cut_off_is_begun_by_the_next_up() {
+    let project = Project::new(
+        "[services.a]\nrun = \"echo $$ >> pids.a; exec sleep 1000\"\nready = { settle = \"1ms\" }\n\
+         [services.b]\nrun = \"echo $$ >> pids.b; exec sleep 1000\"\nready = { settle = \"1ms\" }\n",
+    );
+    for round in 0..16 {
+        project.home.run(&["daemon", "up"]).exits(0);
+        let up = project.start(&["up", "--no-wait"]);
+        // Moments spread over what it takes to begin two.
+        std::thread::sleep(Duration::from_micros(round * 300));
+        project.home.kill_agent();
+        up.finish();
+        // Somebody may have started the next one and been killed with it.
+        project.home.run(&["daemon", "up"]).exits(0);
+        project.run(&["up", "--timeout", "20s"]).exits(0);
+        project.run(&["down"]).exits(0);
+    }
+}

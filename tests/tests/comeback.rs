@@ -143,3 +143,15 @@ fn nobody_is_fetched_while_somebody_else_is_at_it() {
     assert!(project.home.agent_pid().is_some());
     project.home.run(&["return"]).exits(2);
 }
+
+#[test]
+fn one_that_was_told_to_go_just_after_it_died_stays_away() {
+    let project = Project::new(&sleepers(1));
+    project.run(&["up"]).exits(0);
+    project.home.kill_agent();
+    project.run(&["daemon", "down"]).exits(0);
+    // By this the shims know.
+    assert_eq!(project.home.record().unwrap()["stage"], "stopping");
+    std::thread::sleep(LOOKED);
+    assert_eq!(project.home.agent_pid(), None);
+}

@@ -392,3 +392,34 @@ fn life_numbers_count_on_from_what_the_driver_says() {
     stage.world.set_last_life(&id("db"), 41);
     assert_eq!(stage.up(&[]), ["spawn db 42"]);
 }
+
+#[test]
+fn readiness_counts_from_the_lifes_beginning_whichever_agent_saw_it() {
+    let definition = Definition { settle: ms(2_000), ..service(&[]) };
+    let mut first = Stage::new(&[("a", definition.clone())]);
+    first.up(&[]);
+    first.started("a");
+    first.after(ms(1_500));
+    let (saved, now, life) = (first.world.saved(), first.now, first.life("a"));
+    let mut second = Stage::new(&[("a", definition.clone())]);
+    second.now = now;
+    second.world.restore(saved, now);
+    second.step(Event::Adopted {
+        id: id("a"),
+        definition: Some(definition),
+        life,
+        pid: Some(7),
+        exit: None,
+        ready: false,
+        want: Want::Up,
+        restarts: 0,
+        stopping: false,
+    });
+    second.step(Event::Settled);
+    assert_eq!(second.state("a"), State::Starting);
+    second.after(ms(400));
+    assert_eq!(second.state("a"), State::Starting);
+    second.after(ms(100));
+    assert_eq!(second.state("a"), State::Ready);
+    assert!(second.world.lived(&id("a"), second.now) >= ms(2_000));
+}
