@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use super::{Attempt, CallError, SILENCE};
+use super::{Attempt, CallError, DEADLINE, SILENCE};
 use crate::home::Blocked;
 use crate::http::{ConnectError, Connection, Head, Reply, Request};
 use crate::ready::{ApiRange, Version};
@@ -108,8 +108,12 @@ impl Attempt<'_> {
         if self.request.is_none() {
             return Probe::Answered(version, None);
         }
-        // It is up. How long its reply may take is the caller's to say.
-        connection.read_until(self.options.timeout.and_then(|it| self.began.checked_add(it)));
+        // It is up. How long a command may take is the caller's to say; a question is answered at
+        // once, or by nobody.
+        let own = self.options.timeout.and_then(|it| self.began.checked_add(it));
+        let asks = self.request.is_some_and(|request| request.method == "GET");
+        let at_most = || Instant::now().checked_add(DEADLINE).filter(|_| asks);
+        connection.read_until(own.or_else(at_most));
         match connection.head() {
             // Between the two requests of one write it began to stop.
             Ok(head) if head.status == 503 && is_stopping(&head) => Probe::Stopping,

@@ -713,3 +713,27 @@ fn a_client_that_has_said_all_still_gets_its_reply() {
     stream.read_to_string(&mut reply).unwrap();
     assert!(reply.starts_with("HTTP/1.1 200"), "{reply}");
 }
+
+#[test]
+fn an_agent_that_freezes_after_its_version_holds_a_question_for_its_deadline_alone() {
+    let home = Home::new();
+    let lock = LockedFile::try_exclusive(LockedFile::open(&home.make().lock(), true).unwrap());
+    let _lock = lock.map_err(|_| "held").unwrap();
+    let listener = UnixListener::bind(home.path("agent.sock")).unwrap();
+    fs::set_permissions(home.path("agent.sock"), fs::Permissions::from_mode(0o600)).unwrap();
+    std::thread::spawn(move || {
+        let version = "{\"name\":\"pair\",\"version\":\"1.0.0\",\"api\":{\"min\":1,\"max\":1},\
+                       \"instance\":\"x\",\"pid\":1,\"started_at\":\"2026-01-01T00:00:00Z\"}";
+        let reply =
+            format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{version}", version.len());
+        let mut frozen = Vec::new();
+        while let Ok((mut stream, _)) = listener.accept() {
+            let _ = stream.write_all(reply.as_bytes());
+            frozen.push(stream);
+        }
+    });
+    let began = Instant::now();
+    let told = told(&home.run(&["get"]));
+    assert_eq!(told.code, Some(3), "{told:?}");
+    assert!(began.elapsed() < Duration::from_secs(20));
+}
