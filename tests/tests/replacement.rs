@@ -219,7 +219,7 @@ fn one_that_does_not_answer_is_killed_only_when_told_so() {
     assert_eq!(refused["code"], "unresponsive", "{refused}");
     assert!(runs(agent));
     project.run(&["daemon", "restart", "--force"]).exits(0);
-    assert!(!runs(agent));
+    assert!(!runs(agent), "it was waited for");
     assert_eq!(project.pid("a"), service);
     began_once(&project);
 }

@@ -87,7 +87,7 @@ pub fn stop(app: &App, home: &Home, timeout: Duration) -> Result<Ended, StopErro
         Err(CallError::NotReady(ready)) if ready.state == State::Down => return Ok(Ended::Stopped),
         Err(CallError::NotReady(ready)) => return Err(StopError::NotReady(ready)),
         // Any agent knows this route: ask the older way, by signal.
-        Err(CallError::Version { .. }) => signal(record.as_ref(), Signal::TERM)?,
+        Err(CallError::Version { .. }) => drop(signal(record.as_ref(), Signal::TERM)?),
         Err(CallError::Broken(e)) => return Err(StopError::Failed(e.to_string())),
     }
     wait_until_free(home, record.as_ref(), deadline)
@@ -98,8 +98,12 @@ pub fn kill(home: &Home, timeout: Duration) -> Result<Ended, StopError> {
     let Presence::Living(record) = inspect(home).map_err(StopError::Blocked)? else {
         return Ok(Ended::WasDown);
     };
-    signal(record.as_ref(), Signal::KILL)?;
-    let ended = wait_until_free(home, record.as_ref(), Instant::now() + timeout)?;
+    let deadline = Instant::now() + timeout;
+    let killed = signal(record.as_ref(), Signal::KILL)?;
+    let ended = wait_until_free(home, record.as_ref(), deadline)?;
+    // The lock goes first: who asks for the pid after this is to find nobody. Where that takes longer,
+    // the kernel is at it.
+    let _ = killed.wait_timeout(deadline.saturating_duration_since(Instant::now()));
     if let Some(record) = record {
         note_that_it_was_to_end(home, record);
     }
@@ -118,14 +122,15 @@ fn note_that_it_was_to_end(home: &Home, killed: Record) {
     }
 }
 
-fn signal(record: Option<&Record>, signal: Signal) -> Result<(), StopError> {
+fn signal(record: Option<&Record>, signal: Signal) -> Result<ProcessHandle, StopError> {
     let Some(record) = record else {
         return Err(StopError::Failed("the agent has not said who it is yet: try again".into()));
     };
     let handle = ProcessHandle::open(&record.process).map_err(|e| {
         StopError::Failed(format!("pid {} cannot be signalled: {e}", record.process.pid))
     })?;
-    handle.signal(signal).map_err(|e| StopError::Failed(e.to_string()))
+    handle.signal(signal).map_err(|e| StopError::Failed(e.to_string()))?;
+    Ok(handle)
 }
 
 /// Waits until L is free, or the process that `record` names has ended: between the two another
