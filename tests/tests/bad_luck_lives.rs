@@ -55,11 +55,14 @@ impl Has {
         let mut fds = BTreeMap::new();
         let mut watches = 0;
         for entry in fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten() {
-            let name = fs::read_link(entry.path()).unwrap().display().to_string();
+            // One that was closed since the list was made is none.
+            let Ok(name) = fs::read_link(entry.path()) else { continue };
+            let name = name.display().to_string();
             // Inodes of sockets and pipes differ each time.
             let kind = name.split_once(":[").map_or(name.as_str(), |(kind, _)| kind).to_owned();
             *fds.entry(kind).or_default() += 1;
-            let info = proc(&format!("fdinfo/{}", entry.file_name().display()));
+            let info = format!("/proc/{pid}/fdinfo/{}", entry.file_name().display());
+            let info = fs::read_to_string(info).unwrap_or_default();
             watches += info.lines().filter(|line| line.starts_with("inotify ")).count();
         }
         Self {

@@ -133,7 +133,8 @@ fn what_is_excluded_is_left_out_with_all_below_it() {
     assert_eq!(pids(&below(&[leaf.id.pid])), pids(&members[..2]));
     assert_eq!(below(&[shell]), []);
     let under = tree::below(shell, &|_| false).unwrap();
-    assert_eq!(under, members[1..]);
+    // Their states may have changed meanwhile.
+    assert_eq!(pids(&under), pids(&members[1..]));
 }
 
 #[test]
