@@ -72,7 +72,7 @@ pub(crate) fn settle(
         warn!(record = %path.display(), %error, "cannot tell whether a shim lives: left alone");
     };
     // Held while it is read: a shim that was started at the last moment locks it just now.
-    let _lock = match locked::open(path, false).map(LockedFile::try_exclusive) {
+    let lock = match locked::open(path, false).map(LockedFile::try_exclusive) {
         Ok(Ok(lock)) => lock,
         Ok(Err((_, TryError::Held))) => {
             ask(path, place, told, late);
@@ -89,6 +89,7 @@ pub(crate) fn settle(
         Some(record) => found.dead.push((path.to_owned(), record)),
         None => {
             warn!(record = %path.display(), "a shim's record is not understood: removed");
+            drop(lock);
             remove(path, place);
         }
     }
@@ -140,8 +141,7 @@ pub(crate) async fn fetch(socket: &Path) -> Option<(Bundle, Held)> {
 /// use to wait for it.
 pub(crate) fn is_stopped(path: &Path) -> bool {
     let record = Record::read(path).ok().flatten();
-    let state = record.and_then(|record| facts::state_of(record.shim.pid));
-    matches!(state, Some('T' | 't'))
+    record.is_some_and(|record| facts::is_stopped(record.shim.pid))
 }
 
 /// A shim locks its record a moment before it has a socket: the directory tells when it has.
@@ -253,11 +253,12 @@ pub(crate) fn tell_death(record: &Record) {
     }
 }
 
-/// Removes what a dead shim has left. Nobody but us starts shims, so nobody can have taken its
-/// place meanwhile.
+/// Removes what a dead shim has left; not where another one has the record by now, which an agent that
+/// is dead too may have started at its last moment.
 pub(crate) fn remove(record: &Path, place: &Place) {
+    let Ok(Ok(_lock)) = locked::open(record, false).map(LockedFile::try_exclusive) else { return };
     let id = record.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-    for path in [place.socket(id), record.to_owned()] {
+    for path in [place.socket(id), place.notify(id), record.to_owned()] {
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 warn!(path = %path.display(), %error, "cannot remove what a shim has left");

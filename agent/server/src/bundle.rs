@@ -103,7 +103,8 @@ impl Bundle {
     }
 }
 
-fn hash(bytes: &[u8]) -> u64 {
+/// Of a content: to tell whether it is still the same, in this process.
+pub(crate) fn hash(bytes: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     bytes.hash(&mut hasher);
     hasher.finish()

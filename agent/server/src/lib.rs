@@ -18,7 +18,8 @@
 //! Invariant: a service runs at most once. The shim's locked record keeps it so even where this
 //! crate is wrong; a new life waits for the end of everything of the one before.
 //!
-//! An idle agent sleeps: there is no timer but the core's next deadline.
+//! An idle agent sleeps: there is no timer but the core's next deadline, and one while something is
+//! still to be written into `state.json`.
 
 mod adopt;
 mod bundle;

@@ -8,7 +8,6 @@
 //! elsewhere (an exit, before its shim may go); other changes within [`PAUSE`]. Nothing is synced:
 //! the page cache outlives every process, and after the machine's end hardly anything in it counts.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -19,6 +18,8 @@ use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use tracing::{info, warn};
+
+use crate::bundle::hash;
 
 /// Version of the file. Fields may be added without another one; readers pass over what they do not
 /// know.
@@ -202,12 +203,6 @@ fn parse(bytes: &[u8]) -> Result<Whole, String> {
         return Err(format!("it is of version {version}, and this agent knows {VERSION}"));
     }
     serde_json::from_slice(bytes).map_err(words)
-}
-
-fn hash(bytes: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    bytes.hash(&mut hasher);
-    hasher.finish()
 }
 
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {

@@ -22,9 +22,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use hearth_process::facts::boot_ms;
 use hearth_process::locked::{self, LockedFile, TryError};
 use hearth_process::{Liveness, ProcessId, child};
-use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 use crate::shim::Shim;
@@ -186,16 +186,6 @@ fn holder(agent_lock: &Path) -> Option<Holder> {
         locked::Record::Valid(bytes) => serde_json::from_slice(&bytes).ok(),
         locked::Record::Empty | locked::Record::Torn => None,
     }
-}
-
-/// Not the wall clock, which steps; and one that all shims share.
-fn boot_ms() -> u64 {
-    #[cfg(target_os = "linux")]
-    let clock = ClockId::Boottime;
-    #[cfg(not(target_os = "linux"))]
-    let clock = ClockId::Monotonic;
-    let time = clock_gettime(clock);
-    time.tv_sec as u64 * 1000 + time.tv_nsec as u64 / 1_000_000
 }
 
 /// Starts `hearth return HOME`, which inherits the election lock as its descriptor 3.

@@ -13,6 +13,8 @@ use std::time::Duration;
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
+use hearth_process::facts::boot_ms;
+
 use crate::{Home, spawn};
 
 /// The first pause, and how far it doubles.
@@ -145,16 +147,6 @@ impl Failures {
             let _ = fs::remove_file(&aside);
         })
     }
-}
-
-/// Milliseconds since boot, sleep included.
-pub(crate) fn boot_ms() -> u64 {
-    #[cfg(target_os = "linux")]
-    let clock = rustix::time::ClockId::Boottime;
-    #[cfg(not(target_os = "linux"))]
-    let clock = rustix::time::ClockId::Monotonic;
-    let now = rustix::time::clock_gettime(clock);
-    now.tv_sec as u64 * 1000 + now.tv_nsec as u64 / 1_000_000
 }
 
 /// The pause after `count` failures: 5 s, 10 s, 20 s, then 30 s.

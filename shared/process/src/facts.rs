@@ -35,6 +35,22 @@ pub fn hostname() -> String {
     name.nodename().to_string_lossy().into_owned()
 }
 
+/// Milliseconds since the boot, time asleep included (macOS: not): a clock that nobody sets, and one for
+/// all processes.
+pub fn boot_ms() -> u64 {
+    #[cfg(target_os = "linux")]
+    let clock = rustix::time::ClockId::Boottime;
+    #[cfg(not(target_os = "linux"))]
+    let clock = rustix::time::ClockId::Monotonic;
+    let now = rustix::time::clock_gettime(clock);
+    now.tv_sec as u64 * 1000 + now.tv_nsec as u64 / 1_000_000
+}
+
+/// Whether a process is stopped, by a signal or by who traces it. One that is gone is not.
+pub fn is_stopped(pid: u32) -> bool {
+    matches!(state_of(pid), Some('T' | 't'))
+}
+
 /// The letter of a process's state as in `proc_pid_stat(5)`: `T` is stopped, `Z` a zombie.
 /// `None` if there is no such process or it is hidden.
 pub fn state_of(pid: u32) -> Option<char> {

@@ -289,7 +289,7 @@ impl Line {
     /// A shim that somebody has stopped hears nothing: it must go on to do what it is told now.
     fn wake(&self) {
         let Some(shim) = &self.seen.shim else { return };
-        if matches!(facts::state_of(shim.pid), Some('T' | 't')) {
+        if facts::is_stopped(shim.pid) {
             warn!(service = %self.id.name, shim = shim.pid, "a shim was stopped by a signal: it is let go on");
             let _ = ProcessHandle::open(shim).map(|handle| handle.signal(Signal::CONT));
         }

@@ -9,7 +9,6 @@ use std::time::SystemTime;
 
 use hearth_api::time::rfc3339;
 use hearth_core::{Event, ServiceId};
-use hearth_process::locked;
 use hearth_shim::frames::{FromShim, State};
 
 use super::Owner;
@@ -112,9 +111,7 @@ impl Owner {
         if let Some(mut running) = node.running.take_if(|running| running.life == life) {
             running.cancel_probes();
             let record = self.place.record(&Place::shim(&id));
-            if matches!(locked::is_held(&record), Ok(false)) {
-                adopt::remove(&record, &self.place);
-            }
+            adopt::remove(&record, &self.place);
             if killed.is_some() {
                 self.output_lost(&id, life);
             }

@@ -199,15 +199,20 @@ impl Owner {
         }
         self.save();
         for (path, id) in over {
-            adopt::remove(&path, &self.place);
-            if let Some(node) = self.nodes.get_mut(&id) {
-                node.clearing = false;
-            }
-            let project = Arc::clone(&id.project);
-            self.begin_next(id);
-            self.begin_all_next(&project);
+            self.buried(&path, id);
         }
         self.unpark(false);
+    }
+
+    /// Nothing is left of a life, and that is saved: whoever waited for it goes on.
+    fn buried(&mut self, record: &Path, id: ServiceId) {
+        adopt::remove(record, &self.place);
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.clearing = false;
+        }
+        let project = Arc::clone(&id.project);
+        self.begin_next(id);
+        self.begin_all_next(&project);
     }
 
     /// One record; given back where nothing is left to be waited for.
@@ -264,13 +269,7 @@ impl Owner {
         let at = rfc3339(SystemTime::now());
         self.step(Event::ShimLost { id: id.clone(), life, at, left });
         self.save();
-        adopt::remove(record, &self.place);
-        if let Some(node) = self.nodes.get_mut(&id) {
-            node.clearing = false;
-        }
-        let project = Arc::clone(&id.project);
-        self.begin_next(id);
-        self.begin_all_next(&project);
+        self.buried(record, id);
         self.unpark(false);
     }
 

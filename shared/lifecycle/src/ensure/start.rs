@@ -7,11 +7,12 @@ use hearth_process::locked::{LockedFile, TryError};
 use super::locks::no_flock;
 use super::verdict::with_tail;
 use super::{Attempt, CallError, SPAWN_BUDGET};
-use crate::failures::{Executable, Failures, Verdict, boot_ms};
+use crate::failures::{Executable, Failures, Verdict};
 use crate::home::Blocked;
 use crate::ready::State;
 use crate::record;
 use crate::spawn::{self, Became};
+use hearth_process::facts::boot_ms;
 
 impl Attempt<'_> {
     /// Nobody lives: whatever socket file there is, is stale by construction.

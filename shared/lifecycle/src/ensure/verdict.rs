@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use super::{Attempt, CallError};
-use crate::failures::{Failures, boot_ms};
+use crate::failures::Failures;
 use crate::home::Blocked;
 use crate::ready::{Ready, State, Version};
 use crate::record::{Record, Stage};
+use hearth_process::facts::boot_ms;
 
 impl Attempt<'_> {
     pub(super) fn told(&self, state: State, reason: Option<String>, hint: Option<String>) -> Ready {

@@ -7,7 +7,9 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use hearth_process::watch::DirWatch;
 use hearth_process::{ProcessHandle, ProcessId, Signal};
+use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::support::{Home, Told, copy_program, told};
 
@@ -175,15 +177,15 @@ fn one_that_hangs_after_half_the_handover_is_ended_and_nobody_is_refused() {
     let home = Home::new();
     let old = home.get().pid.unwrap();
     home.write("fault", "half-hang");
+    let watch = DirWatch::new(&home.dir).unwrap();
     let replacing = home.spawn(&["replace"]);
-    // The new one holds everything now and will never answer.
-    let heir = loop {
-        let now = home.pid();
-        if now != old {
-            break process(now);
-        }
-        std::thread::yield_now();
-    };
+    // It holds everything when its record is in the lock, and will never answer.
+    while home.pid() == old {
+        let mut fds = [PollFd::new(&watch, PollFlags::IN)];
+        poll(&mut fds, None).unwrap();
+        watch.drain().unwrap();
+    }
+    let heir = process(home.pid());
     let waiting = home.spawn(&["get"]);
     let failed = told(&replacing.wait_with_output().unwrap());
     assert!(heir.wait_timeout(Duration::ZERO).unwrap(), "the one that hung is no more");
