@@ -64,6 +64,7 @@ pub fn rows(context: &Context, id: &str, project: &Project) -> Vec<ServiceRow> {
         let kind = match service.kind {
             hearth_config::Kind::Service => Kind::Service,
             hearth_config::Kind::Oneshot => Kind::Oneshot,
+            hearth_config::Kind::Check => Kind::Check,
         };
         let held =
             is_held(&shims_dir(&context.home).join(format!("{}.rec", shim_id(id, &service.name))));

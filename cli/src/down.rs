@@ -86,6 +86,7 @@ fn nothing_runs(context: &Context, ready: &Ready) -> Result<u8, Refusal> {
             result: hearth_api::Result::Down,
             failed: Vec::new(),
             not_ready: Vec::new(),
+            notes: Vec::new(),
             agent: Some(agent),
         }))?;
     } else if !context.quiet {

@@ -270,7 +270,7 @@ fn in_short(took: Duration) -> String {
 }
 
 fn ended(result: Word, not_ready: Vec<String>, agent: OutcomeAgent) -> Outcome {
-    Outcome { result, failed: Vec::new(), not_ready, agent: Some(agent) }
+    Outcome { result, failed: Vec::new(), not_ready, notes: Vec::new(), agent: Some(agent) }
 }
 
 /// What failed for good: each with its exit, its words and its last lines.

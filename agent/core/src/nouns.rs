@@ -67,6 +67,8 @@ pub enum Kind {
     Service,
     /// Runs once; ready when it has exited with success.
     Oneshot,
+    /// Has no process: it is its readiness tests alone.
+    Check,
 }
 
 /// How a life ended. Exactly one of the two is set, or neither when the shim was killed and nobody

@@ -70,7 +70,7 @@ impl Turn<'_> {
         // Not from now: another agent may have seen it begin.
         let began = node.life.began;
         match node.definition.kind {
-            Kind::Oneshot => {}
+            Kind::Oneshot | Kind::Check => {}
             Kind::Service if node.definition.tests.is_empty() => {
                 node.life.settle_at = Some(began.after(node.definition.settle));
             }

@@ -64,7 +64,7 @@ fn overdue_words(node: &Node) -> String {
     let limit = words::duration(node.definition.start_timeout.unwrap_or_default());
     match node.definition.kind {
         Kind::Oneshot => format!("not done within {limit}"),
-        Kind::Service => match node.tests().find(|(_, run)| !run.passes()) {
+        Kind::Service | Kind::Check => match node.tests().find(|(_, run)| !run.passes()) {
             Some((_, run)) if run.verdict.as_ref().is_some_and(|v| !v.message().is_empty()) => {
                 let last = run.verdict.as_ref().map(crate::Verdict::message).unwrap_or_default();
                 format!("not ready within {limit}: {last}")

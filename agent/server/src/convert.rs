@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hearth_config::{Kind, Lost, Probe, Restart, Run, Scope, Service};
+use hearth_config::{Kind, LaterKind, Lost, Probe, Restart, Run, Scope, Service};
 use hearth_core::{Backoff, Definition, GiveUp, Need, Test};
 use hearth_process::Signal;
 use hearth_shim::frames;
@@ -16,6 +16,7 @@ pub(crate) fn definition(service: &Service, order: u32) -> Definition {
         kind: match service.kind {
             Kind::Service => hearth_core::Kind::Service,
             Kind::Oneshot => hearth_core::Kind::Oneshot,
+            Kind::Check => hearth_core::Kind::Check,
         },
         enabled: service.enabled,
         display: service.display.clone(),
@@ -66,14 +67,16 @@ pub(crate) fn unknown(name: &str) -> Definition {
 fn need(need: &hearth_config::Need) -> Need {
     let lost = match need.lost {
         Lost::Keep => hearth_core::Lost::Keep,
+        Lost::Stop => hearth_core::Lost::Stop,
     };
     Need { service: Arc::from(need.service.as_str()), lost }
 }
 
 fn test(test: &hearth_config::Test) -> Test {
     let event_driven = match test.probe {
-        Probe::Log(_) | Probe::Delay(_) | Probe::Notify => true,
-        Probe::Tcp { .. } | Probe::Http { .. } | Probe::Exec(_) => false,
+        Probe::Log(_) | Probe::Delay(_) | Probe::Notify | Probe::File(_) => true,
+        Probe::Tcp { .. } | Probe::Http { .. } | Probe::Exec(_) | Probe::Unix(_) => false,
+        Probe::Later(ref later) => later.kind == LaterKind::File,
     };
     Test {
         event_driven,

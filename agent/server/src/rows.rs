@@ -178,6 +178,7 @@ fn unused(id: &ServiceId, service: &Service) -> ServiceRow {
         kind: match service.kind {
             Kind::Service => hearth_core::Kind::Service,
             Kind::Oneshot => hearth_core::Kind::Oneshot,
+            Kind::Check => hearth_core::Kind::Check,
         },
         want: Some(Want::Down),
         state: State::Down,

@@ -39,6 +39,8 @@ pub(crate) struct Ending {
     pub(crate) failed: Vec<Lost>,
     /// What was asked for and is not ready.
     pub(crate) not_ready: Vec<String>,
+    /// What the caller should know besides.
+    pub(crate) notes: Vec<String>,
 }
 
 /// One that failed.
@@ -59,13 +61,13 @@ pub(crate) struct Lost {
 impl Ending {
     /// With nothing more to say than the word.
     pub(crate) fn plain(result: hearth_api::Result) -> Self {
-        Self { result, failed: Vec::new(), not_ready: Vec::new() }
+        Self { result, failed: Vec::new(), not_ready: Vec::new(), notes: Vec::new() }
     }
 
     fn line(self) -> Bytes {
-        let failed = self.failed.into_iter().map(Lost::with_its_last_lines).collect();
-        let outcome =
-            Outcome { result: self.result, failed, not_ready: self.not_ready, agent: None };
+        let Self { result, failed, not_ready, notes } = self;
+        let failed = failed.into_iter().map(Lost::with_its_last_lines).collect();
+        let outcome = Outcome { result, failed, not_ready, notes, agent: None };
         to_bytes(&Line::Outcome(outcome))
     }
 }

@@ -15,7 +15,7 @@ pub use code::{Code, Problem};
 pub use hearth_core::nouns::{Exit, HealthStatus, Kind, ServiceId, State, Want};
 pub use id::shim_id;
 pub use reply::{AgentRow, Check, Health, HealthReport, HeldBy, LogLine, ServiceRow, Services};
-pub use request::{DownRequest, Limit, UpRequest};
+pub use request::{DownRequest, EnvRequest, Limit, RunReady, RunRequest, UpRequest};
 pub use stream::{Failed, Line, Outcome, Result};
 
 /// Oldest version of the API that this build speaks.

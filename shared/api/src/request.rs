@@ -38,6 +38,63 @@ pub struct UpRequest {
     pub session: Option<String>,
 }
 
+/// Body of `POST /v1/run`: a service without a file. Answered as `POST /v1/up` is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunRequest {
+    /// Canonical path of the project that it is to belong to; null: it belongs to none.
+    pub project: Option<String>,
+    /// Its name, `[a-z0-9][a-z0-9_-]{0,62}`, which no service of the project's file has and none
+    /// that runs.
+    pub name: String,
+    /// What is executed, as it is.
+    pub run: Vec<String>,
+    /// Where; absolute.
+    pub dir: String,
+    /// When it is ready; absent: when it has lived for half a second.
+    #[serde(default)]
+    pub ready: Option<RunReady>,
+    /// The caller's environment.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// The caller's umask; absent: 022.
+    #[serde(default)]
+    pub umask: Option<u32>,
+    /// The caller's limits by name (`nofile`); absent ones are the agent's.
+    #[serde(default)]
+    pub limits: BTreeMap<String, Limit>,
+    /// The session that asks, if it is in one.
+    #[serde(default)]
+    pub session: Option<String>,
+}
+
+/// When a service without a file is ready; the texts are those of `ready` in a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RunReady {
+    /// A port, or `host:port`.
+    Tcp(String),
+    /// An `http://` URL.
+    Http(String),
+    /// A regular expression on a line of its output.
+    Log(String),
+}
+
+/// Body of `POST /v1/env`: which environment a service runs with, or would if the caller brought it
+/// up. Answered by an object of strings.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EnvRequest {
+    /// Canonical path of the project's directory; null: services without a project.
+    pub project: Option<String>,
+    /// Its name; null: what a client of all the project's services needs, `HEARTH_NAME_PORT` for
+    /// each that has a port.
+    pub service: Option<String>,
+    /// The caller's environment, for what is not up.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+}
+
 /// Body of `POST /v1/down`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

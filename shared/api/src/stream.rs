@@ -75,6 +75,9 @@ pub struct Outcome {
     pub failed: Vec<Failed>,
     /// Services that were asked for and are not ready.
     pub not_ready: Vec<String>,
+    /// What the caller should know besides, a sentence each; left out where there is nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// How the verb got its agent; filled in by the CLI.
     pub agent: Option<OutcomeAgent>,
 }

@@ -9,8 +9,8 @@ use std::fmt::Display;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
-use crate::project::{Kind, Lost, Need, Restart, Run, Scope, Service};
-use crate::ready::{Probe, Test};
+use crate::project::{Kind, Lost, Need, Port, Restart, Run, Scope, Service};
+use crate::ready::{Later, LaterKind, Probe, Test};
 
 /// FNV-1a, 64 bits (draft-eastlake-fnv).
 struct Canon(u64);
@@ -77,6 +77,7 @@ impl Canonical for Kind {
         match self {
             Self::Service => "service",
             Self::Oneshot => "oneshot",
+            Self::Check => "check",
         }
         .to_owned()
     }
@@ -117,7 +118,9 @@ pub(crate) fn of(service: &Service) -> u64 {
         needs,
         dir,
         env,
+        env_file,
         user,
+        port,
         ready,
         settle,
         start_timeout,
@@ -133,7 +136,9 @@ pub(crate) fn of(service: &Service) -> u64 {
     } = service;
     let default = Service::new(name, run.clone(), *kind, dir.clone());
     let mut canon = Canon(0xcbf2_9ce4_8422_2325);
-    canon.run("run", run);
+    if let Some(run) = run {
+        canon.run("run", run);
+    }
     canon.unless(&Kind::Service, "kind", kind);
     canon.unless(&default.enabled, "enabled", enabled);
     canon.unless(&default.display, "display", display);
@@ -142,7 +147,15 @@ pub(crate) fn of(service: &Service) -> u64 {
     for (key, value) in env {
         canon.put(&format!("env.{key}"), value.canonical().as_bytes());
     }
+    for (key, value) in env_file {
+        canon.put(&format!("env_file.{key}"), value.as_bytes());
+    }
     canon.unless(&None, "user", user);
+    match port {
+        None => {}
+        Some(Port::Fixed(port)) => canon.put("port", port.to_string().as_bytes()),
+        Some(Port::Auto) => canon.put("port", b"auto"),
+    }
     for test in ready {
         put_test(&mut canon, test);
     }
@@ -170,6 +183,7 @@ fn put_needs(canon: &mut Canon, needs: &[Need]) {
     for Need { service, lost } in sorted {
         match lost {
             Lost::Keep => canon.put("needs", service.as_bytes()),
+            Lost::Stop => canon.put("needs.stop", service.as_bytes()),
         }
     }
 }
@@ -192,6 +206,21 @@ fn put_test(canon: &mut Canon, test: &Test) {
         Probe::Log(pattern) => put(canon, "log", pattern),
         Probe::Delay(delay) => put(canon, "delay", &delay.as_nanos()),
         Probe::Notify => put(canon, "notify", &true),
+        Probe::Unix(path) => canon.put("ready.unix", path.as_os_str().as_bytes()),
+        Probe::File(path) => canon.put("ready.file", path.as_os_str().as_bytes()),
+        Probe::Later(Later { kind, text, status, body }) => {
+            let kind = match kind {
+                LaterKind::Tcp => "tcp",
+                LaterKind::Http => "http",
+                LaterKind::Unix => "unix",
+                LaterKind::File => "file",
+            };
+            put(canon, kind, text);
+            if *status != Probe::STATUS {
+                put(canon, "status", &format_args!("{}-{}", status.0, status.1));
+            }
+            canon.unless(&None, "ready.body", body);
+        }
     }
     let default = Test::new(probe.clone());
     canon.unless(&default.every, "ready.every", every);

@@ -25,6 +25,7 @@ pub mod pattern;
 mod project;
 mod read;
 mod ready;
+mod resolve;
 pub mod signal;
 pub mod since;
 pub mod size;
@@ -35,9 +36,11 @@ pub use load::{FILE, LOCAL_FILE, LoadError, MAX_FILE_SIZE, find, load};
 pub use ownership::{Ownership, check_ownership};
 pub use parse::parse;
 pub use project::{
-    Backoff, GiveUp, Kind, Log, Lost, Need, Project, Restart, Run, Scope, Service, Stop,
+    Backoff, GiveUp, Group, Kind, Log, Lost, Need, Port, Project, Restart, Run, Scope, Service,
+    Stop,
 };
-pub use ready::{Http, Probe, Test};
+pub use ready::{Http, Later, LaterKind, Probe, Test};
+pub use resolve::{Resolved, Values};
 
 /// What `hearth init` writes: a commented `hearth.toml` that is valid as it stands and brings up
 /// one service on any Unix machine, with nothing but `sh`.

@@ -31,7 +31,14 @@ pub fn parse(text: &str, file: &Path, root: &Path) -> Result<Project, Faults> {
     };
     let mut raw = found.into_faults();
     if raw.is_empty() {
-        return Ok(Project { root: root.to_owned(), file: file.to_owned(), services });
+        return Ok(Project {
+            root: root.to_owned(),
+            file: file.to_owned(),
+            sources: vec![file.to_owned()],
+            auto: false,
+            services,
+            groups: Vec::new(),
+        });
     }
     raw.sort_by_key(|fault| fault.span.start);
     let mut lines = LineCount::of(text);

@@ -16,8 +16,15 @@ pub struct Project {
     pub root: PathBuf,
     /// The file.
     pub file: PathBuf,
-    /// In the order of the file.
+    /// Every file that it was read from, this one first: when none of them has changed, it says the
+    /// same.
+    pub sources: Vec<PathBuf>,
+    /// Whether the shell hook may bring it up.
+    pub auto: bool,
+    /// Services, oneshots and checks, in the order of the file.
     pub services: Vec<Service>,
+    /// Names for several services at once, each with at least one, in the order of the file.
+    pub groups: Vec<Group>,
 }
 
 impl Project {
@@ -25,15 +32,44 @@ impl Project {
     pub fn service(&self, name: &str) -> Option<&Service> {
         self.services.iter().find(|service| service.name == name)
     }
+
+    /// What names mean, groups by their services, each once. Errors: the first that is neither a
+    /// service nor a group.
+    pub fn expand<'n>(&self, names: &'n [String]) -> Result<Vec<String>, &'n str> {
+        let mut services: Vec<String> = Vec::new();
+        for name in names {
+            let group = self.groups.iter().find(|group| group.name == *name);
+            let members = match (self.service(name), group) {
+                (Some(_), _) => std::slice::from_ref(name),
+                (None, Some(group)) => group.services.as_slice(),
+                (None, None) => return Err(name),
+            };
+            for member in members {
+                if !services.contains(member) {
+                    services.push(member.clone());
+                }
+            }
+        }
+        Ok(services)
+    }
 }
 
-/// One `[services.NAME]`.
+/// One of `[groups]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Group {
+    /// Its name; no service has it.
+    pub name: String,
+    /// Services and checks of the same file.
+    pub services: Vec<String>,
+}
+
+/// One `[services.NAME]` or `[checks.NAME]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Service {
     /// Its name, `[a-z0-9][a-z0-9_-]{0,62}`.
     pub name: String,
-    /// What is executed.
-    pub run: Run,
+    /// What is executed; `None` for a check, and for nothing else.
+    pub run: Option<Run>,
     /// Long-running, or once.
     pub kind: Kind,
     /// Whether a verb without names means it too.
@@ -44,11 +80,18 @@ pub struct Service {
     pub needs: Vec<Need>,
     /// Where it runs; absolute, and existed when the file was read.
     pub dir: PathBuf,
-    /// Variables to set, or with `None` to unset.
+    /// Variables to set, or with `None` to unset. Texts may have `${...}` in them, see
+    /// [`Service::resolve`].
     pub env: BTreeMap<String, Option<String>>,
+    /// What its `env_file`s say, the later over the earlier.
+    #[serde(default)]
+    pub env_file: BTreeMap<String, String>,
     /// As whom it runs; `None`: as the agent.
     pub user: Option<String>,
-    /// All must pass for it to be ready; none: see `settle`.
+    /// Where it is to listen.
+    #[serde(default)]
+    pub port: Option<Port>,
+    /// All must pass for it to be ready; none: see `settle`. A check has at least one.
     pub ready: Vec<Test>,
     /// Without a test, it is ready when it has lived this long.
     pub settle: Duration,
@@ -66,7 +109,8 @@ pub struct Service {
     pub linger: Duration,
     /// How much of its output is kept.
     pub log: Log,
-    /// Ports of this machine that its tests connect to, each once: where it listens, for people.
+    /// Its `port`, where that is a number, and the ports of this machine that its tests connect to,
+    /// each once: where it listens, for people.
     pub ports: Vec<u16>,
     /// FNV-1a (64 bits) of everything above but the name: equal exactly where a file that was
     /// edited still asks for the same service. Stable across versions of hearth.
@@ -84,8 +128,8 @@ impl Service {
     pub const LINGER: Duration = Duration::from_secs(10);
 
     /// A service of this name and command with every default, as a file that says no more has it.
-    pub(crate) fn new(name: &str, run: Run, kind: Kind, dir: PathBuf) -> Self {
-        let stop = Stop::default_for(&run);
+    pub(crate) fn new(name: &str, run: Option<Run>, kind: Kind, dir: PathBuf) -> Self {
+        let stop = Stop::default_for(run.as_ref());
         Self {
             name: name.to_owned(),
             run,
@@ -95,12 +139,14 @@ impl Service {
             needs: Vec::new(),
             dir,
             env: BTreeMap::new(),
+            env_file: BTreeMap::new(),
             user: None,
+            port: None,
             ready: Vec::new(),
             settle: Self::SETTLE,
             start_timeout: match kind {
                 Kind::Service => Some(Self::START_TIMEOUT),
-                Kind::Oneshot => None,
+                Kind::Oneshot | Kind::Check => None,
             },
             restart: Restart::OnFailure,
             backoff: Backoff::default(),
@@ -133,6 +179,18 @@ pub enum Kind {
     Service,
     /// Runs once, and is ready when it has exited with success.
     Oneshot,
+    /// Has no process, only tests.
+    Check,
+}
+
+/// Where a service is to listen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Port {
+    /// Here.
+    Fixed(u16),
+    /// Wherever there is room; the agent keeps what it has chosen.
+    Auto,
 }
 
 /// One entry of `needs`.
@@ -148,8 +206,10 @@ pub struct Need {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Lost {
-    /// It keeps running. The only one that is built in this version.
+    /// It keeps running.
     Keep,
+    /// It is stopped, and started again when the other is back.
+    Stop,
 }
 
 /// When the end of a service is answered by a new life.
@@ -214,10 +274,10 @@ pub struct Stop {
 impl Stop {
     /// A shell does not hand signals on to what it waits for, so where `run` is a string the
     /// whole process group is told.
-    pub fn default_for(run: &Run) -> Self {
+    pub fn default_for(run: Option<&Run>) -> Self {
         let to = match run {
-            Run::List(_) => Scope::Leader,
-            Run::Shell(_) => Scope::Group,
+            Some(Run::List(_)) | None => Scope::Leader,
+            Some(Run::Shell(_)) => Scope::Group,
         };
         Self { signal: "SIGTERM".to_owned(), timeout: Duration::from_secs(10), to }
     }

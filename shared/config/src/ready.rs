@@ -1,6 +1,7 @@
 //! Readiness tests as the file asks for them. Only what is to be tested and how often stands
 //! here; who tests is the agent, and what follows is decided by its core.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -73,6 +74,40 @@ pub enum Probe {
     Delay(Duration),
     /// Waits for `READY=1` from the service itself (`sd_notify(3)`).
     Notify,
+    /// Connects to a socket of that path (`unix(7)`, stream); absolute.
+    Unix(PathBuf),
+    /// A file of that path exists; absolute.
+    File(PathBuf),
+    /// One with `${...}` in its text: it becomes one of the others when a life begins, see
+    /// [`crate::Service::resolve`].
+    Later(Later),
+}
+
+/// A probe whose text is not known yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Later {
+    /// What it becomes.
+    pub kind: LaterKind,
+    /// As it stands in the file.
+    pub text: String,
+    /// Of `http`: first and last status that passes.
+    pub status: (u16, u16),
+    /// Of `http`: the pattern for the body.
+    pub body: Option<String>,
+}
+
+/// Kinds of probe whose text may have `${...}` in it and can't be read before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LaterKind {
+    /// [`Probe::Tcp`].
+    Tcp,
+    /// [`Probe::Http`].
+    Http,
+    /// [`Probe::Unix`].
+    Unix,
+    /// [`Probe::File`].
+    File,
 }
 
 impl Probe {
@@ -84,7 +119,13 @@ impl Probe {
         let (host, port) = match self {
             Self::Tcp { host, port } => (host, *port),
             Self::Http { url, .. } => (&url.host, url.port),
-            Self::Exec(_) | Self::Log(_) | Self::Delay(_) | Self::Notify => return None,
+            Self::Exec(_)
+            | Self::Log(_)
+            | Self::Delay(_)
+            | Self::Notify
+            | Self::Unix(_)
+            | Self::File(_)
+            | Self::Later(_) => return None,
         };
         crate::address::is_local(host).then_some(port)
     }

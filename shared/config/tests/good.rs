@@ -45,7 +45,7 @@ fn every_default_of_the_contract_spelt_out_is_the_same_as_none() {
     assert_eq!((spelt_out.line, bare.line), (3, 1));
     spelt_out.line = 1;
     assert_eq!(spelt_out, bare);
-    assert_eq!(bare.run, Run::List(vec!["cargo".to_owned(), "run".to_owned()]));
+    assert_eq!(bare.run, Some(Run::List(vec!["cargo".to_owned(), "run".to_owned()])));
     assert_eq!(bare.dir, Path::new("/"));
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use hearth_config::{Probe, Service, Test};
 use hearth_core::Verdict;
 use hearth_shim::frames::{FromShim, Notify};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{sleep, timeout};
 
 use super::http::{self, Expected};
@@ -48,7 +48,16 @@ pub(crate) async fn ask(
             sleep(delay.saturating_sub(lived)).await;
             Verdict::Pass(format!("it has lived for {}", humantime::format_duration(*delay)))
         }
-        Probe::Exec(_) | Probe::Notify => return None,
+        Probe::Unix(path) => {
+            within(test.timeout, async {
+                match UnixStream::connect(path).await {
+                    Ok(_) => Verdict::Pass(format!("{} accepts connections", path.display())),
+                    Err(error) => Verdict::Fail(format!("{}: {}", path.display(), short(&error))),
+                }
+            })
+            .await
+        }
+        Probe::Exec(_) | Probe::Notify | Probe::File(_) | Probe::Later(_) => return None,
     };
     Some(in_its_words(test, verdict))
 }

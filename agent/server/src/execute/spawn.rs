@@ -183,7 +183,7 @@ async fn spec(order: Order, place: &Place) -> Result<Spec, String> {
         project: id.project.to_string(),
         service: id.name.to_string(),
         life,
-        run: convert::run(&service.run),
+        run: convert::run(service.run.as_ref().ok_or("it has no command")?),
         dir: service.dir.clone(),
         env: environment(&capture.env, user.as_ref().filter(|_| becomes.is_some()), &service.env),
         user: becomes,

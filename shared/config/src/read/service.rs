@@ -62,7 +62,12 @@ fn one(field: &Field<'_, '_>, root: &Path, found: &mut Found) -> Draft {
         found.fault(name_span.clone(), format!("bad name {}", quoted(field.key)), NAME);
     }
     let mut draft = Draft {
-        service: Service::new(field.key, Run::List(Vec::new()), Kind::Service, root.to_owned()),
+        service: Service::new(
+            field.key,
+            Some(Run::List(Vec::new())),
+            Kind::Service,
+            root.to_owned(),
+        ),
         name_span,
         need_spans: Vec::new(),
     };
@@ -96,7 +101,7 @@ fn command(fields: &mut Fields<'_, '_>, draft: &mut Draft, root: &Path, found: &
     let kinds = [("service", Kind::Service), ("oneshot", Kind::Oneshot)];
     let kind = fields.get("kind").and_then(|field| value::one_of(&field, &kinds, found));
     let run = run.unwrap_or_else(|| Run::List(Vec::new()));
-    draft.service = Service::new(&name, run, kind.unwrap_or(Kind::Service), root.to_owned());
+    draft.service = Service::new(&name, Some(run), kind.unwrap_or(Kind::Service), root.to_owned());
     let service = &mut draft.service;
     if let Some(enabled) = fields.get("enabled") {
         service.enabled = value::boolean(&enabled, found).unwrap_or(true);
