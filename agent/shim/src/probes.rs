@@ -1,9 +1,10 @@
 //! Commands that run beside the service and tell how it is: in its surroundings, but in sessions
 //! of their own, so that they are no part of its tree.
 //!
-//! Invariants: each is bounded in time, and ends with all that hangs on it; of its output one line
-//! is kept, however much it writes. What a probe that exits in time has put into a session of its
-//! own (a daemon) is not followed: it becomes part of the service's tree and ends with that.
+//! Invariants: each is bounded in time, and one that is cut off ends with all that hangs on it, or has
+//! lost its parent and still holds its output (Linux); of its output one line is kept, however much it
+//! writes. What a probe that exits in time has put into a session of its own (a daemon) is not
+//! followed: it becomes part of the service's tree and ends with that.
 
 use std::io::{self, PipeReader};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -39,6 +40,8 @@ struct Probe {
     pid: u32,
     due: Option<Instant>,
     pipe: Option<PipeReader>,
+    /// Its inode: whoever holds it open was started by the probe.
+    inode: Option<u64>,
     tail: Tail,
     fate: Fate,
 }
@@ -68,9 +71,10 @@ impl Probes {
         }
         match begin(run, surroundings) {
             Ok((pid, pipe)) => {
+                let inode = rustix::fs::fstat(&pipe).ok().map(|found| found.st_ino);
                 let (tail, pipe) = (Tail::default(), Some(pipe));
                 let due = Instant::now().checked_add(timeout);
-                self.running.push(Probe { id, pid, due, pipe, tail, fate: Fate::Own });
+                self.running.push(Probe { id, pid, due, pipe, inode, tail, fate: Fate::Own });
                 None
             }
             Err(reason) => Some(not_run(id, reason)),
@@ -153,7 +157,7 @@ impl Probe {
         if self.fate != Fate::Cancelled {
             self.fate = fate;
         }
-        tree::kill_probe(self.pid);
+        tree::kill_probe(self.pid, self.inode);
     }
 
     /// How many bytes were there; at the end of the pipe it is closed.
