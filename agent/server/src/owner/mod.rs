@@ -11,6 +11,7 @@
 
 mod act;
 mod ask;
+mod checks;
 mod ends;
 mod hand_over;
 mod hear;
@@ -19,6 +20,7 @@ mod resume;
 mod secrets;
 mod streams;
 mod take_over;
+mod watched;
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::path::PathBuf;
