@@ -15,16 +15,22 @@
 
 mod address;
 pub mod duration;
+mod env_file;
 mod fault;
 mod fingerprint;
 mod invalid;
 mod load;
+mod loose;
+mod merge;
+mod name;
 mod ownership;
 mod parse;
 pub mod pattern;
+mod place;
 mod project;
 mod read;
 mod ready;
+mod replace;
 mod resolve;
 pub mod signal;
 pub mod since;
@@ -33,6 +39,8 @@ pub mod size;
 pub use fault::{Fault, Faults, render};
 pub use invalid::Invalid;
 pub use load::{FILE, LOCAL_FILE, LoadError, MAX_FILE_SIZE, find, load};
+pub use loose::{LooseReady, loose};
+pub use name::is_name;
 pub use ownership::{Ownership, check_ownership};
 pub use parse::parse;
 pub use project::{
