@@ -82,7 +82,10 @@ pub(crate) fn ending(service: &Service) -> Ending {
 
 async fn start(mut order: Order, place: &Place) -> Result<UnixStream, String> {
     let held = order.held.take();
-    let name = format!("{}/{}", order.id.project, order.id.name);
+    let name = match &*order.id.project {
+        "" => order.id.name.to_string(),
+        project => format!("{project}/{}", order.id.name),
+    };
     let spec = spec(order, place).await?;
     let failed = |error: io::Error| format!("its shim could not be started: {error}");
     let (ours, theirs) = Socket::pair().map_err(failed)?;
@@ -222,7 +225,7 @@ fn become_user(user: Option<&User>, euid: u32) -> Result<Option<frames::User>, S
 }
 
 /// The captured variables, those of the user that it becomes over them, those of the file over all.
-fn environment(
+pub(crate) fn environment(
     captured: &BTreeMap<String, String>,
     user: Option<&User>,
     file: &BTreeMap<String, Option<String>>,

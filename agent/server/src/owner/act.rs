@@ -202,7 +202,7 @@ impl Owner {
             }
         }
         let line = Line::Transition {
-            project: Some(id.project.to_string()),
+            project: convert::project(&id.project),
             service: id.name.to_string(),
             from,
             to,

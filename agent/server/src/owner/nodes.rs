@@ -19,6 +19,8 @@ const VERSIONS: usize = 3;
 pub(crate) struct Node {
     /// What its file said, newest last; found by fingerprint.
     versions: Vec<Arc<Service>>,
+    /// It is in no file: `hearth run` has brought it.
+    pub(crate) loose: bool,
     /// What the shell gave that wanted it up.
     pub(crate) capture: Option<Arc<Capture>>,
     /// When its state last changed.
