@@ -59,7 +59,7 @@ impl Owner {
 
     fn ending(&self, listener: &Listener) -> Option<Ending> {
         let mut all = Ending::plain(match listener.goal {
-            Goal::Ready => Word::Ready,
+            Goal::Ready | Goal::Arrive => Word::Ready,
             Goal::Down => Word::Down,
         });
         let mut undecided = false;
@@ -88,6 +88,7 @@ impl Owner {
         let against = match listener.goal {
             Goal::Ready => Want::Down,
             Goal::Down => Want::Up,
+            Goal::Arrive => return false,
         };
         let mut mine = listener.scope.iter().filter(|id| id.project == *project);
         mine.any(|id| self.world.view(id).is_none_or(|view| view.want == against))
