@@ -80,7 +80,7 @@ impl Owner {
         // What is in no file can't differ from it.
         let in_no_file = service.is_none() && node.is_some_and(|node| node.loose);
         let changed = view.state != State::Down && differs && !in_no_file;
-        let ports = node.and_then(|node| node.version(view.fingerprint)).map(|s| s.ports.clone());
+        let ports = self.listens_on(&view.id, view.fingerprint);
         ServiceRow {
             project: convert::project(&view.id.project),
             name: view.id.name.to_string(),
@@ -92,7 +92,7 @@ impl Owner {
             restarts: Some(view.restarts),
             exit: view.exit,
             health: Some(Health { status: view.health.status, message: view.health.message }),
-            ports: ports.unwrap_or_default(),
+            ports,
             cpu_percent: None,
             memory_bytes: None,
             changed: Some(changed),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use hearth_api::stream::Line;
-use hearth_config::{Project, Service};
+use hearth_config::{Kind, Project, Service};
 use hearth_core::{Event, Goal, ServiceId, Want};
 
 use super::loose::{Whole, taken_over};
@@ -119,10 +119,13 @@ impl Owner {
         let (targets, scope) = match readable {
             true => {
                 let targets = meant(&project, &file, &names)?;
-                // All that are enabled, also those that nobody has wanted yet.
-                let chosen = chosen(&project, &file, &targets).into_iter();
-                let targets =
-                    if targets.is_empty() { chosen.map(|id| id.name).collect() } else { targets };
+                // All that are enabled, also those that nobody has wanted yet; checks where they are
+                // needed.
+                let all = file.services.iter().filter(|s| s.enabled && s.kind != Kind::Check);
+                let targets = match targets.is_empty() {
+                    true => all.map(|service| Arc::from(service.name.as_str())).collect(),
+                    false => targets,
+                };
                 let scope = reach(&project, &file, &targets);
                 (targets, scope)
             }
@@ -135,7 +138,7 @@ impl Owner {
         };
         let before = self.before(Some(&project));
         let notes = Vec::new();
-        let wait = Wanted { projects: vec![project], targets, goal: Goal::Ready, notes };
+        let wait = Wanted { projects: vec![project], targets, goal: Goal::Arrive, notes };
         let stream = self.listen(&before, scope, wait);
         self.carry_out_and_tell(Vec::new());
         Ok(stream)

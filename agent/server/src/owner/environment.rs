@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hearth_api::{Code, Problem};
-use hearth_config::{Kind, Port, Project, Service, Values};
+use hearth_config::{Invalid, Kind, Port, Project, Resolved, Service, Values};
 use hearth_core::{ServiceId, Want};
+use tracing::warn;
 
 use super::Owner;
 use super::loose::Whole;
@@ -68,13 +69,39 @@ impl Owner {
         captured: BTreeMap<String, String>,
         in_file: &[Service],
     ) -> Result<Environment, Refusal> {
-        let ports = self.ports_of(&id.project, in_file);
-        let resolved = service.resolve(&Values { ports: &ports, captured: &captured });
-        let resolved = resolved.map_err(|invalid| {
+        let resolved = self.resolve(id, service, &captured, in_file).map_err(|invalid| {
             let words = format!("{} can't be started so: {invalid}", id.name);
             Refusal::from(Problem::new(Code::BadConfig, words, ""))
         })?;
         Ok(Environment { captured, user: service.user.clone(), over: resolved.env })
+    }
+
+    /// The service as it is now, with these variables of a shell. `in_file`: services that may not
+    /// have been up, but that it may name.
+    pub(super) fn resolve(
+        &self,
+        id: &ServiceId,
+        service: &Service,
+        captured: &BTreeMap<String, String>,
+        in_file: &[Service],
+    ) -> Result<Resolved, Invalid> {
+        let ports = self.ports_of(&id.project, in_file);
+        service.resolve(&Values { ports: &ports, captured })
+    }
+
+    /// Of a life that another agent has begun: its values are still there, so it comes to the same.
+    pub(super) fn resolve_anew(&self, id: &ServiceId, service: &Service) -> Option<Arc<Resolved>> {
+        let none = BTreeMap::new();
+        let capture = self.nodes.get(id).and_then(|node| node.capture.as_ref());
+        let captured = capture.map_or(&none, |capture| &capture.env);
+        match self.resolve(id, service, captured, &[]) {
+            Ok(resolved) => Some(Arc::new(resolved)),
+            Err(invalid) => {
+                warn!(project = %id.project, service = %id.name, %invalid, "its tests can't be \
+                    asked any more: what it was started with is gone");
+                None
+            }
+        }
     }
 
     /// `HEARTH_NAME_PORT` for each that has a port: that of its own, or else the first that it is
@@ -87,6 +114,17 @@ impl Owner {
         let variable = |service: &Service| Some((variable(&service.name), Some(port(service)?)));
         let over = file.services.iter().filter_map(variable).collect();
         Environment { over, ..Environment::default() }
+    }
+
+    /// Where a service listens, as far as can be told without looking.
+    pub(crate) fn listens_on(&self, id: &ServiceId, fingerprint: u64) -> Vec<u16> {
+        let Some(node) = self.nodes.get(id) else { return Vec::new() };
+        let runs = node.running.as_ref().and_then(|running| running.resolved.as_ref());
+        match (runs, node.version(fingerprint)) {
+            (Some(resolved), _) => resolved.ports.clone(),
+            (None, Some(service)) => service.ports.clone(),
+            (None, None) => Vec::new(),
+        }
     }
 
     /// The ports of a project's services, by name: of those that it has, and of those in its file
