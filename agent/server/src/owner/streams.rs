@@ -24,6 +24,8 @@ pub(super) struct Listener {
     pub(super) targets: Vec<Arc<str>>,
     /// What it waits for.
     pub(super) goal: Goal,
+    /// What it is told besides, at its end.
+    pub(super) notes: Vec<String>,
     /// Where it is told.
     pub(super) source: Source,
 }
@@ -77,6 +79,7 @@ impl Owner {
         }
         // Several projects: the first that can't come to it ends the wait, all the others are due.
         let decided = !undecided || matches!(all.result, Word::Failed | Word::Interrupted);
+        all.notes.clone_from(&listener.notes);
         decided.then_some(all)
     }
 

@@ -29,7 +29,7 @@ impl Owner {
             return;
         }
         let Some(running) = self.running(id, life) else { return };
-        let tests = running.service.iter().flat_map(|service| &service.ready).enumerate();
+        let tests = running.resolved.iter().flat_map(|resolved| &resolved.ready).enumerate();
         let files: Vec<(usize, Test)> = tests
             .filter(|(_, test)| matches!(test.probe, Probe::File(_)))
             .map(|(number, test)| (number, test.clone()))
