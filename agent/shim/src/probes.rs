@@ -163,7 +163,7 @@ impl Probe {
     /// How many bytes were there; at the end of the pipe it is closed.
     fn read(&mut self) -> usize {
         let Some(pipe) = &self.pipe else { return 0 };
-        let mut bytes = [0; 2048];
+        let mut bytes = [0; 8192];
         match rustix::io::read(pipe, &mut bytes) {
             Ok(0) => self.pipe = None,
             Ok(count) => {
@@ -206,12 +206,17 @@ struct Tail {
 
 impl Tail {
     fn push(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            match byte {
-                b'\n' if self.open.trim_ascii().is_empty() => self.open.clear(),
-                b'\n' => self.whole = std::mem::take(&mut self.open),
-                byte if self.open.len() < LINE => self.open.push(*byte),
-                _ => {}
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let (piece, ended) = match piece.strip_suffix(b"\n") {
+                Some(piece) => (piece, true),
+                None => (piece, false),
+            };
+            let room = LINE.saturating_sub(self.open.len());
+            self.open.extend_from_slice(&piece[..piece.len().min(room)]);
+            match ended {
+                true if self.open.trim_ascii().is_empty() => self.open.clear(),
+                true => self.whole = std::mem::take(&mut self.open),
+                false => {}
             }
         }
     }
