@@ -14,6 +14,7 @@
 //! file and to see that each `dir` exists.
 
 mod address;
+mod builder;
 pub mod duration;
 mod env_file;
 mod fault;
@@ -35,7 +36,9 @@ mod resolve;
 pub mod signal;
 pub mod since;
 pub mod size;
+mod write;
 
+pub use builder::{Builder, Node};
 pub use fault::{Fault, Faults, render};
 pub use invalid::Invalid;
 pub use load::{FILE, LOCAL_FILE, LoadError, MAX_FILE_SIZE, find, load};
