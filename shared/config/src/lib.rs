@@ -58,3 +58,10 @@ pub use resolve::{Resolved, Values};
 pub fn template() -> &'static str {
     include_str!("template.toml")
 }
+
+/// The JSON Schema (draft-07, which the editors know best) of a `hearth.toml`, and of the file that
+/// is merged over it. It accepts whatever can be right in one of the two; what only both together,
+/// or the file system, can tell is left to the reader.
+pub fn schema() -> &'static str {
+    include_str!("schema.json")
+}

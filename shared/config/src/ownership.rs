@@ -256,7 +256,8 @@ mod tests {
             chmod(&at(name), 0o644);
         };
         write(LOCAL_FILE, "[services.a]\nrun = 'x'\nenv_file = ['.env', 'b.env']\n");
-        (write(".env", ""), write("b.env", ""));
+        write(".env", "");
+        write("b.env", "");
         check_ownership(dir.path(), uid).expect("trusted");
         for name in [LOCAL_FILE, ".env", "b.env"] {
             chmod(&at(name), 0o666);
