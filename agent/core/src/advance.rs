@@ -6,7 +6,7 @@
 //! within one step facts only move one way: going nodes wait for their dependents, coming ones
 //! for their needs, and the graph has no cycle.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
     action::{Action, Transition},
@@ -27,6 +27,8 @@ impl Turn<'_> {
     fn advance(&mut self, name: &Arc<str>) {
         let Some(node) = self.project.nodes.get_mut(name) else { return };
         node.queued = false;
+        self.drop_linger_if_bad(name);
+        let Some(node) = self.project.nodes.get_mut(name) else { return };
         match node.phase {
             Phase::Down | Phase::Waiting | Phase::Backoff { .. } | Phase::Done | Phase::Failed => {
                 self.rest(name)
@@ -197,16 +199,23 @@ impl Turn<'_> {
         }
     }
 
-    /// Sets want anew on every node, from what is named.
-    pub fn weigh(&mut self) {
+    /// Sets want anew on every node, from what is named. What nobody holds any more lingers, unless
+    /// it is to go `at_once`.
+    pub fn weigh(&mut self, at_once: &BTreeSet<Arc<str>>) {
         let wanted = self.project.wanted();
+        let lingering = self.project.lingering(&wanted, at_once, self.now);
         let mut changed = Vec::new();
         for (name, node) in &mut self.project.nodes {
-            let want = if wanted.contains(name) { Want::Up } else { Want::Down };
+            let linger = lingering.get(name).copied();
+            let stays = linger.is_some() || wanted.contains(name);
+            let want = if stays { Want::Up } else { Want::Down };
             if node.want != want {
                 node.set_want(want);
                 changed.push(name.clone());
+            } else if node.linger != linger {
+                changed.push(name.clone());
             }
+            node.linger = linger;
         }
         for name in &changed {
             self.look_at(name);

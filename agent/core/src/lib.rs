@@ -24,6 +24,7 @@ mod definition;
 mod event;
 mod health;
 mod life;
+mod linger;
 mod node;
 pub mod nouns;
 mod outcome;

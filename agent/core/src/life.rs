@@ -4,7 +4,7 @@
 //! over only when its tree is; so no two lives of a service ever run at the same time, and no exit
 //! is lost with its shim.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
     action::Action,
@@ -194,7 +194,7 @@ impl Turn<'_> {
                 self.look_at(need);
             }
             // What only the old life needed has lost its holder.
-            self.weigh();
+            self.weigh(&BTreeSet::new());
         }
         self.look_at(name);
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::{
     definition::Definition,
+    linger::Linger,
     nouns::{Exit, Kind, ServiceId, State, Want},
     readiness::Run,
     time::Time,
@@ -144,6 +145,8 @@ pub(crate) struct Node {
     /// `up` named it.
     pub named: bool,
     pub want: Want,
+    /// Nobody holds it; it is wanted for so long yet.
+    pub linger: Option<Linger>,
     /// A new life was asked for.
     pub again: bool,
     /// It is to end as soon as those are gone that must go first.
@@ -181,6 +184,7 @@ impl Node {
             gone: false,
             named: false,
             want: Want::Down,
+            linger: None,
             again: false,
             leaving: None,
             phase: Phase::Down,
@@ -280,7 +284,7 @@ impl Node {
     }
 
     /// Whether its process is there and not told to end.
-    fn runs(&self) -> bool {
+    pub fn runs(&self) -> bool {
         self.is_living() && !matches!(self.phase, Phase::Stopping(_) | Phase::Ended(_))
     }
 
@@ -299,7 +303,7 @@ impl Node {
         }
         let life = &self.life;
         let probes = || life.runs.iter().filter_map(|run| run.next_at);
-        match self.phase {
+        let own = match self.phase {
             Phase::Down | Phase::Waiting | Phase::Done | Phase::Failed => None,
             Phase::Backoff { until } => Some(until),
             Phase::Spawning => [life.overdue_at, life.held_until].into_iter().flatten().min(),
@@ -313,7 +317,8 @@ impl Node {
             }
             Phase::Ready | Phase::Unhealthy => probes().chain(life.held_until).min(),
             Phase::Stopping(_) | Phase::Ended(_) => life.kill_at,
-        }
+        };
+        own.into_iter().chain(self.linger.map(|linger| linger.until)).min()
     }
 
     /// Puts in force what was held back until the old life had ended. Returns whether its needs

@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     health,
-    node::Node,
+    node::{Node, Phase},
     nouns::{Kind, State, Want},
     plan,
     view::Holder,
@@ -87,11 +87,12 @@ impl Project {
         plan::reach(named, |name| self.needs_of(name))
     }
 
-    /// Who holds it.
+    /// Who holds it. What lingers holds nobody: it is on its way out.
     pub fn holders(&self, node: &Node) -> Vec<Holder> {
         let up = node.named.then_some(Holder::Up);
         let wanted = self.dependents(&node.id.name).filter(|name| {
-            self.nodes.get(*name).is_some_and(|dependent| dependent.want == Want::Up)
+            let dependent = self.nodes.get(*name);
+            dependent.is_some_and(|node| node.want == Want::Up && node.linger.is_none())
         });
         up.into_iter().chain(wanted.cloned().map(Holder::Dependent)).collect()
     }
@@ -183,6 +184,15 @@ impl Project {
             })
             .collect();
         format!("waits for {}", words.join(", "))
+    }
+
+    /// What there is to say of it: of one that waits, how things are with what it waits for now.
+    pub fn said(&self, node: &Node) -> String {
+        match (node.linger, node.phase) {
+            (Some(linger), _) => linger.words(),
+            (None, Phase::Waiting) => self.waiting_words(node),
+            (None, _) => node.message.clone(),
+        }
     }
 
     /// Puts names in file order.
