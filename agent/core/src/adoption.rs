@@ -45,6 +45,7 @@ impl Turn<'_> {
         if let Some(definition) = &mut found.definition {
             definition.needs.retain(|need| !self.project.closes_cycle(name, &need.service));
         }
+        self.project.edition += 1;
         let restored = known.is_some_and(|node| node.restored);
         self.insert(name, &mut found);
         self.project.link(name);

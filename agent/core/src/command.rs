@@ -21,6 +21,7 @@ type Definitions = BTreeMap<Arc<str>, Definition>;
 
 impl Turn<'_> {
     pub fn up(&mut self, definitions: Definitions, targets: Vec<Arc<str>>) {
+        self.project.edition += 1;
         let targets = expand(&definitions, targets);
         for (name, node) in &mut self.project.nodes {
             if !definitions.contains_key(name) {
@@ -46,6 +47,7 @@ impl Turn<'_> {
     }
 
     pub fn down(&mut self, targets: &[Arc<str>]) {
+        self.project.edition += 1;
         let names: BTreeSet<Arc<str>> = if targets.is_empty() {
             self.project.nodes.keys().cloned().collect()
         } else {
@@ -62,6 +64,7 @@ impl Turn<'_> {
     }
 
     pub fn restart(&mut self, definitions: Definitions, targets: Vec<Arc<str>>) {
+        self.project.edition += 1;
         let targets = expand(&definitions, targets);
         let reached = self.take_all(definitions, &targets);
         for name in &targets {

@@ -131,6 +131,14 @@ pub(crate) struct Facts {
     living: bool,
 }
 
+/// What can end a wait otherwise than by a node's coming to the goal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Marks {
+    wanted: bool,
+    over: bool,
+    waits: bool,
+}
+
 #[derive(Debug)]
 pub(crate) struct Node {
     pub id: ServiceId,
@@ -161,9 +169,17 @@ pub(crate) struct Node {
     pub exit: Option<Exit>,
     /// What its neighbours know.
     pub told: Facts,
+    /// What waits that were looked at in full know.
+    pub marks: Marks,
+    /// Which of its needs was missing when it was last looked at.
+    pub missing: usize,
+    /// What it was last seen to wait for before it goes.
+    pub held_back_by: Option<Arc<str>>,
     pub queued: bool,
-    /// Its entry in the world's timers.
+    /// Its deadline among the world's timers.
     pub armed: Option<Time>,
+    /// Its number there.
+    pub timer: Option<usize>,
     /// Whose dependent it is listed as.
     pub linked: Vec<Arc<str>>,
     /// Nothing was heard of it under this agent: what is seen is what an earlier one saw.
@@ -195,8 +211,12 @@ impl Node {
             history: History::default(),
             exit: None,
             told: Facts::default(),
+            marks: Marks::default(),
+            missing: 0,
+            held_back_by: None,
             queued: false,
             armed: None,
+            timer: None,
             linked: Vec::new(),
             unheard: false,
             restored: false,
@@ -263,6 +283,10 @@ impl Node {
         self.want == Want::Up && self.state() == State::Failed && !self.again
     }
 
+    pub fn needs(&self, name: &str) -> bool {
+        self.definition.needs.iter().any(|need| *need.service == *name)
+    }
+
     pub fn is_unwanted(&self) -> bool {
         self.want == Want::Down
     }
@@ -293,6 +317,16 @@ impl Node {
             satisfies: self.satisfies(),
             leaving: self.leaving.is_some(),
             living: self.is_living(),
+        }
+    }
+
+    pub fn marks(&self) -> Marks {
+        let state = self.state();
+        let ended = state == State::Done && self.definition.kind != Kind::Oneshot;
+        Marks {
+            wanted: self.want == Want::Up,
+            over: ended || self.has_failed() || self.is_overdue(),
+            waits: state == State::Waiting,
         }
     }
 

@@ -236,6 +236,7 @@ impl Turn<'_> {
         if self.project.nodes.contains_key(name) {
             return;
         }
+        self.project.edition += 1;
         self.numbers.remove(&saved.id);
         let mut node = saved.into_node(self.now);
         // No file was ever so, but a saved one can be damaged, and a cycle would never stop.
@@ -302,6 +303,7 @@ impl Turn<'_> {
             let mut node = Node::new(id, definition, life, now);
             node.named = true;
             node.want = Want::Up;
+            self.project.edition += 1;
             self.project.nodes.insert(name.clone(), node);
         }
         let Some(node) = self.project.nodes.get_mut(name) else { return };
