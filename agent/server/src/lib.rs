@@ -33,6 +33,7 @@ mod keep;
 mod logs;
 mod owner;
 mod place;
+mod ports;
 mod refuse;
 mod routes;
 mod rows;

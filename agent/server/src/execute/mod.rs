@@ -7,3 +7,4 @@ pub(crate) mod log;
 pub(crate) mod orphans;
 pub(crate) mod probe;
 pub(crate) mod spawn;
+pub(crate) mod taken;
