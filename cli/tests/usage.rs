@@ -140,8 +140,6 @@ fn what_is_not_built_is_refused_as_such() {
         &["up", "--lease"],
         &["up", "--lease-to", "1"],
         &["up", "--attach"],
-        &["config", "show"],
-        &["config", "schema"],
     ];
     for arguments in options {
         let ran = place.run(arguments);
