@@ -1,14 +1,16 @@
 //! What routes ask of the owner, and the port by which they do.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hearth_api::{HealthReport, ServiceRow};
+use hearth_api::{Check, ServiceRow};
 use hearth_config::{Project, Service};
 use hearth_core::ServiceId;
 use hearth_lifecycle::Luggage;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::capture::{Capture, Taken};
+use crate::measure::Trees;
 use crate::owner::Environment;
 use crate::refuse::Refusal;
 use crate::upstream::Upstream;
@@ -28,8 +30,12 @@ pub(crate) enum Command {
     Down(Down, Reply<Result<Upstream, Refusal>>),
     /// How are they?
     Rows(Option<Arc<str>>, Reply<Vec<ServiceRow>>),
-    /// Are they well?
-    Health(Option<Arc<str>>, Reply<HealthReport>),
+    /// Which trees of processes are there?
+    Trees(Reply<Trees>),
+    /// Do you answer?
+    Pulse(Reply<()>),
+    /// Are they well? What the agent says of itself is not in it.
+    Health(Option<Arc<str>>, Reply<BTreeMap<String, Check>>),
     /// Which are there, in file order?
     Names(Option<Arc<str>>, Reply<Vec<ServiceId>>),
     /// A successor takes over: streams end, and nothing more is done or decided until it is known

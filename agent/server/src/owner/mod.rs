@@ -11,6 +11,7 @@
 
 mod act;
 mod ask;
+mod checks;
 mod ends;
 mod environment;
 mod hand_over;
@@ -22,6 +23,8 @@ mod resume;
 mod secrets;
 mod streams;
 mod take_over;
+mod trees;
+mod watched;
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::path::PathBuf;
