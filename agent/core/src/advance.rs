@@ -10,7 +10,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
     action::{Action, Transition},
-    node::{Life, Next, Node, Phase, Why},
+    node::{Facts, Life, Next, Node, Phase, Why},
     nouns::Want,
     words,
     world::Turn,
@@ -27,6 +27,8 @@ impl Turn<'_> {
     fn advance(&mut self, name: &Arc<str>) {
         let Some(node) = self.project.nodes.get_mut(name) else { return };
         node.queued = false;
+        // Who was looked at before it in this step may have gone by this.
+        let seen = node.facts();
         self.drop_linger_if_bad(name);
         let Some(node) = self.project.nodes.get_mut(name) else { return };
         match node.phase {
@@ -45,7 +47,7 @@ impl Turn<'_> {
         }
         // It may have been told to end just now.
         self.drop_linger_if_bad(name);
-        self.tell(name);
+        self.tell(name, seen);
         self.arm(name);
         self.drop_if_gone(name);
     }
@@ -176,7 +178,7 @@ impl Turn<'_> {
     }
 
     /// Says a change of state to everybody, and a change of facts to the neighbours.
-    fn tell(&mut self, name: &Arc<str>) {
+    fn tell(&mut self, name: &Arc<str>, seen: Facts) {
         let Some(node) = self.project.nodes.get_mut(name) else { return };
         let (from, to) = (node.shown, node.state());
         if from != to {
@@ -191,7 +193,7 @@ impl Turn<'_> {
         }
         node.marks = marks;
         let Some(node) = self.project.nodes.get_mut(name) else { return };
-        if node.told != facts {
+        if node.told != facts || seen != facts {
             node.told = facts;
             self.look_at_neighbours(name);
         }

@@ -243,3 +243,29 @@ fn news_of_processes_is_nothing_to_a_check() {
     }
     assert_eq!(stage.passes("broker"), ["spawn api 1"]);
 }
+
+#[test]
+fn who_was_started_on_the_word_of_a_restored_check_goes_when_it_is_lost_in_the_same_step() {
+    let file = [
+        ("api", lost_stop(service(&["broker"]))),
+        ("broker", lost_stop(check(&["db"]))),
+        ("db", service(&[])),
+    ];
+    let mut first = Stage::new(&file);
+    first.up(&[]);
+    first.comes_up("db");
+    first.passes("broker");
+    first.comes_up("api");
+    let mut second = Stage::new(&[]);
+    second.now = first.now;
+    second.world.restore(first.world.saved(), second.now);
+    for name in ["api", "db"] {
+        let (life, left) = (1, Vec::new());
+        second.step(Event::ShimLost { id: id(name), life, at: "then".into(), left });
+    }
+    second.after(ms(0));
+    let deeds = second.step(Event::Settled);
+    let (began, ended) = ("spawn api 2".to_owned(), "stop api 2".to_owned());
+    assert_eq!(deeds.contains(&began), deeds.contains(&ended), "{deeds:?}");
+    assert_eq!(second.state("broker"), State::Waiting);
+}
