@@ -212,3 +212,27 @@ fn an_environment_is_told_before_and_after_it_is_given() {
     refused(post(&socket, "/v1/env", &wrong), 400, "colour");
     refused(request(&socket, "GET", "/v1/env", &[], ""), 405, "POST");
 }
+
+#[test]
+fn who_waits_asks_for_nothing_and_is_told_when_somebody_did() {
+    let toml = "[services.s]\nrun = [\"sleep\", \"1000\"]\nready = { settle = \"0s\" }\n\
+                [services.bad]\nrun = \"exit 4\"\nenabled = false\ngive_up = { failures = 1 }\n";
+    let (project, socket) = with_agent(toml);
+    let path =
+        |service: &str| format!("/v1/wait?project={}&service={service}", project.dir().display());
+    let mut waits = request(&socket, "GET", &path("s"), &[], "");
+    assert_eq!(waits.line().unwrap()["type"], "snapshot");
+    assert_eq!(project.state("s"), "down");
+    project.run(&["up"]).exits(0);
+    ends(waits, "ready");
+    // What has failed for good is not waited for.
+    project.run(&["up", "bad"]).exits(1);
+    let outcome = ends(request(&socket, "GET", &path("bad"), &[], ""), "failed");
+    assert_eq!(outcome["failed"][0]["exit"]["code"], 4, "{outcome}");
+    refused(request(&socket, "GET", &path("bda"), &[], ""), 404, "`bda`");
+    refused(request(&socket, "GET", "/v1/wait?service=s", &[], ""), 400, "`project` is missing");
+    refused(request(&socket, "POST", "/v1/wait", &[], ""), 405, "GET");
+    // Of what runs, although its file is broken.
+    project.write("hearth.toml", "[services");
+    ends(request(&socket, "GET", &path("s"), &[], ""), "ready");
+}
