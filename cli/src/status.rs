@@ -71,7 +71,7 @@ fn warm(
         }
         Whose::Nearest => {
             let place = project::running(context, &rows)?;
-            rows.retain(|row| row.project.as_deref() == Some(&place.id));
+            rows.retain(|row| project::has(&place, row));
         }
     }
     pick(&mut rows, names)?;
@@ -98,14 +98,14 @@ fn without_agent(
             Some(file) => cold::rows(context, &place.id, &file),
             None => {
                 let mut rows = cold::rows_of_home(context);
-                rows.retain(|row| row.project.as_deref() == Some(&place.id));
+                rows.retain(|row| project::has(&place, row));
                 rows
             }
         },
         Whose::Nearest => {
             let mut rows = cold::rows_of_home(context);
             let place = project::running(context, &rows)?;
-            rows.retain(|row| row.project.as_deref() == Some(&place.id));
+            rows.retain(|row| project::has(&place, row));
             rows
         }
     };

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use hearth_api::{HealthStatus, ServiceRow, State};
 
 use crate::args::Context;
-use crate::{output, progress};
+use crate::{output, story};
 
 const GREEN: &str = "\x1b[32m";
 const YELLOW: &str = "\x1b[33m";
@@ -57,7 +57,7 @@ fn cells(row: &ServiceRow) -> [Cell; 7] {
         let message = anstream::adapter::strip_str(message);
         format!("{word} {message}").trim_end().to_owned()
     });
-    let mut state = progress::in_word(row.state).to_owned();
+    let mut state = story::in_word(row.state).to_owned();
     if row.changed == Some(true) {
         state.push_str(" (file changed)");
     }
