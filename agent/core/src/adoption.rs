@@ -32,9 +32,13 @@ impl Turn<'_> {
         if known.is_some_and(|node| node.is_living() && !node.unheard) {
             return;
         }
-        if known.is_none() && found.definition.is_none() {
+        if known.is_none_or(Node::is_check) && found.definition.is_none() {
             return;
         }
+        if known.is_some_and(Node::is_check) {
+            self.end_check(name, "a process of that name was found".into());
+        }
+        let known = self.project.nodes.get(name);
         // No file was ever so, but notes can be damaged, and a cycle would never stop.
         if let Some(definition) = &mut found.definition {
             definition.needs.retain(|need| !self.project.closes_cycle(name, &need.service));
@@ -100,6 +104,7 @@ impl Turn<'_> {
             };
         }
         node.phase = node.phase_of(found, before, over);
+        node.life.met |= matches!(node.phase, Phase::Ready | Phase::Unhealthy);
         match node.phase {
             Phase::Stopping(_) => {
                 node.life.kill_at.get_or_insert(now.after(node.definition.stop_timeout));

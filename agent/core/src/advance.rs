@@ -31,7 +31,13 @@ impl Turn<'_> {
             Phase::Down | Phase::Waiting | Phase::Backoff { .. } | Phase::Done | Phase::Failed => {
                 self.rest(name)
             }
-            Phase::Spawning | Phase::Starting | Phase::Ready | Phase::Unhealthy => self.run(name),
+            Phase::Spawning | Phase::Starting | Phase::Ready | Phase::Unhealthy => {
+                self.run(name);
+                // A check that has ended left nothing to wait for.
+                if self.project.nodes.get(name).is_some_and(|node| !node.is_living()) {
+                    self.rest(name);
+                }
+            }
             Phase::Stopping(_) => {}
             Phase::Ended(_) => leave(node),
         }
@@ -87,6 +93,9 @@ impl Turn<'_> {
             node.message = message;
             return;
         }
+        if node.is_check() {
+            return self.begin_check(name);
+        }
         node.again = false;
         node.leaving = None;
         node.life = Life {
@@ -124,13 +133,9 @@ impl Turn<'_> {
             }
             return;
         };
-        let blocked = self.project.dependents(name).any(|dependent| {
-            self.project.nodes.get(dependent).is_some_and(|other| {
-                let mut needs = other.definition.needs.iter();
-                needs.any(|need| need.service == *name) && other.gives_way(name)
-            })
-        });
-        if blocked {
+        if node.is_check() {
+            self.end_check(name, message);
+        } else if self.project.is_held_back(name) {
             if let Some(node) = self.project.nodes.get_mut(name) {
                 node.leaving = Some(why);
             }
@@ -170,8 +175,13 @@ impl Turn<'_> {
 
     fn look_at_neighbours(&mut self, name: &Arc<str>) {
         let mut neighbours: Vec<Arc<str>> = self.project.dependents(name).cloned().collect();
-        if let Some(node) = self.project.nodes.get(name) {
-            neighbours.extend(node.linked.iter().cloned());
+        let mut needs: Vec<Arc<str>> = Vec::new();
+        needs.extend(self.project.nodes.get(name).into_iter().flat_map(|n| n.linked.clone()));
+        while let Some(need) = needs.pop() {
+            // What stands on a check holds back what the check needs.
+            let check = self.project.nodes.get(&need).filter(|node| node.is_check());
+            needs.extend(check.into_iter().flat_map(|check| check.linked.iter().cloned()));
+            neighbours.push(need);
         }
         for neighbour in &neighbours {
             self.look_at(neighbour);

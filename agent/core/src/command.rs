@@ -13,6 +13,7 @@ use crate::{
     node::{History, Next, Node, Phase},
     nouns::{Kind, Want},
     plan,
+    time::Time,
     world::Turn,
 };
 
@@ -35,9 +36,10 @@ impl Turn<'_> {
             }
         }
         self.weigh();
+        let now = self.now;
         for name in &reached {
             if let Some(node) = self.project.nodes.get_mut(name) {
-                node.retry_if_over();
+                node.retry_if_over(now);
             }
         }
         self.look_at_all();
@@ -69,12 +71,13 @@ impl Turn<'_> {
             }
         }
         self.weigh();
+        let now = self.now;
         for name in &reached {
             if let Some(node) = self.project.nodes.get_mut(name) {
                 if targets.contains(name) {
                     node.start_anew();
                 } else {
-                    node.retry_if_over();
+                    node.retry_if_over(now);
                 }
             }
         }
@@ -165,8 +168,12 @@ impl Node {
     }
 
     /// `up` of what has failed, or of a service that ended by itself, tries it again. A oneshot
-    /// that has succeeded stays done.
-    fn retry_if_over(&mut self) {
+    /// that has succeeded stays done; a check that was not ready in time has its time once more.
+    fn retry_if_over(&mut self, now: Time) {
+        if self.is_overdue() {
+            self.life.overdue = false;
+            self.life.overdue_at = self.definition.start_timeout.map(|limit| now.after(limit));
+        }
         let over = match self.phase {
             Phase::Failed | Phase::Ended(Next::Failed) => true,
             Phase::Done | Phase::Ended(Next::Done) => self.definition.kind == Kind::Service,

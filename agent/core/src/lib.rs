@@ -18,6 +18,7 @@
 mod action;
 mod adoption;
 mod advance;
+mod check;
 mod command;
 mod definition;
 mod event;

@@ -19,7 +19,7 @@ use crate::{
 impl Turn<'_> {
     pub fn started(&mut self, name: &Arc<str>, life: u64, pid: u32) {
         let now = self.now;
-        let Some(node) = self.living(name, life) else { return };
+        let Some(node) = self.process(name, life) else { return };
         match node.phase {
             Phase::Spawning => {
                 node.life.pid = Some(pid);
@@ -41,7 +41,7 @@ impl Turn<'_> {
 
     pub fn start_failed(&mut self, name: &Arc<str>, life: u64, reason: String) {
         let now = self.now;
-        let Some(node) = self.living(name, life) else { return };
+        let Some(node) = self.process(name, life) else { return };
         let last = format!("could not be started: {reason}");
         let next = match node.phase {
             Phase::Spawning => {
@@ -68,7 +68,7 @@ impl Turn<'_> {
     }
 
     pub fn exited(&mut self, name: &Arc<str>, life: u64, exit: Exit) {
-        let Some(node) = self.living(name, life) else { return };
+        let Some(node) = self.process(name, life) else { return };
         match node.phase {
             Phase::Spawning | Phase::Starting | Phase::Ready | Phase::Unhealthy => {
                 self.ended_by_itself(name, exit);
@@ -132,7 +132,7 @@ impl Turn<'_> {
     }
 
     pub fn unstartable(&mut self, name: &Arc<str>, life: u64, reason: String) {
-        let Some(node) = self.living(name, life) else { return };
+        let Some(node) = self.process(name, life) else { return };
         let next = match node.phase {
             Phase::Spawning => Next::Failed,
             Phase::Stopping(_) if node.life.pid.is_none() => Next::Down,
@@ -151,10 +151,10 @@ impl Turn<'_> {
 
     /// What follows this life, whose end nobody saw if it wasn't told before.
     fn next_of(&mut self, name: &Arc<str>, life: u64, at: &str) -> Option<Next> {
-        self.living(name, life)?;
+        self.process(name, life)?;
         // Does nothing where the exit is known.
         self.exited(name, life, Exit { code: None, signal: None, at: at.into() });
-        match self.living(name, life)?.phase {
+        match self.process(name, life)?.phase {
             Phase::Ended(next) => Some(next),
             Phase::Spawning
             | Phase::Starting

@@ -90,6 +90,10 @@ pub(crate) struct Life {
     pub kill_at: Option<Time>,
     /// It had to be killed.
     pub killed: bool,
+    /// It was ready in this life.
+    pub met: bool,
+    /// A check's `start_timeout` was over before it was ready.
+    pub overdue: bool,
     /// Its tests.
     pub runs: Vec<Run>,
 }
@@ -301,6 +305,10 @@ impl Node {
             Phase::Spawning => [life.overdue_at, life.held_until].into_iter().flatten().min(),
             Phase::Starting => {
                 let own = [life.settle_at, life.overdue_at, life.grace_at, life.held_until];
+                own.into_iter().flatten().chain(probes()).min()
+            }
+            Phase::Unhealthy if self.is_check() => {
+                let own = [life.overdue_at, life.grace_at];
                 own.into_iter().flatten().chain(probes()).min()
             }
             Phase::Ready | Phase::Unhealthy => probes().chain(life.held_until).min(),

@@ -1,14 +1,17 @@
 //! When a verb that waits has its answer.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
-use crate::{World, plan, project::Project};
+use crate::{World, node::Node, plan, project::Project};
 
 /// What a verb waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Goal {
-    /// All is ready, or one has failed for good.
+    /// All is ready, or one has failed for good. What is not wanted any more ends the wait.
     Ready,
+    /// The same for somebody who asks for nothing: what is not wanted yet is waited for until
+    /// somebody wants it.
+    Arrive,
     /// All trees are empty.
     Down,
 }
@@ -16,13 +19,13 @@ pub enum Goal {
 /// How a wait ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// All is ready (a oneshot: done).
+    /// All is ready (a oneshot: done; a check that nobody needs or named: it has a verdict).
     Ready,
     /// All is down.
     Down,
     /// It will not come to it without being asked again.
     Failed {
-        /// What failed for good, in file order.
+        /// What failed for good, in file order; of checks, what was not ready in time.
         failed: Vec<Arc<str>>,
         /// What has not reached the goal, the failed ones left out, in file order.
         not_ready: Vec<Arc<str>>,
@@ -30,10 +33,12 @@ pub enum Outcome {
 }
 
 impl World {
-    /// Whether `targets` (empty: all; for `Ready` all that are enabled) have come to `goal`, or
-    /// can't. `None`: not decided yet.
+    /// Whether `targets` (empty: all; for `Ready` and `Arrive` all that are enabled) have come to
+    /// `goal`, or can't. `None`: not decided yet.
     ///
-    /// For `Ready` what the targets need counts as well. A goal that a later command has
+    /// For `Ready` and `Arrive` what the targets need counts as well. A check must become ready where
+    /// a target or what it needs needs it, or where it is named; one that merely is there has arrived with
+    /// its first verdict, whatever it is. A goal that a later command has
     /// overtaken (a `down` during the wait of an `up`, or the reverse) is failed with nothing in
     /// `failed`: the last want wins, and nobody waits for the other.
     #[must_use]
@@ -41,13 +46,13 @@ impl World {
         let empty = Project::default();
         let project = self.project(project).unwrap_or(&empty);
         match goal {
-            Goal::Ready => ready(project, targets),
+            Goal::Ready | Goal::Arrive => ready(project, targets, goal),
             Goal::Down => down(project, targets),
         }
     }
 }
 
-fn ready(project: &Project, targets: &[Arc<str>]) -> Option<Outcome> {
+fn ready(project: &Project, targets: &[Arc<str>], goal: Goal) -> Option<Outcome> {
     let roots: Vec<Arc<str>> = if targets.is_empty() {
         let all = project.nodes.iter();
         all.filter(|(_, n)| n.definition.enabled && !n.gone).map(|(name, _)| name.clone()).collect()
@@ -55,17 +60,26 @@ fn ready(project: &Project, targets: &[Arc<str>]) -> Option<Outcome> {
         targets.to_vec()
     };
     let (mut failed, mut not_ready, mut overtaken) = (Vec::new(), Vec::new(), false);
+    let waits = |node: &Node| goal == Goal::Arrive && node.is_unwanted();
     // What only an old life needed, which is on its way out, is not waited for.
-    for name in plan::reach(roots, |name| project.next_needs_of(name)) {
+    let reached = plan::reach(roots, |name| match project.nodes.get(name) {
+        // What it will need is known when it is wanted.
+        Some(node) if waits(node) => Vec::new(),
+        Some(_) | None => project.next_needs_of(name),
+    });
+    let needed: BTreeSet<Arc<str>> =
+        reached.iter().flat_map(|name| project.next_needs_of(name)).collect();
+    for name in reached {
         let Some(node) = project.nodes.get(&name) else {
-            overtaken = true;
+            overtaken |= goal == Goal::Ready;
             not_ready.push(name);
             continue;
         };
-        overtaken |= node.is_unwanted();
-        if node.has_failed() {
+        overtaken |= node.is_unwanted() && !waits(node);
+        let matters = !node.is_check() || needed.contains(&name) || targets.contains(&name);
+        if node.has_failed() || matters && node.is_overdue() {
             failed.push(name);
-        } else if !node.has_arrived() {
+        } else if !node.has_arrived() && (matters || !node.has_verdict()) {
             // What waits for a service that ended by itself waits for ever.
             overtaken |= project.waits_for_ended(node);
             not_ready.push(name);

@@ -9,6 +9,7 @@ use std::{
 };
 
 use crate::{
+    health,
     node::Node,
     nouns::{Kind, State, Want},
     plan,
@@ -95,6 +96,30 @@ impl Project {
         up.into_iter().chain(wanted.cloned().map(Holder::Dependent)).collect()
     }
 
+    /// Whether something must go before it: what stands on it, itself or through a check. A check
+    /// is gone the moment it is not wanted, and what stood on it may still run.
+    pub fn is_held_back(&self, name: &str) -> bool {
+        let mut checks: Vec<&str> = Vec::new();
+        let (mut at, mut next) = (name, 0);
+        loop {
+            for dependent in self.dependents(at) {
+                let Some(other) = self.nodes.get(dependent) else { continue };
+                if !other.definition.needs.iter().any(|need| *need.service == *at) {
+                    continue;
+                }
+                if other.gives_way(at) {
+                    return true;
+                }
+                if other.is_check() && !other.is_living() && !checks.contains(&&**dependent) {
+                    checks.push(dependent);
+                }
+            }
+            let Some(check) = checks.get(next) else { return false };
+            at = check;
+            next += 1;
+        }
+    }
+
     /// Whether all that it needs is there.
     pub fn is_free(&self, node: &Node) -> bool {
         node.definition.needs.iter().all(|need| self.has(&need.service))
@@ -141,8 +166,11 @@ impl Project {
                 None => format!("{name} (unknown)"),
                 Some(need) if need.unheard => format!("{name} ({})", need.message),
                 Some(need) => match need.state() {
-                    State::Failed | State::Backoff | State::Unhealthy => {
+                    State::Failed | State::Backoff | State::Done => {
                         format!("{name} ({}: {})", words::state(need.state()), need.message)
+                    }
+                    State::Unhealthy => {
+                        format!("{name} (unhealthy: {})", health::failing_words(need))
                     }
                     // Ready and done ones are waited for only while they are about to go.
                     State::Ready => format!("{name} (about to stop)"),
@@ -150,7 +178,6 @@ impl Project {
                     | State::Waiting
                     | State::Starting
                     | State::Stopping
-                    | State::Done
                     | State::Unknown => format!("{name} ({})", words::state(need.state())),
                 },
             })

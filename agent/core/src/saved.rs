@@ -64,6 +64,10 @@ struct SavedLife {
     kill_at: Option<Time>,
     #[serde(default)]
     killed: bool,
+    #[serde(default)]
+    met: bool,
+    #[serde(default)]
+    overdue: bool,
 }
 
 impl Saved {
@@ -99,6 +103,8 @@ impl Saved {
             overdue_at: None,
             kill_at: None,
             killed: false,
+            met: false,
+            overdue: false,
         };
         self
     }
@@ -120,6 +126,8 @@ impl Saved {
                 overdue_at: life.overdue_at.filter(|_| living),
                 kill_at: life.kill_at.filter(|_| living),
                 killed: living && life.killed,
+                met: living && life.met,
+                overdue: living && life.overdue,
             },
             history: node.history.last_failures(FAILURES),
             exit: node.exit.clone(),
@@ -139,6 +147,10 @@ impl Saved {
         node.named = self.named;
         node.phase = match self.phase {
             Phase::Backoff { until } => Phase::Backoff { until: until.min(now.after(longest)) },
+            // These are of processes; only a damaged file has them.
+            Phase::Spawning | Phase::Stopping(_) | Phase::Ended(_) if node.is_check() => {
+                Phase::Down
+            }
             other => other,
         };
         node.message = self.message;
@@ -149,6 +161,8 @@ impl Saved {
             overdue_at: self.life.overdue_at,
             kill_at: self.life.kill_at,
             killed: self.life.killed,
+            met: self.life.met,
+            overdue: self.life.overdue,
             ..Life::default()
         };
         node.history = self.history;
@@ -194,7 +208,8 @@ impl World {
     #[must_use]
     pub fn unheard(&self) -> Vec<(ServiceId, u64)> {
         let nodes = self.projects(None).flat_map(|project| project.nodes.values());
-        let unheard = nodes.filter(|node| node.unheard && node.is_living());
+        // A check has no shim that could be heard of.
+        let unheard = nodes.filter(|node| node.unheard && node.is_living() && !node.is_check());
         unheard.map(|node| (node.id.clone(), node.life.number)).collect()
     }
 
@@ -231,12 +246,16 @@ impl Turn<'_> {
         for node in self.project.nodes.values_mut().filter(|node| !node.is_living()) {
             node.unheard = false;
         }
+        let checks = self.project.nodes.values().filter(|node| node.is_check());
+        for name in checks.map(|node| node.id.name.clone()).collect::<Vec<_>>() {
+            self.resume_check(&name);
+        }
         self.look_at_all();
     }
 
     /// Neither shim nor record is left of a life.
     pub fn missing(&mut self, name: &Arc<str>, life: u64, at: String) {
-        let Some(node) = self.living(name, life) else { return };
+        let Some(node) = self.process(name, life) else { return };
         let never = match node.phase {
             Phase::Spawning => true,
             Phase::Stopping(_) => node.life.pid.is_none(),

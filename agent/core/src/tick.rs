@@ -31,6 +31,10 @@ impl Turn<'_> {
                     self.stop_if_overdue(name);
                 }
             }
+            Phase::Unhealthy if node.is_check() => {
+                come(&mut node.life.grace_at, now);
+                self.stop_if_overdue(name);
+            }
             Phase::Ready | Phase::Unhealthy => {}
             Phase::Stopping(_) | Phase::Ended(_) => {
                 if come(&mut node.life.kill_at, now) {
@@ -49,6 +53,9 @@ impl Turn<'_> {
         let Some(node) = self.project.nodes.get_mut(name) else { return };
         // One that is to go anyway goes in its turn.
         if come(&mut node.life.overdue_at, now) && node.leaving.is_none() {
+            if node.is_check() {
+                return self.check_is_overdue(name);
+            }
             let message = overdue_words(node);
             self.stop(name, Why::Overdue, message);
         }
@@ -60,7 +67,7 @@ fn come(deadline: &mut Option<Time>, now: Time) -> bool {
     deadline.take_if(|at| *at <= now).is_some()
 }
 
-fn overdue_words(node: &Node) -> String {
+pub(crate) fn overdue_words(node: &Node) -> String {
     let limit = words::duration(node.definition.start_timeout.unwrap_or_default());
     match node.definition.kind {
         Kind::Oneshot => format!("not done within {limit}"),

@@ -216,8 +216,15 @@ impl Turn<'_> {
     /// The node, where it is known and in this life. There is news of it, so it was heard.
     pub fn living(&mut self, name: &str, life: u64) -> Option<&mut Node> {
         let node = self.project.nodes.get_mut(name).filter(|node| node.lives(life))?;
-        node.unheard = false;
+        // A check is heard when its agent begins to ask.
+        node.unheard &= node.is_check();
         Some(node)
+    }
+
+    /// The same, where the life is that of a process.
+    pub fn process(&mut self, name: &str, life: u64) -> Option<&mut Node> {
+        let known = self.project.nodes.get(name);
+        if known.is_some_and(Node::is_check) { None } else { self.living(name, life) }
     }
 
     pub fn id(&self, name: &Arc<str>) -> ServiceId {

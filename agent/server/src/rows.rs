@@ -12,6 +12,7 @@ use hearth_api::{Check, Health, HealthReport, HealthStatus, HeldBy, ServiceRow};
 use hearth_config::{Kind, Project, Service};
 use hearth_core::{Holder, NodeView, ServiceId, State, Want};
 
+use crate::convert;
 use crate::owner::Owner;
 
 /// One service as it is: by the core, or by its file alone if it was never up.
@@ -74,12 +75,14 @@ impl Owner {
         let file = self.files().read(&view.id.project);
         let service = file.as_ref().and_then(|file| file.service(&view.id.name));
         // What is down runs nothing that a file could differ from.
-        let changed = view.state != State::Down
-            && service.is_none_or(|service| service.fingerprint != view.fingerprint);
+        let differs = service.is_none_or(|service| service.fingerprint != view.fingerprint);
         let node = self.node(&view.id);
-        let ports = node.and_then(|node| node.version(view.fingerprint)).map(|s| s.ports.clone());
+        // What is in no file can't differ from it.
+        let in_no_file = service.is_none() && node.is_some_and(|node| node.loose);
+        let changed = view.state != State::Down && differs && !in_no_file;
+        let ports = self.listens_on(&view.id, view.fingerprint);
         ServiceRow {
-            project: Some(view.id.project.to_string()),
+            project: convert::project(&view.id.project),
             name: view.id.name.to_string(),
             kind: view.kind,
             want: Some(view.want),
@@ -89,7 +92,7 @@ impl Owner {
             restarts: Some(view.restarts),
             exit: view.exit,
             health: Some(Health { status: view.health.status, message: view.health.message }),
-            ports: ports.unwrap_or_default(),
+            ports,
             cpu_percent: None,
             memory_bytes: None,
             changed: Some(changed),
@@ -173,7 +176,7 @@ fn held_by(holder: Holder) -> HeldBy {
 /// A service of the file that was never up under this agent.
 fn unused(id: &ServiceId, service: &Service) -> ServiceRow {
     ServiceRow {
-        project: Some(id.project.to_string()),
+        project: convert::project(&id.project),
         name: service.name.clone(),
         kind: match service.kind {
             Kind::Service => hearth_core::Kind::Service,

@@ -40,6 +40,9 @@ pub(crate) struct Entry {
     /// The last change of state, in milliseconds since the Unix epoch.
     #[serde(default)]
     pub(crate) since: Option<u64>,
+    /// It is in no file.
+    #[serde(default)]
+    pub(crate) loose: bool,
 }
 
 #[derive(Serialize, Deserialize)]

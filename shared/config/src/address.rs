@@ -40,8 +40,14 @@ fn host_name(host: &str) -> Option<&str> {
     (!host.is_empty() && host.len() <= 253 && host.bytes().all(plain)).then_some(host)
 }
 
-/// An `http://` URL. `https://` is for the caller to refuse as not built yet.
+/// An `http://` URL.
 pub(crate) fn http(text: &str) -> Result<Http, Invalid> {
+    if text.starts_with("https://") {
+        return Err(Invalid::new(
+            format!("`https` can't be tested: {}", quoted(text)),
+            "an `http://` URL, or `exec = \"curl -fsS https://...\"`",
+        ));
+    }
     let bad = |why: &str| Invalid::new(format!("bad URL {}: {why}", quoted(text)), URL);
     if text.contains('#') {
         return Err(bad("a fragment (`#`) is never sent to a server"));

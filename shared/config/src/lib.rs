@@ -19,6 +19,8 @@ mod fault;
 mod fingerprint;
 mod invalid;
 mod load;
+mod loose;
+mod name;
 mod ownership;
 mod parse;
 pub mod pattern;
@@ -33,6 +35,8 @@ pub mod size;
 pub use fault::{Fault, Faults, render};
 pub use invalid::Invalid;
 pub use load::{FILE, LOCAL_FILE, LoadError, MAX_FILE_SIZE, find, load};
+pub use loose::{LooseReady, loose};
+pub use name::is_name;
 pub use ownership::{Ownership, check_ownership};
 pub use parse::parse;
 pub use project::{

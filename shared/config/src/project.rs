@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::invalid::Invalid;
 use crate::ready::Test;
 
 /// A directory with a `hearth.toml`.
@@ -169,6 +170,24 @@ pub enum Run {
     List(Vec<String>),
     /// By `sh -c`; not blank.
     Shell(String),
+}
+
+impl Run {
+    /// What is expected of one.
+    pub(crate) const EXPECTED: &str = "a command: a list, executed as it is \
+                                       (`[\"cargo\", \"run\"]`), or a string, run by `sh -c` \
+                                       (`\"cargo run\"`)";
+
+    /// A list that can be executed. Errors: no program, or a NUL.
+    pub(crate) fn list(words: Vec<String>) -> Result<Self, Invalid> {
+        if words.first().is_none_or(String::is_empty) {
+            return Err(Invalid::new("`run` is empty", Self::EXPECTED));
+        }
+        if words.iter().any(|word| word.contains('\0')) {
+            return Err(Invalid::new("`run` holds a NUL", Self::EXPECTED));
+        }
+        Ok(Self::List(words))
+    }
 }
 
 /// Long-running, or once.

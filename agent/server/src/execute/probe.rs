@@ -4,10 +4,9 @@
 //! no question: the service speaks, its shim keeps the latest, and [`said`] judges it.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
-use hearth_config::{Probe, Service, Test};
+use hearth_config::{Probe, Test};
 use hearth_core::Verdict;
 use hearth_shim::frames::{FromShim, Notify};
 use tokio::net::{TcpStream, UnixStream};
@@ -19,16 +18,14 @@ use super::log;
 /// The exit code by which an `exec` test says that it is still at work.
 const STILL_AT_WORK: i32 = 75;
 
-/// Asks test number `test` of a service; `None` where there is no such one, or it is an `exec`
-/// or a `notify`.
+/// Asks a test; `None` where it is of a kind that is not asked here. `log_dir`, `life` and `lived`
+/// are those of the service.
 pub(crate) async fn ask(
-    service: Arc<Service>,
-    test: usize,
+    test: &Test,
     log_dir: PathBuf,
     life: u64,
     lived: Duration,
 ) -> Option<Verdict> {
-    let test = service.ready.get(test)?;
     let verdict = match &test.probe {
         Probe::Tcp { host, port } => {
             within(test.timeout, async {
@@ -173,8 +170,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let text = format!("[services.a]\nrun = 'x'\nready = {{ tcp = \"127.0.0.1:{port}\" }}\n");
         std::fs::write(dir.path().join("hearth.toml"), text).unwrap();
-        let service = Arc::new(hearth_config::load(dir.path()).unwrap().services.remove(0));
-        let asked = || ask(Arc::clone(&service), 0, PathBuf::new(), 1, Duration::ZERO);
+        let service = hearth_config::load(dir.path()).unwrap().services.remove(0);
+        let asked = || ask(&service.ready[0], PathBuf::new(), 1, Duration::ZERO);
         assert!(matches!(asked().await, Some(Verdict::Pass(_))));
         drop(listener);
         assert!(matches!(asked().await, Some(Verdict::Fail(_))));

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
-use hearth_config::{Probe, Service};
+use hearth_config::{Probe, Resolved, Service};
 use hearth_core::ServiceId;
 use hearth_process::facts::{self, User};
 use hearth_process::{ProcessHandle, ProcessId, pass};
@@ -43,6 +43,8 @@ pub(crate) struct Order {
     pub(crate) life: u64,
     /// What the file says.
     pub(crate) service: Arc<Service>,
+    /// The same with its `${...}` replaced.
+    pub(crate) resolved: Arc<Resolved>,
     /// What the shell gave.
     pub(crate) capture: Arc<Capture>,
     /// For the agent that adopts it.
@@ -82,7 +84,10 @@ pub(crate) fn ending(service: &Service) -> Ending {
 
 async fn start(mut order: Order, place: &Place) -> Result<UnixStream, String> {
     let held = order.held.take();
-    let name = format!("{}/{}", order.id.project, order.id.name);
+    let name = match &*order.id.project {
+        "" => order.id.name.to_string(),
+        project => format!("{project}/{}", order.id.name),
+    };
     let spec = spec(order, place).await?;
     let failed = |error: io::Error| format!("its shim could not be started: {error}");
     let (ours, theirs) = Socket::pair().map_err(failed)?;
@@ -161,7 +166,7 @@ async fn spawn_or_wait(mut child: Child, ended: bool) -> io::Result<()> {
 }
 
 async fn spec(order: Order, place: &Place) -> Result<Spec, String> {
-    let Order { id, life, service, capture, keep, held: _ } = order;
+    let Order { id, life, service, resolved, capture, keep, held: _ } = order;
     let user = match service.user.clone() {
         None => None,
         // The user database may ask the network.
@@ -173,7 +178,7 @@ async fn spec(order: Order, place: &Place) -> Result<Spec, String> {
     };
     let becomes = become_user(user.as_ref(), rustix::process::geteuid().as_raw())?;
     let shim = Place::shim(&id);
-    let notifies = service.ready.iter().any(|test| test.probe == Probe::Notify);
+    let notifies = resolved.ready.iter().any(|test| test.probe == Probe::Notify);
     let notify_path = notifies.then(|| place.notify(&shim));
     Ok(Spec {
         home: place.home().to_owned(),
@@ -183,9 +188,9 @@ async fn spec(order: Order, place: &Place) -> Result<Spec, String> {
         project: id.project.to_string(),
         service: id.name.to_string(),
         life,
-        run: convert::run(service.run.as_ref().ok_or("it has no command")?),
+        run: convert::run(resolved.run.as_ref().ok_or("it has no command")?),
         dir: service.dir.clone(),
-        env: environment(&capture.env, user.as_ref().filter(|_| becomes.is_some()), &service.env),
+        env: environment(&capture.env, user.as_ref().filter(|_| becomes.is_some()), &resolved.env),
         user: becomes,
         umask: Some(capture.umask),
         limits: capture
@@ -222,7 +227,7 @@ fn become_user(user: Option<&User>, euid: u32) -> Result<Option<frames::User>, S
 }
 
 /// The captured variables, those of the user that it becomes over them, those of the file over all.
-fn environment(
+pub(crate) fn environment(
     captured: &BTreeMap<String, String>,
     user: Option<&User>,
     file: &BTreeMap<String, Option<String>>,

@@ -52,34 +52,46 @@ impl Owner {
         match self.order(&id, life) {
             Ok(order) => {
                 let service = Arc::clone(&order.service);
+                let resolved = Arc::clone(&order.resolved);
                 self.ours.insert(Place::shim(&id));
                 let link = spawn::begin(order, &self.place, self.tell.clone());
                 let holds = self.bundles.get(&id.project).map(|held| held.generation);
                 if let Some(node) = self.nodes.get_mut(&id) {
-                    let mut running = Running::new(life, link, Some(service));
+                    let mut running = Running::new(life, link, Some(service), Some(resolved));
                     running.holds = holds;
                     node.running = Some(running);
                 }
             }
             // A shim that is mute may hold what is missing: it is waited for.
-            Err(_) if self.world.unheard().iter().any(|(other, _)| other.project == id.project) => {
+            Err(Unready::Missing)
+                if self.world.unheard().iter().any(|(other, _)| other.project == id.project) =>
+            {
                 if let Some(node) = self.nodes.get_mut(&id) {
                     node.next = Some(life);
                 }
             }
             // To try again would not help.
-            Err(reason) => self.later.push_back(Event::Unstartable { id, life, reason }),
+            Err(unready) => {
+                let reason = unready.words();
+                self.later.push_back(Event::Unstartable { id, life, reason });
+            }
         }
     }
 
-    fn order(&self, id: &ServiceId, life: u64) -> Result<spawn::Order, String> {
+    fn order(&self, id: &ServiceId, life: u64) -> Result<spawn::Order, Unready> {
         // Where the definition is gone, so is the environment: they lie together.
-        let missing = || "its environment is gone, run `hearth up`".to_owned();
+        let missing = || match self.nodes.get(id).is_some_and(|node| node.loose) {
+            false => Unready::Missing,
+            true => Unready::Faulty("its command is gone, run it again with `hearth run`".into()),
+        };
         let definition = self.world.definition(id).ok_or_else(missing)?;
         let view = self.world.view(id).ok_or_else(missing)?;
         let node = self.nodes.get(id).ok_or_else(missing)?;
         let service = node.version(definition.fingerprint).ok_or_else(missing)?;
         let capture = node.capture.as_ref().ok_or_else(missing)?;
+        let resolved = self.resolve(id, service, &capture.env, &[]).map_err(|invalid| {
+            Unready::Faulty(format!("{invalid}; then `hearth restart {}`", id.name))
+        })?;
         let done = self.finished_below(id);
         let (print, order) = (definition.fingerprint, definition.order);
         let keep = Keep::new(print, order, view.want, view.restarts, done);
@@ -87,8 +99,9 @@ impl Owner {
             id: id.clone(),
             life,
             service: Arc::clone(service),
+            resolved: Arc::new(resolved),
             capture: Arc::clone(capture),
-            keep: keep.to_text()?,
+            keep: keep.to_text().map_err(Unready::Faulty)?,
             held: self.bundles.get(&id.project).cloned(),
         })
     }
@@ -145,8 +158,8 @@ impl Owner {
         let (number, log, tell) = (self.probes, self.place.log(&id), self.tell.clone());
         let lived = self.world.lived(&id, self.clock.now());
         let Some(running) = self.running(&id, life) else { return };
-        let Some(service) = running.service.clone() else { return };
-        let Some(asked) = service.ready.get(test) else { return };
+        let Some(resolved) = running.resolved.clone() else { return };
+        let Some(asked) = resolved.ready.get(test) else { return };
         if let Probe::Exec(run) = &asked.probe {
             let timeout_ms = convert::milliseconds(asked.timeout);
             running.link.tell(ToShim::Probe { id: number, run: convert::run(run), timeout_ms });
@@ -162,8 +175,9 @@ impl Owner {
             }
             return;
         }
+        let asked = asked.clone();
         let task = tokio::spawn(async move {
-            if let Some(verdict) = probe::ask(service, test, log, life, lived).await {
+            if let Some(verdict) = probe::ask(&asked, log, life, lived).await {
                 let _ = tell.send(link::Told::Probed { id, life, test, verdict }).await;
             }
         });
@@ -202,7 +216,7 @@ impl Owner {
             }
         }
         let line = Line::Transition {
-            project: Some(id.project.to_string()),
+            project: convert::project(&id.project),
             service: id.name.to_string(),
             from,
             to,
@@ -210,6 +224,23 @@ impl Owner {
             message,
         };
         self.publish(&id, &to_bytes(&line));
+    }
+}
+
+/// Why a life can't begin.
+enum Unready {
+    /// What it needs may be in a shim that is not heard.
+    Missing,
+    /// To try again would not help.
+    Faulty(String),
+}
+
+impl Unready {
+    fn words(self) -> String {
+        match self {
+            Self::Missing => "its environment is gone, run `hearth up`".to_owned(),
+            Self::Faulty(words) => words,
+        }
     }
 }
 

@@ -67,15 +67,16 @@ impl Owner {
             }
             FromShim::Probed { id: number, .. } => {
                 let Some(test) = running.execs.remove(&number) else { return };
-                let service = running.service.clone();
-                let asked = service.as_ref().and_then(|service| service.ready.get(test));
+                let resolved = running.resolved.clone();
+                let asked = resolved.as_ref().and_then(|resolved| resolved.ready.get(test));
                 if let Some(verdict) = asked.and_then(|asked| probe::judge(asked, frame)) {
                     self.step(Event::Probed { id, life, test, verdict });
                 }
             }
             FromShim::Notified { notify } => {
                 running.notify = notify;
-                let tests = running.service.iter().flat_map(|service| &service.ready).enumerate();
+                let tests =
+                    running.resolved.iter().flat_map(|resolved| &resolved.ready).enumerate();
                 let said =
                     tests.filter_map(|(n, test)| Some((n, probe::said(test, &running.notify)?)));
                 for (test, verdict) in said.collect::<Vec<_>>() {

@@ -12,8 +12,10 @@
 mod act;
 mod ask;
 mod ends;
+mod environment;
 mod hand_over;
 mod hear;
+mod loose;
 mod nodes;
 mod resume;
 mod secrets;
@@ -35,13 +37,12 @@ use tracing::info;
 use crate::adopt;
 use crate::bundle::Held;
 use crate::clock::Clock;
-use crate::command::{Command, Reply, Up};
+use crate::command::{Command, Reply};
 use crate::execute::link::Told;
 use crate::files::Files;
 use crate::place::Place;
-use crate::refuse::Refusal;
 use crate::store::Store;
-use crate::upstream::Upstream;
+pub(crate) use environment::Environment;
 pub(crate) use nodes::Node;
 use streams::Listener;
 
@@ -77,7 +78,7 @@ pub(crate) struct Owner {
     /// A successor is about to take over: what would begin now is left to it.
     freezing: bool,
     /// Requests that wait until the dead of their project are buried.
-    parked: Vec<(Up, Reply<Result<Upstream, Refusal>>)>,
+    parked: Vec<Command>,
     /// Shims that may go as soon as their ends are saved.
     owed: Vec<(ServiceId, u64)>,
     /// What the shims of each project hold.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use hearth_config::Service;
+use hearth_config::{Resolved, Service};
 use hearth_shim::frames::Notify;
 use tokio::task::AbortHandle;
 
@@ -19,6 +19,8 @@ const VERSIONS: usize = 3;
 pub(crate) struct Node {
     /// What its file said, newest last; found by fingerprint.
     versions: Vec<Arc<Service>>,
+    /// It is in no file: `hearth run` has brought it.
+    pub(crate) loose: bool,
     /// What the shell gave that wanted it up.
     pub(crate) capture: Option<Arc<Capture>>,
     /// When its state last changed.
@@ -40,6 +42,8 @@ pub(crate) struct Running {
     pub(crate) link: Link,
     /// What it was started with; `None`: nobody knows any more, so its tests can't be asked.
     pub(crate) service: Option<Arc<Service>>,
+    /// The same with its `${...}` replaced: what is asked, and where it listens.
+    pub(crate) resolved: Option<Arc<Resolved>>,
     /// What the core has been told of it.
     pub(crate) told: Told,
     /// Its shim was refused, for this reason: another one has the service, and is being asked.
@@ -123,11 +127,17 @@ impl Node {
 
 impl Running {
     /// A life at its beginning, or as it was found.
-    pub(crate) fn new(life: u64, link: Link, service: Option<Arc<Service>>) -> Self {
+    pub(crate) fn new(
+        life: u64,
+        link: Link,
+        service: Option<Arc<Service>>,
+        resolved: Option<Arc<Resolved>>,
+    ) -> Self {
         Self {
             life,
             link,
             service,
+            resolved,
             told: Told::default(),
             refused: None,
             probes: HashMap::new(),

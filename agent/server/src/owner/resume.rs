@@ -71,10 +71,11 @@ impl Owner {
         }
         info!(services = services.len(), other_world, "goes on where the last agent was");
         let mut saved = Vec::with_capacity(services.len());
-        for Entry { state, since } in services {
+        for Entry { state, since, loose } in services {
             let since = since.map(Duration::from_millis);
             let since = since.and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since));
-            self.nodes.entry(state.id().clone()).or_default().since = since;
+            let node = self.nodes.entry(state.id().clone()).or_default();
+            (node.since, node.loose) = (since, loose);
             saved.push(if other_world { state.after_reboot() } else { state });
         }
         self.world.restore(saved, self.clock.now());
@@ -300,7 +301,7 @@ impl Owner {
     }
 
     /// What it runs with, or would.
-    fn service_of(&self, id: &ServiceId) -> Option<&Arc<Service>> {
+    pub(super) fn service_of(&self, id: &ServiceId) -> Option<&Arc<Service>> {
         let definition = self.world.definition(id)?;
         self.nodes.get(id)?.version(definition.fingerprint)
     }
@@ -324,8 +325,9 @@ impl Owner {
     pub(super) fn save(&mut self) {
         let nodes = &self.nodes;
         let entry = |state: hearth_core::Saved| {
-            let since = nodes.get(state.id()).and_then(|node| node.since).map(milliseconds);
-            Entry { state, since }
+            let node = nodes.get(state.id());
+            let since = node.and_then(|node| node.since).map(milliseconds);
+            Entry { loose: node.is_some_and(|node| node.loose), state, since }
         };
         let entries = self.world.saved().into_iter().map(entry).collect();
         self.store.write(entries);

@@ -17,8 +17,7 @@ impl Owner {
         let mut bundle = Bundle::new();
         for view in self.world.views(Some(project)) {
             if let Some(node) = self.nodes.get(&view.id) {
-                let versions = node.versions().to_vec();
-                bundle.add(&view.id.name, versions, view.order, node.capture.as_ref());
+                bundle.add(&view.id.name, view.order, node);
             }
         }
         let last = self.bundles.get(project);
@@ -47,6 +46,7 @@ impl Owner {
         for (name, part) in services {
             let id = hearth_core::ServiceId::new(Arc::clone(project), name);
             let node = self.nodes.entry(id).or_default();
+            node.loose |= part.loose;
             for version in part.versions {
                 if node.version(version.fingerprint).is_none() {
                     node.offer(version);

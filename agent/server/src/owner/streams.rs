@@ -24,6 +24,8 @@ pub(super) struct Listener {
     pub(super) targets: Vec<Arc<str>>,
     /// What it waits for.
     pub(super) goal: Goal,
+    /// What it is told besides, at its end.
+    pub(super) notes: Vec<String>,
     /// Where it is told.
     pub(super) source: Source,
 }
@@ -57,7 +59,7 @@ impl Owner {
 
     fn ending(&self, listener: &Listener) -> Option<Ending> {
         let mut all = Ending::plain(match listener.goal {
-            Goal::Ready => Word::Ready,
+            Goal::Ready | Goal::Arrive => Word::Ready,
             Goal::Down => Word::Down,
         });
         let mut undecided = false;
@@ -77,6 +79,7 @@ impl Owner {
         }
         // Several projects: the first that can't come to it ends the wait, all the others are due.
         let decided = !undecided || matches!(all.result, Word::Failed | Word::Interrupted);
+        all.notes.clone_from(&listener.notes);
         decided.then_some(all)
     }
 
@@ -85,6 +88,7 @@ impl Owner {
         let against = match listener.goal {
             Goal::Ready => Want::Down,
             Goal::Down => Want::Up,
+            Goal::Arrive => return false,
         };
         let mut mine = listener.scope.iter().filter(|id| id.project == *project);
         mine.any(|id| self.world.view(id).is_none_or(|view| view.want == against))

@@ -78,7 +78,8 @@ impl Owner {
         }
         let want = if unwanted { Want::Down } else { want };
         let before = self.world.view(&id).map(|view| view.state);
-        let mut running = Running::new(life, link, service);
+        let resolved = service.as_ref().and_then(|service| self.resolve_anew(&id, service));
+        let mut running = Running::new(life, link, service, resolved);
         running.told.started = state.leader.is_some();
         running.told.exited = state.exit.is_some();
         running.holds = state.held;

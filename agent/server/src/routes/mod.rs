@@ -2,12 +2,15 @@
 //! here; nor do bodies over the limit, foreign uids, or ranges of versions that do not meet.
 
 mod down;
+mod env;
 mod health;
 mod logs;
 mod query;
 mod restart;
+mod run;
 mod services;
 mod up;
+mod wait;
 
 use axum::Router;
 use axum::body::Body;
@@ -43,7 +46,10 @@ pub(crate) fn table(routes: Routes) -> Router {
         .route("/v1/logs", only("GET", get(logs::answer)))
         .route("/v1/up", only("POST", post(up::answer)))
         .route("/v1/restart", only("POST", post(restart::answer)))
+        .route("/v1/run", only("POST", post(run::answer)))
         .route("/v1/down", only("POST", post(down::answer)))
+        .route("/v1/wait", only("GET", get(wait::answer)))
+        .route("/v1/env", only("POST", post(env::answer)))
         .fallback(unknown)
         .with_state(routes)
 }

@@ -37,8 +37,12 @@ pub(super) fn project_only(query: Option<&str>) -> Result<Option<Arc<str>>, Refu
     }
 }
 
-/// A project's identity: its canonical path. One whose directory is gone keeps the path it had.
+/// A project's identity: its canonical path. One whose directory is gone keeps the path it had. The
+/// empty one is that of services of no project.
 pub(super) fn project(text: &str) -> Result<Arc<str>, Refusal> {
+    if text.is_empty() {
+        return Ok(Arc::from(text));
+    }
     if !text.starts_with('/') || text.contains('\0') {
         return Err(Refusal::bad_request("`project` must be an absolute path"));
     }
@@ -57,6 +61,7 @@ mod tests {
         assert!(project_only(Some("project=a")).is_err());
         assert!(project_only(Some("project=/a&project=/b")).is_err());
         assert_eq!(project_only(None).unwrap(), None);
+        assert_eq!(project_only(Some("project=")).unwrap().as_deref(), Some(""));
         let gone = project_only(Some("project=%2Fno%20such%2Fdir")).unwrap();
         assert_eq!(gone.as_deref(), Some("/no such/dir"));
     }

@@ -169,12 +169,6 @@ fn tcp(kind: &Field<'_, '_>, found: &mut Found) -> Option<Probe> {
 
 fn http(kind: &Field<'_, '_>, found: &mut Found) -> Option<Http> {
     let text = value::string(kind, "a URL in quotes: \"http://localhost:8080/\"", found)?;
-    if text.starts_with("https://") {
-        let message = "`https` is not built yet in this version of hearth";
-        let instead = "an `http://` URL, or `exec = \"curl -fsS https://...\"`";
-        found.fault(kind.span(), message, instead);
-        return None;
-    }
     found.check(kind.span(), address::http(text))
 }
 

@@ -10,10 +10,8 @@ use super::{Field, Fields, Found, readiness, value};
 use crate::fault::LineCount;
 use crate::invalid::quoted;
 use crate::project::{Backoff, GiveUp, Kind, Log, Lost, Need, Restart, Run, Scope, Service, Stop};
-use crate::{fingerprint, signal};
+use crate::{fingerprint, name, signal};
 
-const NAME: &str = "a name of at most 63 small letters, digits, `-` and `_`, beginning with a \
-                    letter or digit";
 const NEEDS: &str = "a list of services: `needs = [\"db\", { service = \"cache\" }]`";
 const ENV_VALUE: &str = "a string, an integer, or false, which unsets it";
 
@@ -58,9 +56,7 @@ pub(crate) fn all(text: &str, table: &DeTable<'_>, root: &Path, found: &mut Foun
 
 fn one(field: &Field<'_, '_>, root: &Path, found: &mut Found) -> Draft {
     let name_span = field.key_span.clone();
-    if !is_name(field.key) {
-        found.fault(name_span.clone(), format!("bad name {}", quoted(field.key)), NAME);
-    }
+    found.check(name_span.clone(), name::check(field.key));
     let mut draft = Draft {
         service: Service::new(
             field.key,
@@ -79,14 +75,6 @@ fn one(field: &Field<'_, '_>, root: &Path, found: &mut Found) -> Draft {
         fields.finish(found);
     }
     draft
-}
-
-/// `[a-z0-9][a-z0-9_-]{0,62}`
-fn is_name(name: &str) -> bool {
-    let word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-    name.len() <= 63
-        && name.bytes().next().is_some_and(word)
-        && name.bytes().all(|b| word(b) || b == b'-' || b == b'_')
 }
 
 /// What is executed, where, as what, and after whom.

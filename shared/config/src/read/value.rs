@@ -10,8 +10,7 @@ use crate::invalid::{Invalid, did_you_mean, quoted};
 use crate::project::Run;
 use crate::{duration, pattern, size};
 
-const COMMAND: &str = "a command: a list, executed as it is (`[\"cargo\", \"run\"]`), or a string, \
-                       run by `sh -c` (`\"cargo run\"`)";
+const COMMAND: &str = Run::EXPECTED;
 
 pub(crate) fn table<'t, 'i>(field: &Field<'t, 'i>, found: &mut Found) -> Option<&'t DeTable<'i>> {
     let table = field.value.get_ref().as_table();
