@@ -246,6 +246,15 @@ impl Story {
         said(node.state, &node.message)
     }
 
+    /// The same in a list of all: whom it waits for has an entry of its own there, and says why.
+    pub fn brief(&self, node: &Node) -> String {
+        let names: Vec<&str> = self.lacks(node).iter().map(|need| need.name.as_str()).collect();
+        match node.state == State::Waiting && !names.is_empty() {
+            true => format!("waiting for {}", names.join(", ")),
+            false => self.words(node),
+        }
+    }
+
     /// What a service needs and does not have, by what was heard.
     fn lacks(&self, node: &Node) -> Vec<&Node> {
         let needs = self.sheet.needs(&node.name).iter();

@@ -183,14 +183,19 @@ fn names_left(story: &Story, goal: Goal) -> Vec<String> {
 fn late(wait: &Wait<'_>, story: &Story) -> Refusal {
     let left = story.left(wait.goal);
     let why: Map<String, Value> =
-        left.iter().map(|node| (node.name.clone(), story.words(node).into())).collect();
+        left.iter().map(|node| (node.name.clone(), story.brief(node).into())).collect();
     let states: Vec<_> =
-        left.iter().map(|node| format!("{} ({})", node.name, story.words(node))).collect();
+        left.iter().map(|node| format!("{} ({})", node.name, story.brief(node))).collect();
     let timeout = wait.wish.timeout.map(hearth_config::duration::format).unwrap_or_default();
     let goal = wait.goal.in_word();
     let message = format!("not {goal} within {timeout}: {}", states.join(", "));
+    let unasked = !left.is_empty() && left.iter().all(|node| node.state == State::Down);
+    let hint = match unasked {
+        true => "nobody has asked for them: `hearth up` brings them up",
+        false => "they go on meanwhile: `hearth status`, `hearth logs NAME`",
+    };
     Refusal::new(Code::Timeout, message)
-        .hint("they go on meanwhile: `hearth status`, `hearth logs NAME`")
+        .hint(hint)
         .details(json!({ "not_ready": names_left(story, wait.goal), "why": why }))
 }
 
