@@ -139,7 +139,9 @@ impl Progress {
         self.clear();
         match self {
             Progress::Silent => {}
-            Progress::Plain | Progress::Drawn(_) => output::tell(&format!("hearth: {words}")),
+            Progress::Plain => output::tell(&format!("hearth: {words}")),
+            // Over the terminal's own `^C`.
+            Progress::Drawn(_) => output::tell(&format!("\r\x1b[Khearth: {words}")),
         }
     }
 }

@@ -28,7 +28,7 @@ const DIED: usize = 1;
 
 /// How often what tests say is asked for while it is drawn. Transitions tell changes of state alone,
 /// and nothing tells of those words.
-const LOOK: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_millis(500);
 /// What such a question may take: it is for the picture alone.
 const PATIENCE: Duration = Duration::from_millis(300);
 
