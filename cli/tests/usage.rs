@@ -76,7 +76,16 @@ fn wrong_usage_is_exit_2_for_people_and_for_tools() {
         &["up", "--timeout", "5"],
         &["up", "--timeout", "soon"],
         &["up", "--timeout"],
+        &["up", "--attach", "--no-wait"],
         &["restart"],
+        &["wait"],
+        &["try", "web"],
+        &["env", "web", "db"],
+        &["run"],
+        &["run", "sleep", "1"],
+        &["run", "--"],
+        &["run", "--", "/"],
+        &["run", "--ready-tcp", "1", "--ready-log", "x", "--", "true"],
         &["down", "--all", "web"],
         &["logs", "-n", "many"],
         &["status", "--color", "pink"],
@@ -111,12 +120,8 @@ fn a_relative_home_is_refused_from_the_environment_too() {
 fn what_is_not_built_is_refused_as_such() {
     let place = Place::with("");
     let verbs = [
-        "run",
-        "try",
         "with",
-        "wait",
         "why",
-        "env",
         "events",
         "sessions",
         "session",
@@ -139,9 +144,7 @@ fn what_is_not_built_is_refused_as_such() {
     let options: &[&[&str]] = &[
         &["up", "--lease"],
         &["up", "--lease-to", "1"],
-        &["up", "--attach"],
-        &["config", "show"],
-        &["config", "schema"],
+        &["run", "--lease", "--", "true"],
     ];
     for arguments in options {
         let ran = place.run(arguments);
