@@ -1,8 +1,9 @@
 //! What routes ask of the owner, and the port by which they do.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hearth_api::{HealthReport, ServiceRow};
+use hearth_api::{Check, ServiceRow};
 use hearth_config::{Project, Service};
 use hearth_core::ServiceId;
 use hearth_lifecycle::Luggage;
@@ -28,8 +29,10 @@ pub(crate) enum Command {
     Down(Down, Reply<Result<Upstream, Refusal>>),
     /// How are they?
     Rows(Option<Arc<str>>, Reply<Vec<ServiceRow>>),
-    /// Are they well?
-    Health(Option<Arc<str>>, Reply<HealthReport>),
+    /// Do you answer?
+    Pulse(Reply<()>),
+    /// Are they well? What the agent says of itself is not in it.
+    Health(Option<Arc<str>>, Reply<BTreeMap<String, Check>>),
     /// Which are there, in file order?
     Names(Option<Arc<str>>, Reply<Vec<ServiceId>>),
     /// A successor takes over: streams end, and nothing more is done or decided until it is known

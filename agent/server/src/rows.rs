@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use hearth_api::time::rfc3339;
-use hearth_api::{Check, Health, HealthReport, HealthStatus, HeldBy, ServiceRow};
+use hearth_api::{Check, Health, HealthStatus, HeldBy, ServiceRow};
 use hearth_config::{Kind, Project, Service};
 use hearth_core::{Holder, NodeView, ServiceId, State, Want};
 
 use crate::convert;
 use crate::owner::Owner;
+use crate::well;
 
 /// One service as it is: by the core, or by its file alone if it was never up.
 enum Entry {
@@ -100,22 +101,21 @@ impl Owner {
         }
     }
 
-    /// The agent, and every service that has a name in health.
-    pub(crate) fn health(&mut self, project: Option<&Arc<str>>) -> HealthReport {
+    /// Every node that has a name in health.
+    pub(crate) fn health(&mut self, project: Option<&Arc<str>>) -> BTreeMap<String, Check> {
         let found: Vec<Found> =
             self.entries(project).into_iter().filter_map(|entry| self.found(entry)).collect();
         let mut checks = BTreeMap::new();
-        let began = self.clock().began();
-        checks.insert("agent".to_owned(), check(HealthStatus::Success, String::new(), began));
         for one in &found {
             let name = one.name.as_str();
             let clash =
                 found.iter().any(|other| other.name == name && other.project != one.project);
-            let name = if clash || name == "agent" { one.prefixed() } else { name.to_owned() };
+            // Those are the agent's own.
+            let clash = clash || well::NAMES.contains(&name);
+            let name = if clash { one.prefixed() } else { name.to_owned() };
             checks.insert(name, one.check.clone());
         }
-        let healthy = checks.values().all(|check| check.healthy);
-        HealthReport { healthy, uptime_s: self.clock().uptime().as_secs_f64(), checks }
+        checks
     }
 
     fn found(&mut self, entry: Entry) -> Option<Found> {
@@ -155,7 +155,7 @@ impl Found {
     }
 }
 
-fn check(status: HealthStatus, message: String, at: SystemTime) -> Check {
+pub(crate) fn check(status: HealthStatus, message: String, at: SystemTime) -> Check {
     let healthy = match status {
         HealthStatus::Success | HealthStatus::Disabled => true,
         HealthStatus::Loading

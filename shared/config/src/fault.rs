@@ -99,6 +99,22 @@ impl Fault {
     }
 }
 
+impl Fault {
+    /// The same with the line's secrets out of sight: of an env file only names may be shown, for
+    /// faults end up in logs.
+    pub(crate) fn without_values(mut self) -> Self {
+        let text = &self.excerpt.text;
+        let name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-' | ' ');
+        let shown = match text.split_once('=') {
+            Some((before, _)) if before.chars().all(name) => before.chars().count() + 1,
+            Some(_) | None => 0,
+        };
+        let hide = |(n, c)| if n < shown || c == '\t' { c } else { '*' };
+        self.excerpt.text = text.chars().enumerate().map(hide).collect();
+        self
+    }
+}
+
 /// Counts the lines of a text up to places that come in its order; one out of order is counted
 /// from the start again.
 pub(crate) struct LineCount<'t> {

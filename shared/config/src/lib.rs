@@ -15,18 +15,22 @@
 
 mod address;
 pub mod duration;
+mod env_file;
 mod fault;
 mod fingerprint;
 mod invalid;
 mod load;
 mod loose;
+mod merge;
 mod name;
 mod ownership;
 mod parse;
 pub mod pattern;
+mod place;
 mod project;
 mod read;
 mod ready;
+mod replace;
 mod resolve;
 pub mod signal;
 pub mod since;

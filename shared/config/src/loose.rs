@@ -48,10 +48,7 @@ pub fn loose(
 fn probe(ready: LooseReady<'_>) -> Result<Probe, Invalid> {
     match ready {
         LooseReady::Tcp(text) => {
-            let (host, port) = match text.parse::<i128>() {
-                Ok(number) => ("localhost".to_owned(), address::port(number)?),
-                Err(_) => address::host_port(text)?,
-            };
+            let (host, port) = address::tcp(text)?;
             Ok(Probe::Tcp { host, port })
         }
         LooseReady::Http(text) => {

@@ -84,7 +84,10 @@ pub struct Service {
     /// Variables to set, or with `None` to unset. Texts may have `${...}` in them, see
     /// [`Service::resolve`].
     pub env: BTreeMap<String, Option<String>>,
-    /// What its `env_file`s say, the later over the earlier.
+    /// Its `env_file`s; absolute.
+    #[serde(default)]
+    pub env_files: Vec<PathBuf>,
+    /// What they say, the later over the earlier.
     #[serde(default)]
     pub env_file: BTreeMap<String, String>,
     /// As whom it runs; `None`: as the agent.
@@ -140,14 +143,15 @@ impl Service {
             needs: Vec::new(),
             dir,
             env: BTreeMap::new(),
+            env_files: Vec::new(),
             env_file: BTreeMap::new(),
             user: None,
             port: None,
             ready: Vec::new(),
             settle: Self::SETTLE,
             start_timeout: match kind {
-                Kind::Service => Some(Self::START_TIMEOUT),
-                Kind::Oneshot | Kind::Check => None,
+                Kind::Service | Kind::Check => Some(Self::START_TIMEOUT),
+                Kind::Oneshot => None,
             },
             restart: Restart::OnFailure,
             backoff: Backoff::default(),

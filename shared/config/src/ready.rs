@@ -90,6 +90,9 @@ pub struct Later {
     pub kind: LaterKind,
     /// As it stands in the file.
     pub text: String,
+    /// Of `unix` and `file`: what a relative path starts from.
+    #[serde(default)]
+    pub base: PathBuf,
     /// Of `http`: first and last status that passes.
     pub status: (u16, u16),
     /// Of `http`: the pattern for the body.

@@ -20,10 +20,10 @@ fn answer(text: &str) {
 /// Lines that look like those of a real file, so that the readers are reached.
 fn line() -> impl Strategy<Value = String> {
     let key = "(run|kind|needs|env|dir|ready|stop|log|backoff|give_up|user|port|linger|env_file|\
-               restart|display|ready.tcp|ready.http|ready.log|ready.exec|ready.status|env.A|x)";
-    let value = r#"(1|0|-5|0x1f|1\.5|true|false|1979-05-27|\[\]|\{\}|"[a-z:/\[\]\$\{\}~. é\t]{0,12}"|'1m30s'|\["a", 1\]|\["b"\]|\{ tcp = 80, every = "1s" \}|\{ service = "b" \}|"\\u0000"|\[|")"#;
-    let header =
-        r"\[(services|services\.[a-c]|services\.'A b'|groups|checks\.x|\[services\.a\.ready\])\]";
+               restart|display|ready.tcp|ready.http|ready.log|ready.exec|ready.unix|ready.file|\
+               ready.status|env.A|auto|x)";
+    let value = r#"(1|0|-5|0x1f|1\.5|true|false|1979-05-27|\[\]|\{\}|"[a-z:/\[\]\$\{\}~. é\t]{0,12}"|'1m30s'|\["a", 1\]|\["b"\]|\{ tcp = 80, every = "1s" \}|\{ service = "b" \}|"\\u0000"|"[\$\{\}]{0,6}(port|services.a.port|A:-)[\}\$\{]{0,3}"|"auto"|\{ service = "c", lost = "stop" \}|\[|")"#;
+    let header = r"\[(services|services\.[a-c]|services\.'A b'|groups|checks\.x|checks\.a|\[services\.a\.ready\])\]";
     prop_oneof![
         6 => proptest::string::string_regex(&format!("{key} = {value}")).expect("a pattern"),
         2 => proptest::string::string_regex(header).expect("a pattern"),

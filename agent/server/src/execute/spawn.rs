@@ -133,7 +133,7 @@ fn execute(name: &str, control: Socket, place: &Place) -> io::Result<Child> {
 
 /// Our own file: a shim must be of its agent's version, also after an upgrade in place. By its
 /// name where that is still the same file, so that `ps` shows it.
-fn executable() -> PathBuf {
+pub(super) fn executable() -> PathBuf {
     let running = PathBuf::from("/proc/self/exe");
     let inode = |path: &PathBuf| path.metadata().map(|found| (found.dev(), found.ino())).ok();
     match (std::env::current_exe(), inode(&running)) {
@@ -146,7 +146,7 @@ fn executable() -> PathBuf {
 }
 
 /// Takes the exit of the process from which the shim detached itself.
-async fn reap(mut child: Child) {
+pub(super) async fn reap(mut child: Child) {
     let waited = match ProcessId::of(child.id()).map(|id| ProcessHandle::open(&id)) {
         Ok(Ok(handle)) => fd::ended(handle).await.is_ok(),
         // Ended already, or no descriptor left.

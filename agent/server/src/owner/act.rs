@@ -14,7 +14,7 @@ use tracing::{debug, info};
 use super::Owner;
 use super::nodes::Running;
 use crate::convert;
-use crate::execute::{link, probe, spawn};
+use crate::execute::{probe, spawn};
 use crate::keep::{Finished, Keep};
 use crate::place::Place;
 use crate::upstream::to_bytes;
@@ -154,6 +154,9 @@ impl Owner {
     }
 
     fn probe(&mut self, id: ServiceId, life: u64, test: usize) {
+        if self.is_check(&id) {
+            return self.ask_check(id, life, test);
+        }
         self.probes += 1;
         let (number, log, tell) = (self.probes, self.place.log(&id), self.tell.clone());
         let lived = self.world.lived(&id, self.clock.now());
@@ -175,10 +178,14 @@ impl Owner {
             }
             return;
         }
-        let asked = asked.clone();
+        if let Probe::File(_) = asked.probe {
+            let asked = asked.clone();
+            return self.watch_file(id, life, test, asked);
+        }
+        let (asked, answers) = (asked.clone(), probe::Answers { id, life, test, tell });
         let task = tokio::spawn(async move {
             if let Some(verdict) = probe::ask(&asked, log, life, lived).await {
-                let _ = tell.send(link::Told::Probed { id, life, test, verdict }).await;
+                answers.tell(verdict).await;
             }
         });
         if let Some(before) = running.probes.insert(test, task.abort_handle()) {
@@ -187,6 +194,7 @@ impl Owner {
     }
 
     fn cancel_probes(&mut self, id: &ServiceId, life: u64) {
+        self.end_checking(id, life);
         let Some(running) = self.running(id, life) else { return };
         for number in running.cancel_probes() {
             running.link.tell(ToShim::CancelProbe { id: number });

@@ -26,6 +26,7 @@ impl Owner {
             Command::Down(..)
             | Command::Env(..)
             | Command::Rows(..)
+            | Command::Pulse(_)
             | Command::Health(..)
             | Command::Names(..)
             | Command::Freeze(_)
@@ -51,6 +52,7 @@ impl Owner {
                 drop(reply.send(self.down(down)));
             }
             Command::Rows(project, reply) => drop(reply.send(self.rows(project.as_ref()))),
+            Command::Pulse(reply) => drop(reply.send(())),
             Command::Health(project, reply) => drop(reply.send(self.health(project.as_ref()))),
             Command::Names(project, reply) => drop(reply.send(self.names(project.as_ref()))),
             // The loop has these.

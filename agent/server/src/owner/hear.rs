@@ -30,9 +30,12 @@ impl Owner {
             Told::Cleared { id, life, record, left } => self.cleared(id, life, &record, left),
             Told::Probed { id, life, test, verdict } => {
                 if let Some(running) = self.running(&id, life) {
-                    running.probes.remove(&test);
-                    self.step(Event::Probed { id, life, test, verdict });
+                    // Who watches a file goes on, and is to be ended with the life.
+                    running.probes.retain(|_, task| !task.is_finished());
+                } else if !self.is_checking(&id, life) {
+                    return;
                 }
+                self.step(Event::Probed { id, life, test, verdict });
             }
         }
     }
@@ -89,6 +92,9 @@ impl Owner {
 
     /// What a shim knows and the core does not yet.
     pub(super) fn catch_up(&mut self, id: ServiceId, life: u64, state: State) {
+        if let Some(running) = self.running(&id, life) {
+            running.shim = Some(state.shim);
+        }
         let mut missed = Vec::new();
         missed.extend(state.leader.map(|leader| FromShim::Started { leader }));
         let notify = state.notify;

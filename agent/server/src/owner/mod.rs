@@ -11,6 +11,7 @@
 
 mod act;
 mod ask;
+mod checks;
 mod ends;
 mod environment;
 mod hand_over;
@@ -21,6 +22,7 @@ mod resume;
 mod secrets;
 mod streams;
 mod take_over;
+mod watched;
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::path::PathBuf;

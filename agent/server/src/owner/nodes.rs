@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use hearth_config::{Resolved, Service};
+use hearth_process::ProcessId;
 use hearth_shim::frames::Notify;
 use tokio::task::AbortHandle;
 
 use crate::capture::Capture;
 use crate::execute::link::Link;
+use crate::owner::checks::Checking;
 
 /// Definitions that are kept: the one in force, the one held back, and one more.
 const VERSIONS: usize = 3;
@@ -27,6 +29,8 @@ pub(crate) struct Node {
     pub(crate) since: Option<SystemTime>,
     /// Its shim.
     pub(crate) running: Option<Running>,
+    /// What asks the tests of a check, while they are asked.
+    pub(crate) checking: Option<Checking>,
     /// Shims that were acknowledged and have not gone yet.
     pub(crate) closing: Vec<(u64, Link)>,
     /// What a dead shim has left is being ended.
@@ -40,6 +44,8 @@ pub(crate) struct Node {
 pub(crate) struct Running {
     pub(crate) life: u64,
     pub(crate) link: Link,
+    /// Who its shim is, as soon as that has said so.
+    pub(crate) shim: Option<ProcessId>,
     /// What it was started with; `None`: nobody knows any more, so its tests can't be asked.
     pub(crate) service: Option<Arc<Service>>,
     /// The same with its `${...}` replaced: what is asked, and where it listens.
@@ -136,6 +142,7 @@ impl Running {
         Self {
             life,
             link,
+            shim: None,
             service,
             resolved,
             told: Told::default(),

@@ -103,7 +103,8 @@ impl Owner {
             node.since = began.or(node.since);
         }
         let project = Arc::clone(&id.project);
-        self.catch_up(id, life, state);
+        self.catch_up(id.clone(), life, state);
+        self.watch_files(&id, life);
         if self.answers_late.load(Ordering::Relaxed) {
             self.hold_all();
             self.begin_all_next(&project);

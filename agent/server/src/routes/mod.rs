@@ -19,9 +19,11 @@ use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, get, post};
 use hearth_api::{Code, Problem};
 use hearth_lifecycle::agent::Handle;
+use hearth_lifecycle::health::Checks;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::clock::Clock;
 use crate::command::Port;
 use crate::place::Place;
 use crate::refuse::Refusal;
@@ -36,6 +38,10 @@ pub(crate) struct Routes {
     pub(crate) handle: Handle,
     /// Where things stand.
     pub(crate) place: Place,
+    /// The time.
+    pub(crate) clock: Clock,
+    /// The agent's own checks.
+    pub(crate) well: Checks,
 }
 
 /// The table.

@@ -32,6 +32,14 @@ pub(crate) fn list<'t, 'i>(
     list
 }
 
+/// The elements of a list, or the value itself where it is none.
+pub(crate) fn one_or_list<'t, 'i>(field: &Field<'t, 'i>) -> Vec<Field<'t, 'i>> {
+    match field.value.get_ref().as_array() {
+        Some(list) => list.iter().map(|value| field.element(value)).collect(),
+        None => vec![field.element(field.value)],
+    }
+}
+
 pub(crate) fn boolean(field: &Field<'_, '_>, found: &mut Found) -> Option<bool> {
     let value = field.value.get_ref().as_bool();
     if value.is_none() {
