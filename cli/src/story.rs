@@ -214,6 +214,7 @@ impl Story {
             let node = &mut self.nodes[*at];
             node.ports = row.ports;
             if row.state == node.state
+                && !is_at_rest(node.state)
                 && let Some(health) = row.health
                 && !health.message.is_empty()
             {

@@ -198,7 +198,11 @@ impl Wait<'_> {
                 Next::Late => return Ok(How::Late),
                 Next::Other => {}
                 Next::Tick => {
-                    if heard.progress.is_drawn() && heard.looked.elapsed() >= LOOK {
+                    let asked = |state| matches!(state, State::Starting | State::Unhealthy);
+                    if heard.progress.is_drawn()
+                        && heard.looked.elapsed() >= LOOK
+                        && heard.story.nodes.iter().any(|node| asked(node.state))
+                    {
                         self.look(heard);
                     }
                     heard.progress.tick(&heard.story);
@@ -207,13 +211,9 @@ impl Wait<'_> {
         }
     }
 
-    /// Asks what tests say now, where one is under way. Without an answer the words stay.
+    /// Asks what tests say now, and which ports were chosen. Without an answer the words stay.
     fn look(&self, heard: &mut Heard) {
         heard.looked = Instant::now();
-        let asked = |state| matches!(state, State::Starting | State::Unhealthy | State::Ready);
-        if !heard.story.nodes.iter().any(|node| asked(node.state)) {
-            return;
-        }
         let path = match &self.project {
             Some(project) => agent::path("/v1/services", &[("project", project)]),
             None => "/v1/services".to_owned(),

@@ -141,11 +141,8 @@ fn what_is_not_built_is_refused_as_such() {
         let words = format!("`hearth {verb}` is not built yet in this version");
         assert_eq!(error["message"], words.as_str());
     }
-    let options: &[&[&str]] = &[
-        &["up", "--lease"],
-        &["up", "--lease-to", "1"],
-        &["run", "--lease", "--", "true"],
-    ];
+    let options: &[&[&str]] =
+        &[&["up", "--lease"], &["up", "--lease-to", "1"], &["run", "--lease", "--", "true"]];
     for arguments in options {
         let ran = place.run(arguments);
         assert_eq!(ran.code, 2, "{arguments:?}");

@@ -11,6 +11,7 @@ pub mod http;
 mod leftovers;
 pub mod measure;
 mod project;
+mod terminal;
 mod verb;
 
 pub use binary::{hearth, next_version};
@@ -18,6 +19,7 @@ pub use event::{Gate, Port, await_end, await_file, runs};
 pub use home::{Home, Ran, send};
 pub use leftovers::{Process, processes_of};
 pub use project::Project;
+pub use terminal::Terminal;
 pub use verb::Verb;
 
 /// All files below a directory.
