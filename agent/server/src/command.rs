@@ -10,6 +10,7 @@ use hearth_lifecycle::Luggage;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::capture::{Capture, Taken};
+use crate::measure::Trees;
 use crate::owner::Environment;
 use crate::refuse::Refusal;
 use crate::upstream::Upstream;
@@ -29,6 +30,8 @@ pub(crate) enum Command {
     Down(Down, Reply<Result<Upstream, Refusal>>),
     /// How are they?
     Rows(Option<Arc<str>>, Reply<Vec<ServiceRow>>),
+    /// Which trees of processes are there?
+    Trees(Reply<Trees>),
     /// Do you answer?
     Pulse(Reply<()>),
     /// Are they well? What the agent says of itself is not in it.

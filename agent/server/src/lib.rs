@@ -31,6 +31,7 @@ mod execute;
 mod files;
 mod keep;
 mod logs;
+mod measure;
 mod owner;
 mod place;
 mod refuse;
@@ -51,6 +52,7 @@ use tracing_subscriber::fmt::writer::{BoxMakeWriter, MakeWriterExt};
 
 use clock::Clock;
 use command::{Command, Port};
+use measure::Measuring;
 use owner::Owner;
 use place::Place;
 use routes::Routes;
@@ -172,5 +174,14 @@ async fn serve(
         let _ = leaving.ask(|reply: oneshot::Sender<()>| Command::Leave(reply)).await;
     });
     let well = well::checks(port.clone(), place.home());
-    agent.serve(routes::table(Routes { port, handle, place, clock, well })).await
+    agent
+        .serve(routes::table(Routes {
+            port,
+            handle,
+            place,
+            clock,
+            well,
+            measuring: Measuring::default(),
+        }))
+        .await
 }

@@ -73,7 +73,7 @@ pub(crate) async fn addresses(host: &str) -> Found {
         use std::net::{Ipv4Addr, Ipv6Addr};
         return Ok(Arc::from([Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]));
     }
-    let mut answer = NAMES.ask(host);
+    let mut answer = NAMES.ask(host, resolve);
     let found = answer.wait_for(Option::is_some).await;
     let found = found.ok().and_then(|found| found.clone());
     found.unwrap_or_else(|| Err("its name could not be looked up".into()))
@@ -81,7 +81,11 @@ pub(crate) async fn addresses(host: &str) -> Found {
 
 impl Names {
     /// A lookup goes on when nobody waits for it any more, and its answer is for who comes next.
-    fn ask(&'static self, host: &str) -> watch::Receiver<Option<Found>> {
+    fn ask(
+        &'static self,
+        host: &str,
+        resolve: impl FnOnce(&str) -> Found + Send + 'static,
+    ) -> watch::Receiver<Option<Found>> {
         // A std mutex is right: it is held for a look and an insertion, never across an await.
         let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(answer) = under_way.get(host) {
@@ -126,6 +130,26 @@ mod tests {
         assert_eq!(addresses("LocalHost").await.unwrap().len(), 2);
         let refusal = addresses("no-such-name.invalid").await.unwrap_err();
         assert!(refusal.starts_with("its name can't be looked up"), "{refusal}");
+    }
+
+    #[tokio::test]
+    async fn a_name_that_hangs_is_asked_once_and_holds_up_no_other() {
+        let (go, hung) = mpsc::channel::<()>();
+        let hangs = move |_: &str| {
+            let _ = hung.recv();
+            Ok(Arc::from([]))
+        };
+        let mut first = NAMES.ask("hangs.invalid", hangs);
+        // Whoever comes later, and would find it at once, waits for the same.
+        let mut second = NAMES.ask("hangs.invalid", |_| unreachable!("it is under way"));
+        assert!(addresses("no-such-name.invalid").await.is_err());
+        assert!(first.borrow().is_none() && second.borrow().is_none());
+        drop(go);
+        assert!(first.wait_for(Option::is_some).await.is_ok());
+        assert!(second.wait_for(Option::is_some).await.is_ok());
+        // Answered: the next one asks anew.
+        let mut third = NAMES.ask("hangs.invalid", |_| Err("gone".into()));
+        assert!(third.wait_for(Option::is_some).await.unwrap().as_ref().unwrap().is_err());
     }
 
     #[tokio::test]

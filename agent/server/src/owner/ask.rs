@@ -26,6 +26,7 @@ impl Owner {
             Command::Down(..)
             | Command::Env(..)
             | Command::Rows(..)
+            | Command::Trees(_)
             | Command::Pulse(_)
             | Command::Health(..)
             | Command::Names(..)
@@ -52,6 +53,7 @@ impl Owner {
                 drop(reply.send(self.down(down)));
             }
             Command::Rows(project, reply) => drop(reply.send(self.rows(project.as_ref()))),
+            Command::Trees(reply) => drop(reply.send(self.trees())),
             Command::Pulse(reply) => drop(reply.send(())),
             Command::Health(project, reply) => drop(reply.send(self.health(project.as_ref()))),
             Command::Names(project, reply) => drop(reply.send(self.names(project.as_ref()))),

@@ -22,6 +22,7 @@ mod resume;
 mod secrets;
 mod streams;
 mod take_over;
+mod trees;
 mod watched;
 
 use std::collections::{BTreeMap, HashSet, VecDeque};

@@ -25,6 +25,7 @@ use serde::de::DeserializeOwned;
 
 use crate::clock::Clock;
 use crate::command::Port;
+use crate::measure::Measuring;
 use crate::place::Place;
 use crate::refuse::Refusal;
 use crate::upstream::Upstream;
@@ -42,6 +43,8 @@ pub(crate) struct Routes {
     pub(crate) clock: Clock,
     /// The agent's own checks.
     pub(crate) well: Checks,
+    /// Figures of services.
+    pub(crate) measuring: Measuring,
 }
 
 /// The table.
