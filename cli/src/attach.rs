@@ -12,7 +12,7 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use hearth_api::reply::Services;
-use hearth_api::{Code, Kind, Result as Word, State};
+use hearth_api::{Code, Kind, Result as Word, ServiceRow, State};
 use hearth_lifecycle::Request;
 use hearth_process::watch::DirWatch;
 
@@ -132,25 +132,24 @@ fn ended(context: &Context, project: &str, heard: &Heard) -> Result<Option<Vec<S
     let wish = Wish { start: true, ..Wish::default() };
     let (_, body) = agent::fetch(context, wish, &Request::get(path))?;
     let Services { services } = agent::parse(&body)?;
-    let mine = services
-        .iter()
-        .filter(|row| row.kind != Kind::Check && following.names.contains(&row.name));
-    let mut failed = Vec::new();
-    for row in mine {
-        match row.state {
-            State::Failed => failed.push(row.name.clone()),
-            State::Done | State::Down => {}
-            State::Waiting if row.pid.is_none() && !failed.is_empty() => {}
-            State::Waiting
-            | State::Starting
-            | State::Ready
-            | State::Unhealthy
-            | State::Backoff
-            | State::Stopping
-            | State::Unknown => return Ok(None),
-        }
-    }
-    Ok(Some(failed))
+    let mine = || {
+        let followed = |row: &&ServiceRow| following.names.contains(&row.name);
+        services.iter().filter(followed).filter(|row| row.kind != Kind::Check)
+    };
+    let failed: Vec<String> =
+        mine().filter(|row| row.state == State::Failed).map(|row| row.name.clone()).collect();
+    let has_ended = |row: &ServiceRow| match row.state {
+        State::Failed | State::Done | State::Down => true,
+        // For what has failed it waits for ever.
+        State::Waiting => !failed.is_empty(),
+        State::Starting
+        | State::Ready
+        | State::Unhealthy
+        | State::Backoff
+        | State::Stopping
+        | State::Unknown => false,
+    };
+    Ok(mine().all(has_ended).then_some(failed))
 }
 
 /// Ctrl-C: what this verb brought up goes; the next one ends the wait for that.

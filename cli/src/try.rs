@@ -42,7 +42,6 @@ pub fn run(context: &Context, matches: &ArgMatches) -> Result<u8, Refusal> {
     let began = Instant::now();
     let (how, agent) = wait.come(&mut heard)?;
     let mut told = if let How::Interrupted = how {
-        interrupt::heard();
         heard.progress.end(&heard.story, "");
         let left = heard.story.left(Goal::Ready).iter().map(|node| node.name.clone()).collect();
         let outcome = verdict::ended(Word::Interrupted, left, agent);
@@ -59,6 +58,8 @@ pub fn run(context: &Context, matches: &ArgMatches) -> Result<u8, Refusal> {
         heard.progress.say("nothing to take down: this brought nothing up");
         return told.end(context);
     }
+    // From here on Ctrl-C, the first or the next one, ends the wait for that.
+    interrupt::heard();
     match undo::take_down(context, &id, ours, heard) {
         Ok(None) => {}
         // A second Ctrl-C, or a service that can't be ended: the first trouble is the one that is told.

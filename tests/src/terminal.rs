@@ -4,14 +4,22 @@
 //! terminal, and Ctrl-C is typed and not sent. What stands on the screen is worked out from the few
 //! sequences that hearth writes; one that it should not write fails the test.
 
-use std::fs::File;
+use std::ffi::OsStr;
+use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::OFlags;
+use rustix::io::FdFlags;
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
 
 use crate::verb::PATIENCE;
 
@@ -27,37 +35,28 @@ impl Terminal {
     /// Starts a command on a terminal of so many columns and rows. The command is given away: it holds
     /// the verb's end of the terminal open.
     pub fn start(mut command: Command, width: u16, height: u16) -> Self {
-        let (mut master, mut slave) = (-1, -1);
-        let size = libc::winsize { ws_row: height, ws_col: width, ws_xpixel: 0, ws_ypixel: 0 };
-        // SAFETY: two places for descriptors and a size, all of which outlive the call.
-        let made = unsafe {
-            libc::openpty(
-                &raw mut master,
-                &raw mut slave,
-                std::ptr::null_mut(),
-                std::ptr::null(),
-                &raw const size,
-            )
-        };
-        assert_eq!(made, 0, "a terminal can be had: {}", std::io::Error::last_os_error());
-        // SAFETY: both were opened a moment ago, and nobody else knows them.
-        let (master, slave) = unsafe { (File::from_raw_fd(master), OwnedFd::from_raw_fd(slave)) };
-        rustix::io::fcntl_setfd(&master, rustix::io::FdFlags::CLOEXEC).expect("it is open");
-        rustix::io::fcntl_setfd(&slave, rustix::io::FdFlags::CLOEXEC).expect("it is open");
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY;
+        let master = openpt(flags).expect("a terminal can be had");
+        grantpt(&master).and_then(|()| unlockpt(&master)).expect("it is ours");
+        let name = ptsname(&master, Vec::new()).expect("it has a name");
+        let name = Path::new(OsStr::from_bytes(name.to_bytes()));
+        rustix::io::fcntl_setfd(&master, FdFlags::CLOEXEC).expect("it is open");
+        tcsetwinsize(&master, size(width, height)).expect("it has a size");
+        let flags = OFlags::NOCTTY.bits().cast_signed();
+        let slave = OpenOptions::new().read(true).write(true).custom_flags(flags).open(name);
+        let slave = OwnedFd::from(slave.expect("its other end"));
         let end = || Stdio::from(slave.try_clone().expect("a descriptor"));
         command.env("TERM", "xterm").stdin(end()).stdout(end()).stderr(end());
         // SAFETY: setsid(2) and ioctl(2) are async-signal-safe.
         unsafe {
             command.pre_exec(|| {
-                if libc::setsid() < 0 || libc::ioctl(0, libc::TIOCSCTTY, 0) < 0 {
-                    return Err(std::io::Error::last_os_error());
-                }
-                Ok(())
+                rustix::process::setsid()?;
+                Ok(rustix::process::ioctl_tiocsctty(rustix::stdio::stdin())?)
             });
         }
         let child = command.spawn().expect("hearth runs");
         let screen = Screen::new(width.into(), height.into());
-        Self { master, child, screen }
+        Self { master: File::from(master), child, screen }
     }
 
     /// Types Ctrl-C.
@@ -67,11 +66,7 @@ impl Terminal {
 
     /// Another size. What stands on it is cut, as xterm does.
     pub fn resize(&mut self, width: u16, height: u16) {
-        let size = libc::winsize { ws_row: height, ws_col: width, ws_xpixel: 0, ws_ypixel: 0 };
-        // SAFETY: the descriptor is open, the size outlives the call.
-        let set =
-            unsafe { libc::ioctl(self.master.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) };
-        assert_eq!(set, 0, "it has a size");
+        tcsetwinsize(&self.master, size(width, height)).expect("it has a size");
         self.screen.width = width.into();
     }
 
@@ -131,6 +126,10 @@ impl Drop for Terminal {
             let _ = self.child.wait();
         }
     }
+}
+
+fn size(width: u16, height: u16) -> Winsize {
+    Winsize { ws_row: height, ws_col: width, ws_xpixel: 0, ws_ypixel: 0 }
 }
 
 /// What stands where; rows above the top are kept.
