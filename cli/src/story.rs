@@ -351,3 +351,74 @@ pub fn is_at_rest(state: State) -> bool {
         | State::Unknown => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(name: &str, want: Want, state: State, ports: &[u16]) -> ServiceRow {
+        ServiceRow {
+            want: Some(want),
+            ports: ports.to_vec(),
+            ..crate::cold::bare("/p", name, Kind::Service, state)
+        }
+    }
+
+    #[test]
+    fn brought_up_is_what_was_not_wanted_or_had_failed_before_whatever_agent_tells_it_again() {
+        let mut story = Story::new(Sheet::default());
+        story.begin(vec![
+            row("new", Want::Down, State::Down, &[]),
+            row("old", Want::Up, State::Ready, &[]),
+            row("failed", Want::Up, State::Failed, &[]),
+        ]);
+        assert_eq!(story.brought_up(), ["new", "failed"]);
+        // The next agent's snapshot: by then all of it is wanted.
+        story.begin(vec![
+            row("new", Want::Up, State::Starting, &[]),
+            row("old", Want::Up, State::Ready, &[]),
+            row("failed", Want::Up, State::Ready, &[]),
+            row("later", Want::Down, State::Down, &[]),
+        ]);
+        assert_eq!(story.brought_up(), ["new", "failed"]);
+    }
+
+    #[test]
+    fn where_services_listen_is_told_of_those_that_run_and_http_as_a_link() {
+        let directory = tempfile::tempdir().unwrap();
+        let text = "[services.web]\nrun = 'x'\nport = 'auto'\n\
+                    ready = { http = 'http://localhost:${port}/health' }\n\
+                    [services.db]\nrun = 'x'\nready = { tcp = 5432 }\n[services.off]\nrun = 'x'\n";
+        std::fs::write(directory.path().join("hearth.toml"), text).unwrap();
+        let file = hearth_config::load(directory.path()).unwrap();
+        let mut story = Story::new(Sheet::of(&file));
+        assert!(story.sheet.has_auto_port);
+        story.begin(vec![
+            row("web", Want::Down, State::Down, &[]),
+            row("db", Want::Up, State::Ready, &[5432, 5433]),
+            row("off", Want::Down, State::Down, &[1]),
+        ]);
+        story.step(Some("/p".into()), "web".into(), State::Ready, "");
+        story.hear(vec![row("web", Want::Up, State::Ready, &[8080])]);
+        let addresses = story.addresses();
+        assert_eq!(
+            addresses,
+            [
+                ("web", "http://localhost:8080/".to_owned()),
+                ("db", "localhost:5432 localhost:5433".to_owned())
+            ]
+        );
+    }
+
+    #[test]
+    fn a_state_in_between_is_believed_by_transitions_alone() {
+        let mut story = Story::new(Sheet::default());
+        story.begin(vec![row("web", Want::Up, State::Starting, &[])]);
+        story.hear(vec![
+            row("web", Want::Up, State::Ready, &[]),
+            row("other", Want::Up, State::Ready, &[]),
+        ]);
+        assert_eq!((story.nodes[0].state, story.nodes.len()), (State::Starting, 1));
+        assert_eq!(story.left(Goal::Ready).len(), 1);
+    }
+}

@@ -83,8 +83,6 @@ fn wrong_usage_is_exit_2_for_people_and_for_tools() {
         &["env", "web", "db"],
         &["run"],
         &["run", "sleep", "1"],
-        &["run", "--"],
-        &["run", "--", "/"],
         &["run", "--ready-tcp", "1", "--ready-log", "x", "--", "true"],
         &["down", "--all", "web"],
         &["logs", "-n", "many"],
@@ -107,6 +105,18 @@ fn wrong_usage_is_exit_2_for_people_and_for_tools() {
         assert_eq!(ran.error()["code"], "usage", "{arguments:?}");
     }
     assert!(names_in(&place.home()).is_empty(), "nothing was made");
+}
+
+#[test]
+fn a_command_that_makes_no_name_is_refused_with_what_to_type() {
+    let place = Place::with("");
+    for arguments in [&["run", "--"][..], &["run", "--", "/"]] {
+        let ran = place.run(&[&["--json"], arguments].concat());
+        assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{arguments:?}");
+        assert_eq!(ran.error()["code"], "usage", "{arguments:?}");
+    }
+    let ran = place.run(&["run", "--", "/"]);
+    assert!(ran.err.contains("hint: hearth run --name NAME -- CMD..."), "{}", ran.err);
 }
 
 #[test]
