@@ -338,6 +338,10 @@ fn in_our_words(rendered: &str) -> Refusal {
             message.push_str(part);
         }
     }
+    // What stands before the `--` is hearth's own.
+    if verb == "hearth run" && meant.is_empty() {
+        return Refusal::usage(message).hint("hearth run [OPTIONS] -- CMD...");
+    }
     let hint = if meant.is_empty() { format!("{verb} --help") } else { meant.join("; ") };
     Refusal::usage(message).hint(hint)
 }

@@ -83,7 +83,7 @@ fn wrong_usage_is_exit_2_for_people_and_for_tools() {
         &["env", "web", "db"],
         &["run"],
         &["run", "sleep", "1"],
-        &["run", "--ready-tcp", "1", "--ready-log", "x", "--", "true"],
+        &["run", "--ready-tcp", "1", "--ready-log", "x"],
         &["down", "--all", "web"],
         &["logs", "-n", "many"],
         &["status", "--color", "pink"],
