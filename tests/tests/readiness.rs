@@ -149,7 +149,7 @@ fn a_redirect_is_an_answer_that_passes_unless_the_file_says_otherwise() {
 
 #[test]
 fn bad_endpoints_are_told_in_plain_words_and_hold_nobody_up() {
-    let hangs = serve(|stream| std::mem::forget(stream));
+    let hangs = serve(std::mem::forget);
     let endless = serve(|mut stream| {
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
         while stream.write_all(&[b'x'; 65536]).is_ok() {}

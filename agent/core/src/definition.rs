@@ -33,7 +33,8 @@ pub struct Definition {
     pub give_up: GiveUp,
     /// How long its tree has to end, before it is killed.
     pub stop_timeout: Duration,
-    /// How long it stays when nobody holds it any more. Not acted on yet: it goes at once.
+    /// How long it stays when nobody holds it any more; for as long as something needs it that
+    /// stays longer.
     pub linger: Duration,
     /// Of everything in the file about it; another one means that it changed.
     pub fingerprint: u64,

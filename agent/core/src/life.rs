@@ -4,7 +4,7 @@
 //! over only when its tree is; so no two lives of a service ever run at the same time, and no exit
 //! is lost with its shim.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
     action::Action,
@@ -186,16 +186,27 @@ impl Turn<'_> {
         };
         node.leaving = None;
         node.life.runs.clear();
-        let needed = node.linked.clone();
         if node.renew() {
-            self.project.link(name);
-            // What the old life needed may have waited for its end, and is no neighbour now.
-            for need in &needed {
-                self.look_at(need);
-            }
-            // What only the old life needed has lost its holder.
-            self.weigh();
+            self.relink(name);
         }
         self.look_at(name);
+    }
+
+    /// Its needs have changed with its definition.
+    fn relink(&mut self, name: &Arc<str>) {
+        let needed = self.project.nodes.get(name).map(|node| node.linked.clone());
+        self.project.edition += 1;
+        self.project.link(name);
+        let mut unheld = false;
+        for need in needed.iter().flatten() {
+            // What the old life needed may have waited for its end, and is no neighbour now.
+            self.look_at(need);
+            // What only the old life needed has lost its holder.
+            let node = self.project.nodes.get(need);
+            unheld |= node.is_some_and(|node| self.project.holders(node).is_empty());
+        }
+        if unheld {
+            self.weigh(&BTreeSet::new());
+        }
     }
 }

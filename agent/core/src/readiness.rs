@@ -138,7 +138,9 @@ impl Turn<'_> {
 
     pub fn probed(&mut self, name: &Arc<str>, life: u64, test: usize, verdict: Verdict) {
         let now = self.now;
-        let Some(node) = self.living(name, life) else { return };
+        // What is not heard of was not asked either.
+        let node = self.project.nodes.get_mut(name).filter(|n| n.lives(life) && !n.unheard);
+        let Some(node) = node else { return };
         let phase = node.phase;
         let known = node.definition.tests.get(test).zip(node.life.runs.get_mut(test));
         let Some((test, run)) = known else { return };
@@ -176,7 +178,12 @@ impl Turn<'_> {
             Phase::Spawning | Phase::Stopping(_) | Phase::Ended(_) => {}
             Phase::Down | Phase::Waiting | Phase::Backoff { .. } | Phase::Done | Phase::Failed => {}
         }
-        self.look_at(name);
+        if self.project.nodes.get(name).is_some_and(|node| node.phase != phase) {
+            self.look_at(name);
+        } else {
+            // Nothing that anybody goes by.
+            self.arm(name);
+        }
     }
 
     /// A starting life has become ready.

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     World,
     definition::Definition,
+    linger::Linger,
     node::{History, Life, Node, Phase},
     nouns::{Exit, ServiceId, Want},
     time::Time,
@@ -32,6 +33,8 @@ pub struct Saved {
     want: Want,
     #[serde(default)]
     named: bool,
+    #[serde(default)]
+    linger: Option<Linger>,
     phase: Phase,
     #[serde(default)]
     message: String,
@@ -89,6 +92,7 @@ impl Saved {
     pub fn after_reboot(mut self) -> Self {
         self.want = Want::Down;
         self.named = false;
+        self.linger = None;
         self.again = false;
         self.phase = Phase::Down;
         self.message = "not started since the machine was".into();
@@ -116,6 +120,7 @@ impl Saved {
             id: node.id.clone(),
             want: node.want,
             named: node.named,
+            linger: node.linger,
             phase: node.phase,
             message: node.message.clone(),
             since: node.since,
@@ -145,6 +150,7 @@ impl Saved {
         let mut node = Node::new(self.id, self.definition, self.life.number, self.since.min(now));
         node.want = self.want;
         node.named = self.named;
+        node.linger = self.linger.map(|linger| linger.restored(now));
         node.phase = match self.phase {
             Phase::Backoff { until } => Phase::Backoff { until: until.min(now.after(longest)) },
             // These are of processes; only a damaged file has them.
@@ -230,6 +236,7 @@ impl Turn<'_> {
         if self.project.nodes.contains_key(name) {
             return;
         }
+        self.project.edition += 1;
         self.numbers.remove(&saved.id);
         let mut node = saved.into_node(self.now);
         // No file was ever so, but a saved one can be damaged, and a cycle would never stop.
@@ -296,6 +303,7 @@ impl Turn<'_> {
             let mut node = Node::new(id, definition, life, now);
             node.named = true;
             node.want = Want::Up;
+            self.project.edition += 1;
             self.project.nodes.insert(name.clone(), node);
         }
         let Some(node) = self.project.nodes.get_mut(name) else { return };

@@ -47,6 +47,9 @@ pub(crate) struct Part {
     /// It is in no file.
     #[serde(default)]
     pub(crate) loose: bool,
+    /// What was chosen for its `port = "auto"`: `state.json` may be damaged while it runs on.
+    #[serde(default)]
+    pub(crate) port: Option<u16>,
 }
 
 /// As shims hold it.
@@ -66,8 +69,9 @@ impl Bundle {
         Self { version: VERSION, captures: Vec::new(), services: BTreeMap::new() }
     }
 
-    /// Adds a service. What shares one capture in memory shares it here.
-    pub(crate) fn add(&mut self, name: &str, order: u32, node: &Node) {
+    /// Adds a service, with the port that was chosen for it. What shares one capture in memory shares it
+    /// here.
+    pub(crate) fn add(&mut self, name: &str, order: u32, node: &Node, port: Option<u16>) {
         let capture = node.capture.as_ref().map(|capture| {
             let known = self.captures.iter().position(|known| known == capture);
             known.unwrap_or_else(|| {
@@ -76,7 +80,7 @@ impl Bundle {
             })
         });
         let (versions, loose) = (node.versions().to_vec(), node.loose);
-        self.services.insert(name.to_owned(), Part { versions, order, capture, loose });
+        self.services.insert(name.to_owned(), Part { versions, order, capture, loose, port });
     }
 
     /// Seals it; `None`: it is what `last` has.
@@ -153,7 +157,7 @@ mod tests {
         (node.capture, node.loose) = (Some(Arc::clone(&capture)), true);
         node.offer(Arc::clone(&service));
         for name in ["a", "b"] {
-            bundle.add(name, 3, &node);
+            bundle.add(name, 3, &node, Some(20_000));
         }
         assert_eq!(bundle.captures.len(), 1, "they share it");
         let held = bundle.seal(None, 7).unwrap().unwrap();
@@ -164,6 +168,6 @@ mod tests {
         assert_eq!(found.captures, [capture]);
         let part = &found.services["b"];
         assert_eq!((&*part.versions[0], part.order, part.capture), (&*service, 3, Some(0)));
-        assert!(part.loose);
+        assert_eq!((part.loose, part.port), (true, Some(20_000)));
     }
 }

@@ -26,6 +26,45 @@ pub(crate) struct Capture {
     pub(crate) limits: BTreeMap<String, Limit>,
 }
 
+/// Differ from shell to shell by nature: where it is, which terminal it has.
+const BY_NATURE: [&str; 22] = [
+    "_",
+    "COLUMNS",
+    "GPG_TTY",
+    "INVOCATION_ID",
+    "JOURNAL_STREAM",
+    "LINES",
+    "OLDPWD",
+    "PWD",
+    "SHLVL",
+    "SSH_AUTH_SOCK",
+    "SSH_CLIENT",
+    "SSH_CONNECTION",
+    "SSH_TTY",
+    "STY",
+    "TERM",
+    "TERM_SESSION_ID",
+    "TMUX",
+    "TMUX_PANE",
+    "WINDOW",
+    "WINDOWID",
+    "XDG_SESSION_ID",
+    "XDG_VTNR",
+];
+
+impl Capture {
+    /// Names of variables that another shell has otherwise: those that mean something to a service.
+    pub(crate) fn differing<'c>(&'c self, other: &'c Self) -> Vec<&'c str> {
+        let is_other = |name: &&String| self.env.get(*name) != other.env.get(*name);
+        let new = other.env.keys().filter(|name| !self.env.contains_key(*name));
+        let mut names: Vec<&str> =
+            self.env.keys().chain(new).filter(is_other).map(String::as_str).collect();
+        names.retain(|name| !BY_NATURE.contains(name));
+        names.sort_unstable();
+        names
+    }
+}
+
 /// A capture, and what its shell should know of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Taken {
@@ -162,6 +201,16 @@ mod tests {
         let limits = [("nofiles".to_owned(), Limit { soft: Some(1), hard: None })].into();
         let Refusal(problem) = Taken::of(BTreeMap::new(), None, limits).unwrap_err();
         assert!(problem.detail.contains("nofiles"), "{}", problem.detail);
+    }
+
+    #[test]
+    fn what_differs_is_named_but_not_what_differs_by_nature() {
+        let capture = |env: &[(&str, &str)]| taken(env).unwrap().capture;
+        let one = capture(&[("A", "1"), ("B", "1"), ("PWD", "/a"), ("Z", "1")]);
+        let other = capture(&[("A", "1"), ("B", "2"), ("C", "1"), ("PWD", "/b"), ("SHLVL", "2")]);
+        assert_eq!(one.differing(&other), ["B", "C", "Z"]);
+        assert!(one.differing(&one).is_empty());
+        assert!(!BY_NATURE.contains(&"PATH"));
     }
 
     #[test]

@@ -34,6 +34,7 @@ mod logs;
 mod measure;
 mod owner;
 mod place;
+mod ports;
 mod refuse;
 mod routes;
 mod rows;

@@ -71,7 +71,10 @@ impl Owner {
     fn row(&mut self, entry: Entry) -> ServiceRow {
         let view = match entry {
             Entry::Known(view) => *view,
-            Entry::Unused(id, file, at) => return unused(&id, &file.services[at]),
+            Entry::Unused(id, file, at) => {
+                let service = &file.services[at];
+                return unused(&id, service, self.would_listen_on(&id, service));
+            }
         };
         let file = self.files().read(&view.id.project);
         let service = file.as_ref().and_then(|file| file.service(&view.id.name));
@@ -174,7 +177,7 @@ fn held_by(holder: Holder) -> HeldBy {
 }
 
 /// A service of the file that was never up under this agent.
-fn unused(id: &ServiceId, service: &Service) -> ServiceRow {
+fn unused(id: &ServiceId, service: &Service, ports: Vec<u16>) -> ServiceRow {
     ServiceRow {
         project: convert::project(&id.project),
         name: service.name.clone(),
@@ -190,7 +193,7 @@ fn unused(id: &ServiceId, service: &Service) -> ServiceRow {
         restarts: Some(0),
         exit: None,
         health: Some(Health { status: HealthStatus::Disabled, message: "not started".to_owned() }),
-        ports: service.ports.clone(),
+        ports,
         cpu_percent: None,
         memory_bytes: None,
         changed: Some(false),

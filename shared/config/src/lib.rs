@@ -14,6 +14,7 @@
 //! file and to see that each `dir` exists.
 
 mod address;
+mod builder;
 pub mod duration;
 mod env_file;
 mod fault;
@@ -35,7 +36,9 @@ mod resolve;
 pub mod signal;
 pub mod since;
 pub mod size;
+mod write;
 
+pub use builder::{Builder, Node};
 pub use fault::{Fault, Faults, render};
 pub use invalid::Invalid;
 pub use load::{FILE, LOCAL_FILE, LoadError, MAX_FILE_SIZE, find, load};
@@ -54,4 +57,11 @@ pub use resolve::{Resolved, Values};
 /// one service on any Unix machine, with nothing but `sh`.
 pub fn template() -> &'static str {
     include_str!("template.toml")
+}
+
+/// The JSON Schema (draft-07, which the editors know best) of a `hearth.toml`, and of the file that
+/// is merged over it. It accepts whatever can be right in one of the two; what only both together,
+/// or the file system, can tell is left to the reader.
+pub fn schema() -> &'static str {
+    include_str!("schema.json")
 }

@@ -321,6 +321,27 @@ fn a_project_survives_being_kept_as_json() {
     assert_eq!(serde_json::from_str::<Project>(&json).expect("read"), project);
 }
 
+/// A promise of the template that nobody could keep would be found out by a beginner.
+#[test]
+fn what_the_template_suggests_is_valid_too() {
+    let dir = tempfile::tempdir().expect("a directory");
+    std::fs::create_dir(dir.path().join("web")).expect("a directory");
+    std::fs::write(dir.path().join(".env"), "").expect("a file");
+    let suggested = |line: &str| {
+        let line = line.strip_prefix("# ").unwrap_or(line);
+        let key = line.split(['=', ']']).next().unwrap_or_default().trim_end();
+        let is_key = key.chars().all(|c| c.is_ascii_lowercase() || "._[".contains(c));
+        if is_key && line.contains(['=', ']']) { line.to_owned() } else { format!("# {line}") }
+    };
+    let text: Vec<String> = hearth_config::template().lines().map(suggested).collect();
+    let text = text.join("\n");
+    let project = parse(&text, &dir.path().join("hearth.toml"), dir.path())
+        .unwrap_or_else(|faults| panic!("{faults}"));
+    let names: Vec<&str> = project.services.iter().map(|one| one.name.as_str()).collect();
+    assert_eq!(names, ["hello", "web", "migrate", "mail"]);
+    assert_eq!((project.services[1].env.len(), project.groups.len()), (3, 1));
+}
+
 #[test]
 fn the_template_and_all_examples_are_valid() {
     assert_eq!(project(hearth_config::template()).services.len(), 1);

@@ -18,12 +18,14 @@ use tokio::task::spawn_blocking;
 const LOOKUPS: usize = 32;
 /// Paths that are looked at at a time.
 const LOOKS: usize = 32;
-/// Texts that are searched at a time: more would only take the processors from the services.
+/// Texts of each kind that are searched at a time: more would only take the processors from the
+/// services.
 const SEARCHES: usize = 2;
 
 // Of the process, as its threads are.
 static LOOKS_LEFT: Semaphore = Semaphore::const_new(LOOKS);
-static SEARCHES_LEFT: Semaphore = Semaphore::const_new(SEARCHES);
+static LINES_LEFT: Semaphore = Semaphore::const_new(SEARCHES);
+static BODIES_LEFT: Semaphore = Semaphore::const_new(SEARCHES);
 static NAMES: LazyLock<Names> = LazyLock::new(Names::default);
 
 /// Looks at the file system.
@@ -33,11 +35,18 @@ pub(crate) async fn look<T: Send + 'static>(
     run(&LOOKS_LEFT, at).await
 }
 
-/// Searches a text.
-pub(crate) async fn search<T: Send + 'static>(
+/// Searches lines of a log.
+pub(crate) async fn search_lines<T: Send + 'static>(
     what: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<T> {
-    run(&SEARCHES_LEFT, what).await
+    run(&LINES_LEFT, what).await
+}
+
+/// Searches the body of an answer, which may take far longer than a few lines.
+pub(crate) async fn search_body<T: Send + 'static>(
+    what: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<T> {
+    run(&BODIES_LEFT, what).await
 }
 
 async fn run<T: Send + 'static>(

@@ -1,16 +1,22 @@
 //! Connecting to a name that may stand for several addresses: one that accepts is enough.
 //!
-//! Invariant: all are tried side by side, so that one that swallows packets keeps no other from
-//! being heard. `localhost` is `127.0.0.1` and `::1`, and most services listen on one of them.
+//! Invariant: one that swallows packets keeps no other from being heard: the next is tried as soon as
+//! one has refused, or has taken long (RFC 8305, 5). `localhost` is `127.0.0.1` and `::1`, and most
+//! services listen on one of them.
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::aside;
 use super::words::short;
+
+/// One that takes longer than this does not keep the next one waiting.
+const LONG: Duration = Duration::from_millis(100);
 
 /// The first connection that is accepted. Not bounded in time; dropped, nothing of it is left.
 ///
@@ -20,18 +26,22 @@ pub(crate) async fn connect(host: &str, port: u16) -> Result<TcpStream, String> 
     if let [only] = &*addresses {
         return TcpStream::connect((*only, port)).await.map_err(|error| short(&error));
     }
+    let mut left = addresses.iter().map(|address| SocketAddr::new(*address, port));
     let mut tries = JoinSet::new();
-    for address in addresses.iter() {
-        let address = SocketAddr::new(*address, port);
-        tries.spawn(async move { (address, TcpStream::connect(address).await) });
-    }
     let mut refusals: Vec<(SocketAddr, io::Error)> = Vec::new();
-    while let Some(tried) = tries.join_next().await {
-        match tried {
-            Ok((_, Ok(stream))) => return Ok(stream),
-            Ok((address, Err(error))) => refusals.push((address, error)),
-            // It panicked: no answer of that one.
-            Err(_) => {}
+    loop {
+        let next = left.next();
+        if let Some(address) = next {
+            tries.spawn(async move { (address, TcpStream::connect(address).await) });
+        }
+        // Who comes last is waited for.
+        let bound = if next.is_some() { LONG } else { Duration::MAX };
+        match timeout(bound, tries.join_next()).await {
+            Ok(Some(Ok((_, Ok(stream))))) => return Ok(stream),
+            Ok(Some(Ok((address, Err(error))))) => refusals.push((address, error)),
+            // It takes long, or it panicked, which is no answer.
+            Err(_) | Ok(Some(Err(_))) => {}
+            Ok(None) => break,
         }
     }
     refusals.sort_by_key(|(address, _)| *address);

@@ -207,7 +207,7 @@ async fn body(mut stream: TcpStream, head: &Head, rest: Vec<u8>, pattern: &str) 
         }
     }
     let (text, cut) = body.into_text();
-    match aside::search(move || pattern.is_match(&text)).await {
+    match aside::search_body(move || pattern.is_match(&text)).await {
         Ok(true) => Verdict::Pass(words),
         Ok(false) if cut => Verdict::Fail(format!(
             "answered {words}, but the first {} MiB of its body, all that is looked at, does not match",

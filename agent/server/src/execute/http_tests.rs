@@ -151,7 +151,7 @@ async fn what_is_no_http_is_shown() {
     assert_eq!(verdict, fail("what answers is not HTTP: it says `SSH-2.0-OpenSSH_9.2p1`"));
     let verdict = said(None, |mut stream| stream.write_all(&[0x15, 3, 1, 0, 2, 2, 70]).unwrap());
     assert_eq!(verdict.await, fail("what answers is not HTTP: it says `F`"));
-    let verdict = said(None, |stream| drop(stream)).await;
+    let verdict = said(None, drop).await;
     assert!(
         matches!(&verdict, Verdict::Fail(words)
         if words.contains("without an answer") || words.contains("reset")),

@@ -38,7 +38,7 @@ pub(crate) async fn watch(dir: PathBuf, life: u64, pattern: &str) -> Verdict {
             let bytes: usize = lines.iter().map(|line| line.bytes.len()).sum();
             let matches = Arc::clone(&matches);
             let find = move || lines.into_iter().find(|line| matches(line));
-            let found = if bytes > IN_PASSING { aside::search(find).await? } else { find() };
+            let found = if bytes > IN_PASSING { aside::search_lines(find).await? } else { find() };
             if let Some(line) = found {
                 return io::Result::Ok(line.bytes);
             }

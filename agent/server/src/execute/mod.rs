@@ -12,4 +12,5 @@ pub(crate) mod one_shot;
 pub(crate) mod orphans;
 pub(crate) mod probe;
 pub(crate) mod spawn;
+pub(crate) mod taken;
 mod words;

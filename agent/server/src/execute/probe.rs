@@ -4,6 +4,7 @@
 //! and for a check `one_shot`. `notify` is no question: the service speaks, its shim keeps the latest,
 //! and [`said`] judges it. Nor is `file`, which is watched ([`super::file`]) and speaks unasked.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -75,6 +76,10 @@ pub(crate) async fn ask(
             within(test.timeout, async {
                 match UnixStream::connect(path).await {
                     Ok(_) => Verdict::Pass(format!("{} accepts connections", path.display())),
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => Verdict::Fail(format!(
+                        "{}: nobody takes the connections that wait there",
+                        path.display()
+                    )),
                     Err(error) => Verdict::Fail(format!("{}: {}", path.display(), short(&error))),
                 }
             })

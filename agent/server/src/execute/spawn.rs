@@ -26,7 +26,7 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
 use super::link::{Ending, Line, Link, Seen, Told};
-use super::{fd, link};
+use super::{fd, link, taken};
 use crate::bundle::Held;
 use crate::capture::Capture;
 use crate::convert;
@@ -84,6 +84,11 @@ pub(crate) fn ending(service: &Service) -> Ending {
 
 async fn start(mut order: Order, place: &Place) -> Result<UnixStream, String> {
     let held = order.held.take();
+    if let Some(port) = order.resolved.port
+        && let Some(words) = taken::told(port).await
+    {
+        return Err(words);
+    }
     let name = match &*order.id.project {
         "" => order.id.name.to_string(),
         project => format!("{project}/{}", order.id.name),

@@ -6,18 +6,19 @@ use std::time::SystemTime;
 
 use hearth_api::stream::Line;
 use hearth_api::time::rfc3339;
-use hearth_config::Probe;
+use hearth_config::{Port, Probe, Values};
 use hearth_core::{Action, Event, Kind, Need, ServiceId, State, Transition, Verdict};
+use hearth_process::port;
 use hearth_shim::frames::ToShim;
 use tracing::{debug, info};
 
 use super::Owner;
 use super::nodes::Running;
-use crate::convert;
 use crate::execute::{probe, spawn};
 use crate::keep::{Finished, Keep};
 use crate::place::Place;
 use crate::upstream::to_bytes;
+use crate::{convert, ports};
 
 impl Owner {
     pub(super) fn act(&mut self, action: Action) {
@@ -89,9 +90,12 @@ impl Owner {
         let node = self.nodes.get(id).ok_or_else(missing)?;
         let service = node.version(definition.fingerprint).ok_or_else(missing)?;
         let capture = node.capture.as_ref().ok_or_else(missing)?;
-        let resolved = self.resolve(id, service, &capture.env, &[]).map_err(|invalid| {
-            Unready::Faulty(format!("{invalid}; then `hearth restart {}`", id.name))
-        })?;
+        if service.port == Some(Port::Auto) && self.ports.chosen(id).is_none() {
+            return Err(Unready::Faulty(ports::none_left(&port::ephemeral())));
+        }
+        let values = Values { ports: self.ports.of(&id.project), captured: &capture.env };
+        let resolved = service.resolve(&values);
+        let resolved = resolved.map_err(|invalid| Unready::Faulty(invalid.to_string()))?;
         let done = self.finished_below(id);
         let (print, order) = (definition.fingerprint, definition.order);
         let keep = Keep::new(print, order, view.want, view.restarts, done);

@@ -7,6 +7,7 @@ use hearth_api::stream::Line;
 use hearth_config::{Kind, Project, Service};
 use hearth_core::{Event, Goal, ServiceId, Want};
 
+use super::kept::Kept;
 use super::loose::{Whole, taken_over};
 use super::streams::Listener;
 use super::{Owner, REPEATABLE};
@@ -94,6 +95,7 @@ impl Owner {
         }
         self.take_in(&project, &file);
         let mut notes: Vec<String> = replaced.iter().map(|name| taken_over(name)).collect();
+        notes.extend(self.take_in_ports(&project, &file, &scope));
         let definitions = definitions(&file);
         let (path, named) = (project.clone(), targets.clone());
         let event = match restart {
@@ -103,7 +105,7 @@ impl Owner {
         let actions = self.world.step(event, self.clock.now());
         scope.extend(self.now_unwanted(&before.wanted));
         let anew = if restart { chosen(&project, &file, &targets) } else { BTreeSet::new() };
-        self.give_capture(&project, &before.wanted, &anew, taken, &mut notes);
+        self.give_capture(&project, &before.wanted, (&scope, &anew), taken, &mut notes);
         self.renew_bundle(&project);
         self.save();
         let wait = Wanted { projects: vec![Arc::clone(&project)], targets, goal, notes };
@@ -217,6 +219,20 @@ impl Owner {
         }
     }
 
+    /// A port that a stranger has taken is exchanged only for what is down and about to be up.
+    fn take_in_ports(
+        &mut self,
+        project: &Arc<str>,
+        file: &Project,
+        scope: &BTreeSet<ServiceId>,
+    ) -> Vec<String> {
+        let world = &self.world;
+        let has_it = |id: &ServiceId| {
+            world.view(id).is_some_and(|view| view.want == Want::Up || world.lives(id, view.life))
+        };
+        self.ports.take_in(project, file, |id| !scope.contains(id) || has_it(id))
+    }
+
     pub(super) fn take_in_one(&mut self, id: &ServiceId, service: &Service) {
         if self.world.view(id).is_none()
             && let Ok(Some(life)) = hearth_logs::Reader::open(self.place.log(id)).last_life()
@@ -226,26 +242,40 @@ impl Owner {
         self.nodes.entry(id.clone()).or_default().offer(service.clone());
     }
 
-    /// The caller's environment, for what is wanted only since now, and for what begins `anew`.
+    /// The caller's environment, for what is wanted only since now, and for what begins `anew`. What
+    /// is in `scope` and keeps an old one is told of in `notes`.
     fn give_capture(
         &mut self,
         project: &Arc<str>,
-        wanted: &BTreeSet<ServiceId>,
-        anew: &BTreeSet<ServiceId>,
+        before: &BTreeSet<ServiceId>,
+        (scope, anew): (&BTreeSet<ServiceId>, &BTreeSet<ServiceId>),
         taken: Taken,
         notes: &mut Vec<String>,
     ) {
         let Taken { capture, notes: cut } = taken;
         let mut shared = None;
+        let mut kept = Kept::default();
         for view in self.world.views(Some(project)) {
             let (id, up) = (view.id, view.want == Want::Up);
-            let has = self.nodes.get(&id).is_some_and(|node| node.capture.is_some());
-            if up && (!wanted.contains(&id) || anew.contains(&id) || !has) {
-                let taken = shared.get_or_insert_with(|| self.share(&id, capture.clone()));
-                let taken = Arc::clone(taken);
-                self.nodes.entry(id).or_default().capture = Some(taken);
+            let node = self.nodes.entry(id.clone()).or_default();
+            match &node.capture {
+                Some(had) if !up || before.contains(&id) && !anew.contains(&id) => {
+                    if up && scope.contains(&id) && view.kind != hearth_core::Kind::Check {
+                        kept.note(&id.name, had, &capture);
+                    }
+                }
+                None if !up => {}
+                Some(_) | None => {
+                    let taken = match &shared {
+                        Some(taken) => Arc::clone(taken),
+                        None => self.share(&id, capture.clone()),
+                    };
+                    shared = Some(Arc::clone(&taken));
+                    self.nodes.entry(id).or_default().capture = Some(taken);
+                }
             }
         }
+        notes.extend(kept.words());
         if shared.is_some() {
             notes.extend(cut);
         }

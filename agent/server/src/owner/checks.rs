@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hearth_config::{Probe, Test};
+use hearth_config::{Probe, Test, Values};
 use hearth_core::{Event, Kind, ServiceId, Verdict};
 use hearth_shim::frames;
 use hearth_shim::one_shot::Question;
@@ -99,7 +99,7 @@ impl Owner {
         let capture = self.nodes.get(id).and_then(|node| node.capture.clone());
         let none = BTreeMap::new();
         let captured = capture.as_ref().map_or(&none, |capture| &capture.env);
-        let resolved = self.resolve(id, &service, captured, &[]);
+        let resolved = service.resolve(&Values { ports: self.ports.of(&id.project), captured });
         let tests = match (resolved, &capture) {
             (Ok(resolved), _) => resolved.ready,
             (Err(_), None) => return Err(GONE.to_owned()),

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hearth_api::{Code, Problem};
-use hearth_config::{Invalid, Kind, Port, Project, Resolved, Service, Values};
+use hearth_config::{Kind, Port, Project, Resolved, Service, Values};
 use hearth_core::{ServiceId, Want};
 use tracing::warn;
 
@@ -14,6 +14,7 @@ use super::Owner;
 use super::loose::Whole;
 use crate::capture::Capture;
 use crate::command::Env;
+use crate::ports::{Chosen, Ports};
 use crate::refuse::{self, Refusal};
 
 /// What an environment is made of, the later over the earlier.
@@ -31,15 +32,17 @@ impl Owner {
     /// Errors: no such service, a file that can't be read and is needed, a `${...}` without a value.
     pub(super) fn environment(&mut self, env: Env) -> Result<Environment, Refusal> {
         let Env { project, file, service, capture } = env;
-        let Some(name) = service else {
-            let Whole { file, .. } = self.whole(&project, file?);
-            return Ok(self.of_a_client(&project, &file));
-        };
-        let id = ServiceId::new(Arc::clone(&project), name.as_str());
-        if let Some((service, captured)) = self.in_force(&id) {
-            return self.of(&id, &service, captured.env.clone(), &[]);
+        if let Some(name) = &service {
+            let id = ServiceId::new(Arc::clone(&project), name.as_str());
+            if let Some((service, captured)) = self.in_force(&id) {
+                return of(&service, captured.env.clone(), self.ports.of(&project));
+            }
         }
         let Whole { file, .. } = self.whole(&project, file?);
+        let ports = self.with_chosen(&project, &file);
+        let Some(name) = service else {
+            return Ok(of_a_client(&file, ports.of(&project)));
+        };
         let Some(service) = file.service(&name) else {
             let known: Vec<&str> = file.services.iter().map(|known| known.name.as_str()).collect();
             let path = file.file.display().to_string();
@@ -50,7 +53,20 @@ impl Owner {
             let words = format!("{name} is a check: it has no process, and so no environment");
             return Err(Refusal::bad_request(words));
         }
-        self.of(&id, service, capture.env, &file.services)
+        of(service, capture.env, ports.of(&project))
+    }
+
+    /// The ports as the next `up` finds them. What is chosen for it stays: it gets what was told here.
+    fn with_chosen(&mut self, project: &Arc<str>, file: &Project) -> Ports {
+        let mut ports = self.ports.clone();
+        ports.take_in(project, file, |_| true);
+        for Chosen { id, port } in ports.all() {
+            if self.ports.chosen(&id).is_none() {
+                self.ports.put_back(id, port);
+                self.store.touch();
+            }
+        }
+        ports
     }
 
     /// What it runs with, or will without being asked again.
@@ -62,39 +78,12 @@ impl Owner {
         Some((Arc::clone(service), Arc::clone(node.capture.as_ref()?)))
     }
 
-    fn of(
-        &self,
-        id: &ServiceId,
-        service: &Service,
-        captured: BTreeMap<String, String>,
-        in_file: &[Service],
-    ) -> Result<Environment, Refusal> {
-        let resolved = self.resolve(id, service, &captured, in_file).map_err(|invalid| {
-            let words = format!("{} can't be started so: {invalid}", id.name);
-            Refusal::from(Problem::new(Code::BadConfig, words, ""))
-        })?;
-        Ok(Environment { captured, user: service.user.clone(), over: resolved.env })
-    }
-
-    /// The service as it is now, with these variables of a shell. `in_file`: services that may not
-    /// have been up, but that it may name.
-    pub(super) fn resolve(
-        &self,
-        id: &ServiceId,
-        service: &Service,
-        captured: &BTreeMap<String, String>,
-        in_file: &[Service],
-    ) -> Result<Resolved, Invalid> {
-        let ports = self.ports_of(&id.project, in_file);
-        service.resolve(&Values { ports: &ports, captured })
-    }
-
     /// Of a life that another agent has begun: its values are still there, so it comes to the same.
     pub(super) fn resolve_anew(&self, id: &ServiceId, service: &Service) -> Option<Arc<Resolved>> {
         let none = BTreeMap::new();
         let capture = self.nodes.get(id).and_then(|node| node.capture.as_ref());
         let captured = capture.map_or(&none, |capture| &capture.env);
-        match self.resolve(id, service, captured, &[]) {
+        match service.resolve(&Values { ports: self.ports.of(&id.project), captured }) {
             Ok(resolved) => Some(Arc::new(resolved)),
             Err(invalid) => {
                 warn!(project = %id.project, service = %id.name, %invalid, "its tests can't be \
@@ -104,16 +93,10 @@ impl Owner {
         }
     }
 
-    /// `HEARTH_NAME_PORT` for each that has a port: that of its own, or else the first that it is
-    /// tested by.
-    fn of_a_client(&self, project: &Arc<str>, file: &Project) -> Environment {
-        let ports = self.ports_of(project, &file.services);
-        let port = |service: &Service| {
-            ports.get(&service.name).or_else(|| service.ports.first()).map(u16::to_string)
-        };
-        let variable = |service: &Service| Some((variable(&service.name), Some(port(service)?)));
-        let over = file.services.iter().filter_map(variable).collect();
-        Environment { over, ..Environment::default() }
+    /// The same of a service that does not run.
+    pub(crate) fn would_listen_on(&self, id: &ServiceId, service: &Service) -> Vec<u16> {
+        let chosen = self.ports.chosen(id).filter(|_| service.port == Some(Port::Auto));
+        chosen.into_iter().chain(service.ports.iter().copied()).collect()
     }
 
     /// Where a service listens, as far as can be told without looking.
@@ -122,24 +105,32 @@ impl Owner {
         let runs = node.running.as_ref().and_then(|running| running.resolved.as_ref());
         match (runs, node.version(fingerprint)) {
             (Some(resolved), _) => resolved.ports.clone(),
-            (None, Some(service)) => service.ports.clone(),
+            (None, Some(service)) => self.would_listen_on(id, service),
             (None, None) => Vec::new(),
         }
     }
+}
 
-    /// The ports of a project's services, by name: of those that it has, and of those in its file
-    /// that were never up.
-    pub(super) fn ports_of(&self, project: &str, in_file: &[Service]) -> BTreeMap<String, u16> {
-        let mine = self.nodes.iter().filter(|(id, _)| *id.project == *project);
-        let known = mine.filter_map(|(id, node)| {
-            self.service_of(id).or_else(|| node.versions().last()).map(|service| &**service)
-        });
-        let port = |service: &Service| match service.port? {
-            Port::Fixed(port) => Some((service.name.clone(), port)),
-            Port::Auto => None,
-        };
-        in_file.iter().chain(known).filter_map(port).collect()
-    }
+fn of(
+    service: &Service,
+    captured: BTreeMap<String, String>,
+    ports: &BTreeMap<String, u16>,
+) -> Result<Environment, Refusal> {
+    let resolved = service.resolve(&Values { ports, captured: &captured }).map_err(|invalid| {
+        let words = format!("{} can't be started so: {invalid}", service.name);
+        Refusal::from(Problem::new(Code::BadConfig, words, ""))
+    })?;
+    Ok(Environment { captured, user: service.user.clone(), over: resolved.env })
+}
+
+/// `HEARTH_NAME_PORT` for each that has a port: its own, or else the first that it is tested by.
+fn of_a_client(file: &Project, ports: &BTreeMap<String, u16>) -> Environment {
+    let port = |service: &Service| {
+        let port = ports.get(&service.name).or_else(|| service.ports.first())?;
+        Some((variable(&service.name), Some(port.to_string())))
+    };
+    let over = file.services.iter().filter_map(port).collect();
+    Environment { over, ..Environment::default() }
 }
 
 /// `HEARTH_MY_DB_PORT` for `my-db`.

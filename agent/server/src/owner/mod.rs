@@ -16,6 +16,7 @@ mod ends;
 mod environment;
 mod hand_over;
 mod hear;
+mod kept;
 mod loose;
 mod nodes;
 mod resume;
@@ -44,6 +45,7 @@ use crate::command::{Command, Reply};
 use crate::execute::link::Told;
 use crate::files::Files;
 use crate::place::Place;
+use crate::ports::Ports;
 use crate::store::Store;
 pub(crate) use environment::Environment;
 pub(crate) use nodes::Node;
@@ -78,6 +80,7 @@ pub(crate) struct Owner {
     busy: Option<BusyGuard>,
     probes: u64,
     store: Store,
+    ports: Ports,
     /// A successor is about to take over: what would begin now is left to it.
     freezing: bool,
     /// Requests that wait until the dead of their project are buried.
@@ -112,6 +115,7 @@ impl Owner {
             busy: None,
             probes: 0,
             store,
+            ports: Ports::default(),
             freezing: false,
             parked: Vec::new(),
             owed: Vec::new(),

@@ -27,6 +27,7 @@ use crate::execute::link::{Ending, Told};
 use crate::execute::orphans::Remains;
 use crate::execute::{orphans, spawn};
 use crate::place::Place;
+use crate::ports::Chosen;
 use crate::store::{Entry, Left};
 
 /// After so long it is looked whether those who have not answered were stopped.
@@ -65,7 +66,8 @@ impl Owner {
 
     /// What an earlier agent of this home has saved.
     fn put_back(&mut self) {
-        let Left { services, other_world } = self.store.read();
+        let Left { services, ports, other_world } = self.store.read();
+        ports.into_iter().for_each(|Chosen { id, port }| self.ports.put_back(id, port));
         if services.is_empty() {
             return;
         }
@@ -330,6 +332,6 @@ impl Owner {
             Entry { loose: node.is_some_and(|node| node.loose), state, since }
         };
         let entries = self.world.saved().into_iter().map(entry).collect();
-        self.store.write(entries);
+        self.store.write(entries, self.ports.all());
     }
 }

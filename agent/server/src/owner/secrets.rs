@@ -17,7 +17,7 @@ impl Owner {
         let mut bundle = Bundle::new();
         for view in self.world.views(Some(project)) {
             if let Some(node) = self.nodes.get(&view.id) {
-                bundle.add(&view.id.name, view.order, node);
+                bundle.add(&view.id.name, view.order, node, self.ports.chosen(&view.id));
             }
         }
         let last = self.bundles.get(project);
@@ -45,6 +45,12 @@ impl Owner {
         let Bundle { captures, services, .. } = bundle;
         for (name, part) in services {
             let id = hearth_core::ServiceId::new(Arc::clone(project), name);
+            if let Some(port) = part.port {
+                self.ports.put_back(id.clone(), port);
+            }
+            if let Some(service) = part.versions.last() {
+                self.ports.learn(&id, service);
+            }
             let node = self.nodes.entry(id).or_default();
             node.loose |= part.loose;
             for version in part.versions {

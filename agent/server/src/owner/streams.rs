@@ -7,10 +7,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use hearth_api::Result as Word;
+use hearth_config::Kind;
 use hearth_core::{Goal, Outcome, ServiceId, Want};
 use hyper::body::Bytes;
+use tokio::task::spawn_blocking;
 
 use super::Owner;
+use crate::place::Place;
 use crate::upstream::{Ending, Item, Lost, Source};
 
 /// A verb that waits.
@@ -42,7 +45,7 @@ impl Owner {
         let mut listeners = std::mem::take(&mut self.listeners);
         listeners.retain(|listener| match self.ending(listener) {
             Some(ending) => {
-                listener.source.put(Item::End(ending));
+                end(listener.source.clone(), ending);
                 false
             }
             None => true,
@@ -103,6 +106,32 @@ impl Owner {
             message: view.message,
             life: view.life,
             log: self.place.log(&id),
+            tested: self.tested_ports(&id, view.fingerprint),
+            record: self.place.record(&Place::shim(&id)),
         })
     }
+
+    /// Where its tests connect to, if it is a process that has no `port`: who has that one is told when
+    /// it is started.
+    fn tested_ports(&self, id: &ServiceId, fingerprint: u64) -> Vec<u16> {
+        match self.service_of(id) {
+            Some(service) if service.port.is_none() && service.kind != Kind::Check => {
+                self.listens_on(id, fingerprint)
+            }
+            Some(_) | None => Vec::new(),
+        }
+    }
+}
+
+/// The last word to a listener; where it takes a look at the whole machine, by a thread.
+fn end(source: Source, ending: Ending) {
+    if !ending.is_to_be_looked_at() {
+        source.put(Item::End(ending));
+        return;
+    }
+    tokio::spawn(async move {
+        if let Ok(ending) = spawn_blocking(move || ending.looked()).await {
+            source.put(Item::End(ending));
+        }
+    });
 }

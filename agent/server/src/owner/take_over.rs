@@ -76,9 +76,12 @@ impl Owner {
         if let Some(keep) = keep {
             self.take_notes(&id, keep);
         }
+        let resolved = service.as_ref().and_then(|service| self.resolve_anew(&id, service));
         let want = if unwanted { Want::Down } else { want };
         let before = self.world.view(&id).map(|view| view.state);
-        let resolved = service.as_ref().and_then(|service| self.resolve_anew(&id, service));
+        if let Some(service) = &service {
+            self.ports.learn(&id, service);
+        }
         let mut running = Running::new(life, link, service, resolved);
         running.told.started = state.leader.is_some();
         running.told.exited = state.exit.is_some();
