@@ -43,6 +43,8 @@ impl Turn<'_> {
             Phase::Stopping(_) => {}
             Phase::Ended(_) => leave(node),
         }
+        // It may have been told to end just now.
+        self.drop_linger_if_bad(name);
         self.tell(name);
         self.arm(name);
         self.drop_if_gone(name);
@@ -184,10 +186,10 @@ impl Turn<'_> {
             self.actions.push(Action::Changed(Transition { id, from, to, message }));
         }
         let (marks, facts) = (node.marks(), node.facts());
-        if node.marks != marks {
-            node.marks = marks;
+        if marks.may_end_a_wait(node.marks) {
             self.project.edition += 1;
         }
+        node.marks = marks;
         let Some(node) = self.project.nodes.get_mut(name) else { return };
         if node.told != facts {
             node.told = facts;

@@ -103,8 +103,11 @@ impl Turn<'_> {
     fn ended_as_told(&mut self, name: &Arc<str>, why: Why, exit: Exit) {
         let now = self.now;
         let Some(node) = self.project.nodes.get_mut(name) else { return };
+        let asked = node.want == Want::Down || node.again || node.pending.is_some();
         let (next, message) = match why {
             Why::Down | Why::Restart | Why::Lost => (Next::Down, stopped_words(node, &exit)),
+            // Something else has been asked for since.
+            Why::Overdue if asked => (Next::Down, stopped_words(node, &exit)),
             Why::Overdue => {
                 let last = node.message.clone();
                 restart::follow(node, &Cause::Overdue, last, now)
@@ -186,6 +189,7 @@ impl Turn<'_> {
         };
         node.leaving = None;
         node.life.runs.clear();
+        self.project.edition += u64::from(node.pending.is_some());
         if node.renew() {
             self.relink(name);
         }
@@ -195,7 +199,6 @@ impl Turn<'_> {
     /// Its needs have changed with its definition.
     fn relink(&mut self, name: &Arc<str>) {
         let needed = self.project.nodes.get(name).map(|node| node.linked.clone());
-        self.project.edition += 1;
         self.project.link(name);
         let mut unheld = false;
         for need in needed.iter().flatten() {

@@ -139,6 +139,13 @@ pub(crate) struct Marks {
     waits: bool,
 }
 
+impl Marks {
+    pub fn may_end_a_wait(self, before: Self) -> bool {
+        let (over, waits) = (self.over && !before.over, self.waits && !before.waits);
+        self.wanted != before.wanted || over || waits
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Node {
     pub id: ServiceId,

@@ -37,8 +37,8 @@ pub enum Outcome {
     },
 }
 
-/// Somebody who waits, with what the last look has shown. Cheap to look at again and again; see
-/// [`World::look`].
+/// Somebody who waits, with what the last look has shown: of one [`World`], and to be made anew for
+/// another one. Cheap to look at again and again with [`World::look`].
 #[derive(Clone, Debug)]
 pub struct Wait {
     project: Arc<str>,

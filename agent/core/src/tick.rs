@@ -58,13 +58,13 @@ impl Turn<'_> {
         if !come(&mut node.life.overdue_at, now) {
             return;
         }
+        if node.is_check() {
+            return self.check_is_overdue(name);
+        }
         // One that is to go anyway goes in its turn.
         node.life.overdue_at = node.linger.map(|linger| linger.until);
         let goes = node.linger.is_some() || node.leaving.is_some() || node.want == Want::Down;
         if !goes {
-            if node.is_check() {
-                return self.check_is_overdue(name);
-            }
             let message = overdue_words(node);
             self.stop(name, Why::Overdue, message);
         }

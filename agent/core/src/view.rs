@@ -100,8 +100,9 @@ fn view(project: &Project, node: &Node) -> NodeView {
         message: project.said(node),
         pid: if node.has_leader() { node.life.pid } else { None },
         since: node.since,
-        restarts: node.history.restarts,
-        exit: node.exit.clone(),
+        // Of a check: those of a service that had the name.
+        restarts: if node.is_check() { 0 } else { node.history.restarts },
+        exit: node.exit.clone().filter(|_| !node.is_check()),
         health: health::of(project, node),
         fingerprint: node.definition.fingerprint,
         life: node.life.number,
