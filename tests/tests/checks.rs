@@ -182,3 +182,20 @@ fn a_thousand_bytes_of_gigabytes_are_kept() {
     assert_eq!(health(&project, "silent")["status"], "success");
     assert_eq!(health(&project, "rubbish")["status"], "success");
 }
+
+#[test]
+fn a_check_goes_on_under_the_next_agent_with_its_environment() {
+    let project = Project::new(
+        "[checks.c]\nready = { exec = \"echo x >> asked; echo $WORD\", every = \"20ms\", then_every = \"20ms\" }\n",
+    );
+    let mut up = project.command(&["up"]);
+    up.env("WORD", "hello");
+    project.ran(&mut up).exits(0);
+    let before = project.home.agent_pid();
+    project.run(&["daemon", "restart"]).exits(0);
+    assert_ne!(project.home.agent_pid(), before);
+    let so_far = project.read("asked").lines().count();
+    project.await_lines("asked", so_far + 3);
+    assert_eq!(project.state("c"), "ready");
+    assert_eq!(health(&project, "c")["message"], "hello");
+}
