@@ -77,7 +77,7 @@ impl Progress {
             Progress::Silent => {}
             Progress::Plain => {
                 let node = &story.nodes[at];
-                output::tell(&format!("{}: {}", node.name, story.words(node)));
+                output::tell(&format!("{}: {}", node.name, story.told(node)));
             }
             Progress::Drawn(screen) => {
                 (screen.begun, screen.stale) = (true, true);

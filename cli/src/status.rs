@@ -144,7 +144,7 @@ fn without_agent(
             Some(file) => cold::rows(context, &place.id, &file),
             None => {
                 let mut rows = cold::rows_of_home(context);
-                rows.retain(|row| project::has(&place, row));
+                rows.retain(|row| project::has(place, row));
                 rows
             }
         },

@@ -247,6 +247,14 @@ impl Story {
         said(node.state, &node.message)
     }
 
+    /// The same as it was told: a line that stands says what was so when it was written.
+    pub fn told(&self, node: &Node) -> String {
+        match node.message.strip_prefix("waits for ") {
+            Some(rest) if node.state == State::Waiting => format!("waiting for {rest}"),
+            Some(_) | None => self.words(node),
+        }
+    }
+
     /// The same in a list of all: whom it waits for has an entry of its own there, and says why.
     pub fn brief(&self, node: &Node) -> String {
         let names: Vec<&str> = self.lacks(node).iter().map(|need| need.name.as_str()).collect();
@@ -270,9 +278,11 @@ impl Story {
         self.nodes.iter().filter(|node| !goal.is_met_by(node.state)).collect()
     }
 
-    /// How many have. What `up` has taken down is none of those that it has brought up.
+    /// How many have come to it. What `up` has taken down is none of those that it has brought up, and
+    /// what `down` found down is none of those that it has taken down.
     pub fn at_goal(&self, goal: Goal) -> usize {
-        self.nodes.iter().filter(|node| goal.is_met_by(node.state)).count()
+        let mine = self.nodes.iter().filter(|node| goal == Goal::Ready || node.moved);
+        mine.filter(|node| goal.is_met_by(node.state)).count()
     }
 
     /// Who waits for one of these, directly or through others.

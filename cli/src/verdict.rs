@@ -111,7 +111,10 @@ fn finish(
             for words in also_down(wait, story) {
                 progress.say(&words);
             }
-            progress.say(&format!("{count} down in {took}"));
+            match story.at_goal(Goal::Down) {
+                0 => progress.say("all of it was down already"),
+                _ => progress.say(&format!("{count} down in {took}")),
+            }
             Ok(0)
         }
         _ if well => {
