@@ -1,6 +1,8 @@
 //! Ports: those that are chosen and kept, and those that somebody else has.
 
+use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -149,6 +151,8 @@ fn outcome_of_wait(project: &Project, service: &str) -> Value {
     std::iter::from_fn(|| reply.line()).last().expect("an outcome")
 }
 
+const LISTENS: &str = env!("CARGO_BIN_EXE_listens");
+
 /// A process of its own that listens, of `user` where that is given.
 struct Stranger {
     child: Child,
@@ -157,15 +161,18 @@ struct Stranger {
 
 impl Stranger {
     fn listens(user: Option<u32>) -> Self {
-        let mut command = Command::new("python3");
-        command.args(["-c", LISTENS]).stdout(Stdio::piped());
+        // Where others too may execute it.
+        let dir = tempfile::tempdir_in("/tmp").unwrap();
+        let program = dir.path().join("listens");
+        Command::new("chmod").arg("755").arg(dir.path()).status().unwrap();
+        Command::new("cp").arg(LISTENS).arg(&program).status().unwrap();
+        let mut command = Command::new(program);
         if let Some(uid) = user {
-            std::os::unix::process::CommandExt::uid(&mut command, uid);
+            command.uid(uid);
         }
-        let mut child = command.current_dir("/").spawn().expect("python3");
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("it can be executed");
         let mut line = String::new();
-        let mut out = std::io::BufReader::new(child.stdout.take().unwrap());
-        std::io::BufRead::read_line(&mut out, &mut line).unwrap();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         Self { child, port: line.trim().parse().expect("a port") }
     }
 }
@@ -177,9 +184,6 @@ impl Drop for Stranger {
     }
 }
 
-const LISTENS: &str = "import socket, time\ns = socket.socket()\ns.bind(('127.0.0.1', 0))\ns.listen()\n\
-                       print(s.getsockname()[1], flush=True)\ntime.sleep(1000)\n";
-
 #[test]
 fn a_service_is_not_started_where_somebody_listens() {
     let stranger = Stranger::listens(None);
@@ -190,7 +194,7 @@ fn a_service_is_not_started_where_somebody_listens() {
     ));
     let told = outcome(&project, &[], 1);
     let words = told["failed"][0]["message"].as_str().unwrap();
-    assert!(words.contains(&format!("port {port} is in use by python3 (pid {pid})")), "{words}");
+    assert!(words.contains(&format!("port {port} is in use by listens (pid {pid})")), "{words}");
     assert_eq!(project.read("lives"), "", "it was not started");
     drop(stranger);
     project.run(&["up"]).exits(0);
@@ -209,7 +213,7 @@ fn somebody_elses_process_is_told_as_what_can_be_known_of_it() {
     ));
     let words = outcome(&project, &[], 1)["failed"][0]["message"].to_string();
     // Root sees everything.
-    assert!(words.contains(&format!("python3 (pid {})", stranger.child.id())), "{words}");
+    assert!(words.contains(&format!("listens (pid {})", stranger.child.id())), "{words}");
 }
 
 #[test]
@@ -222,7 +226,7 @@ fn a_port_of_tests_that_somebody_has_is_told_with_the_failure() {
     ));
     let told = outcome(&project, &["db"], 1);
     let words = told["failed"][0]["message"].as_str().unwrap();
-    assert!(words.contains(&format!("port {port} is in use by python3 (pid {pid})")), "{words}");
+    assert!(words.contains(&format!("port {port} is in use by listens (pid {pid})")), "{words}");
     assert_eq!(told["failed"][0]["log_tail"], json!(["cannot listen"]));
     let told = outcome(&project, &["same"], 1);
     assert!(!told.to_string().contains("in use"), "{told}");
@@ -231,14 +235,10 @@ fn a_port_of_tests_that_somebody_has_is_told_with_the_failure() {
 #[test]
 fn what_is_left_of_connections_keeps_nobody_from_the_next_life() {
     // Who closes first leaves its port in TIME_WAIT.
-    let serve = "import os, socket\ns = socket.socket(socket.AF_INET)\n\
-                 s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)\n\
-                 s.bind(('127.0.0.1', int(os.environ['PORT'])))\ns.listen()\nprint('listens', flush=True)\n\
-                 c, _ = s.accept()\nc.close()\nc, _ = s.accept()\n";
-    let toml = "[services.web]\nport = \"auto\"\nrun = [\"python3\", \"serve.py\"]\n\
-                ready = { log = \"listens\" }\n";
-    let project = Project::new(toml);
-    project.write("serve.py", serve);
+    let project = Project::new(&format!(
+        "[services.web]\nport = \"auto\"\nrun = [\"{LISTENS}\", \"127.0.0.1:${{port}}\", \"closes\"]\n\
+         ready = {{ log = \"[0-9]\" }}\n"
+    ));
     project.run(&["up"]).exits(0);
     let had = port(&project, "web");
     let pid = project.pid("web");

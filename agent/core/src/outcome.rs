@@ -64,6 +64,12 @@ impl Wait {
         let targets = targets.into_iter().collect();
         Self { project, targets, goal, edition: None, open: Vec::new() }
     }
+
+    /// In which project.
+    #[must_use]
+    pub fn project(&self) -> &Arc<str> {
+        &self.project
+    }
 }
 
 impl World {

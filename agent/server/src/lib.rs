@@ -29,6 +29,7 @@ mod command;
 mod convert;
 mod execute;
 mod files;
+mod health;
 mod keep;
 mod logs;
 mod measure;

@@ -1,23 +1,20 @@
-//! How services are, as `/v1/services` and `/v1/health` show it.
+//! How services are, as `/v1/services` shows it.
 //!
 //! Invariant: a row says what was seen and nothing that was not; what nobody measured is null.
 
-use std::collections::{BTreeMap, HashSet};
-use std::path::Path;
+use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use hearth_api::time::rfc3339;
-use hearth_api::{Check, Health, HealthStatus, HeldBy, ServiceRow};
+use hearth_api::{Health, HealthStatus, HeldBy, ServiceRow};
 use hearth_config::{Kind, Project, Service};
 use hearth_core::{Holder, NodeView, ServiceId, State, Want};
 
 use crate::convert;
 use crate::owner::Owner;
-use crate::well;
 
 /// One service as it is: by the core, or by its file alone if it was never up.
-enum Entry {
+pub(crate) enum Entry {
     Known(Box<NodeView>),
     Unused(ServiceId, Arc<Project>, usize),
 }
@@ -39,7 +36,7 @@ impl Owner {
     }
 
     /// In file order, project by project; what the file does not have any more comes last.
-    fn entries(&mut self, project: Option<&Arc<str>>) -> Vec<Entry> {
+    pub(crate) fn entries(&mut self, project: Option<&Arc<str>>) -> Vec<Entry> {
         let views = self.world().views(project.map(|project| &**project));
         let Some(project) = project else {
             return views.into_iter().map(|view| Entry::Known(Box::new(view))).collect();
@@ -103,70 +100,6 @@ impl Owner {
             held_by: view.held_by.into_iter().map(held_by).collect(),
         }
     }
-
-    /// Every node that has a name in health.
-    pub(crate) fn health(&mut self, project: Option<&Arc<str>>) -> BTreeMap<String, Check> {
-        let found: Vec<Found> =
-            self.entries(project).into_iter().filter_map(|entry| self.found(entry)).collect();
-        let mut checks = BTreeMap::new();
-        for one in &found {
-            let name = one.name.as_str();
-            let clash =
-                found.iter().any(|other| other.name == name && other.project != one.project);
-            // Those are the agent's own.
-            let clash = clash || well::NAMES.contains(&name);
-            let name = if clash { one.prefixed() } else { name.to_owned() };
-            checks.insert(name, one.check.clone());
-        }
-        checks
-    }
-
-    fn found(&mut self, entry: Entry) -> Option<Found> {
-        match entry {
-            Entry::Known(view) => {
-                let since = self.node(&view.id).and_then(|node| node.since);
-                let status = match (view.want, view.state) {
-                    (Want::Down, State::Down) => HealthStatus::Disabled,
-                    (_, _) => view.health.status,
-                };
-                let check =
-                    check(status, view.health.message, since.unwrap_or(self.clock().began()));
-                Some(Found { project: Arc::clone(&view.id.project), name: view.display?, check })
-            }
-            Entry::Unused(id, file, at) => {
-                let service = &file.services[at];
-                let words = if service.enabled { "not started" } else { "switched off" };
-                let check = check(HealthStatus::Disabled, words.to_owned(), self.clock().began());
-                Some(Found { project: id.project, name: service.display.clone()?, check })
-            }
-        }
-    }
-}
-
-/// A check before it has a name of its own.
-struct Found {
-    project: Arc<str>,
-    name: String,
-    check: Check,
-}
-
-impl Found {
-    /// For names that stand in two projects.
-    fn prefixed(&self) -> String {
-        let base = Path::new(&*self.project).file_name().unwrap_or_default();
-        format!("{}/{}", base.to_string_lossy(), self.name)
-    }
-}
-
-pub(crate) fn check(status: HealthStatus, message: String, at: SystemTime) -> Check {
-    let healthy = match status {
-        HealthStatus::Success | HealthStatus::Disabled => true,
-        HealthStatus::Loading
-        | HealthStatus::Starting
-        | HealthStatus::Waiting
-        | HealthStatus::Failure => false,
-    };
-    Check { status, healthy, message, at: rfc3339(at) }
 }
 
 fn held_by(holder: Holder) -> HeldBy {

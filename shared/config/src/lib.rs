@@ -1,17 +1,21 @@
 //! `hearth.toml` to a validated [`Project`].
 //!
-//! Invariant: a [`Project`] that exists is whole and consistent. Every name in `needs` is a
-//! service of the same file, there is no cycle, every pattern compiles, every number is in its
-//! range, and no key of the file was passed over in silence: what hearth does not know is an
-//! unknown key, and what it knows but has not built yet is refused as such. This prevents the
-//! failure in which a misspelt `restrat = "never"` is found out in the night, by its effect.
+//! Invariant: a [`Project`] that exists is whole and consistent. Every name in `needs`, in a group
+//! and in `${...}` is one of the same file, there is no cycle, no name and no port stands twice,
+//! every pattern compiles, every number is in its range, and no key was passed over in silence: what
+//! hearth does not know is an unknown key. This prevents the failure in which a misspelt
+//! `restrat = "never"` is found out in the night, by its effect.
 //!
-//! Faults are collected, not thrown: one pass tells all of them, each with its place.
+//! Faults are collected, not thrown: one pass tells all of them, each with its file and place.
 //!
-//! How it goes: [`load`] reads the file, [`parse`] has the `toml` crate make a tree with spans of
-//! it, `read` turns the tree into types and notes what is wrong, `read::graph` checks what only
-//! the whole can tell. Nothing here runs anything; the file system is touched for reading the
-//! file and to see that each `dir` exists.
+//! How it goes: [`load`] reads the files, `parse` has the `toml` crate make trees with spans of
+//! them, `merge` puts the local one over the other, `read` turns the tree into types and notes what
+//! is wrong, `read::graph` checks what only the whole can tell. What only the moment can tell,
+//! [`Service::resolve`] puts in when a life begins. [`Project::at`] builds one in code, and
+//! `write` makes the text of either.
+//!
+//! Nothing here runs anything; the file system is touched for reading the files, those that
+//! `env_file` names, and to see that each `dir` exists.
 
 mod address;
 mod builder;

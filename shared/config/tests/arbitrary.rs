@@ -44,6 +44,31 @@ proptest! {
     }
 
     #[test]
+    fn any_two_files_and_any_env_file_are_answered(
+        base in prop::collection::vec(line(), 0..12),
+        local in prop::collection::vec(line(), 0..12),
+        env in "((export )?[A-C]?=?['\"]?[$\\\\{}A-C# é]{0,5}['\"]?\n?){0,6}",
+    ) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let texts = [
+            ("hearth.toml", format!("{}\n[services.z]\nrun = 'x'\nenv_file = '.env'", base.join("\n"))),
+            ("hearth.local.toml", local.join("\n")),
+            (".env", env),
+        ];
+        for (name, text) in &texts {
+            std::fs::write(dir.path().join(name), text).expect("a file");
+        }
+        if let Err(hearth_config::LoadError::Faulty(faults)) = hearth_config::load(dir.path()) {
+            prop_assert!(!faults.as_slice().is_empty());
+            for fault in faults.as_slice() {
+                let name = fault.file.file_name().expect("a name");
+                let (_, text) = texts.iter().find(|(file, _)| *file == name).expect("one of them");
+                prop_assert!((1..=text.split('\n').count()).contains(&fault.line), "{}", fault);
+            }
+        }
+    }
+
+    #[test]
     fn any_duration_and_size_is_answered(text in "[0-9]{0,22}[a-zA-Zé -]{0,3}[0-9]{0,3}[a-z]{0,2}") {
         let _ = hearth_config::size::parse(&text);
         let _ = hearth_config::signal::parse(&text);

@@ -249,3 +249,19 @@ fn a_file_full_of_faults_is_answered() {
     let all = faults(&text).into_vec();
     assert_eq!((all.len(), all[19_999].line), (20_000, 20_000));
 }
+
+/// Everything that looks at all of the rest is asked for as often as a file has room for.
+#[test]
+fn a_file_of_strangers_is_answered() {
+    let many = |one: &dyn Fn(usize) -> String| (0..20_000).map(one).collect::<String>();
+    let service = |n: usize| format!("[services.s{n}]\nrun='x'\nneeds=['n{n}']\n");
+    assert_eq!(faults(&many(&service)).into_vec().len(), 20_000);
+    let named = many(&|n| format!("'n{n}',"));
+    let files = many(&|n| format!("'{n}',"));
+    let ports = many(&|n| format!("${{services.n{n}.port}}"));
+    let text = format!(
+        "[services.a]\nrun='x'\nneeds=[{named}]\nenv_file=[{files}]\nenv.A='{ports}'\n\
+         [groups]\ng=[{named}]\n"
+    );
+    assert_eq!(faults(&text).into_vec().len(), 80_000);
+}

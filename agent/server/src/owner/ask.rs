@@ -312,15 +312,16 @@ impl Owner {
         let Wanted { projects, targets, goal, notes } = wait;
         let (source, stream) = upstream::open();
         let mine = |row: &&hearth_api::ServiceRow| {
-            scope
-                .iter()
-                .any(|id| *id.name == *row.name && convert::project(&id.project) == row.project)
+            let project = row.project.as_deref().unwrap_or_default();
+            scope.contains(&ServiceId::new(project, row.name.as_str()))
         };
         let services = before.rows.iter().filter(mine).cloned().collect();
         source.put(Item::Line(to_bytes(&Line::Snapshot { services })));
         // Who left while nothing happened was not noticed.
         self.listeners.retain(|listener| !listener.source.is_closed());
-        self.listeners.push(Listener { scope, projects, targets, goal, notes, source });
+        let wait = |project| hearth_core::Wait::new(project, targets.iter().cloned(), goal);
+        let waits = projects.into_iter().map(wait).collect();
+        self.listeners.push(Listener { scope, waits, goal, notes, source });
         stream
     }
 

@@ -58,6 +58,7 @@ impl Owner {
         let question = Asking {
             answers: Answers { id: id.clone(), life, test, tell: self.tell.clone() },
             home: self.place.home().to_owned(),
+            lives: self.faces.lives(),
             lived: self.world.lived(&id, self.clock.now()),
         };
         let checking = self.nodes.get_mut(&id).and_then(|node| node.checking.as_mut());
@@ -122,6 +123,7 @@ impl Checking {
 struct Asking {
     answers: Answers,
     home: PathBuf,
+    lives: one_shot::Lives,
     lived: Duration,
 }
 
@@ -143,7 +145,7 @@ impl Asking {
                     timeout_ms: convert::milliseconds(test.timeout),
                 };
                 let name = format!("{}/{}", self.answers.id.project, self.answers.id.name);
-                probe::judge(&test, one_shot::ask(&name, &self.home, &question).await)
+                probe::judge(&test, one_shot::ask(&name, &self.home, &question, self.lives).await)
             }
             (_, _) => probe::ask(&test, PathBuf::new(), self.answers.life, self.lived).await,
         };

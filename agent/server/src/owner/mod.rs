@@ -43,6 +43,7 @@ use crate::bundle::Held;
 use crate::clock::Clock;
 use crate::command::{Command, Reply};
 use crate::execute::link::Told;
+use crate::execute::one_shot::Faces;
 use crate::files::Files;
 use crate::place::Place;
 use crate::ports::Ports;
@@ -90,6 +91,8 @@ pub(crate) struct Owner {
     /// What the shims of each project hold.
     bundles: BTreeMap<Arc<str>, Held>,
     answers_late: adopt::Late,
+    /// What runs the commands of checks.
+    faces: Faces,
     tell: mpsc::Sender<Told>,
     news: mpsc::Receiver<Told>,
 }
@@ -121,6 +124,7 @@ impl Owner {
             owed: Vec::new(),
             bundles: BTreeMap::new(),
             answers_late: adopt::Late::default(),
+            faces: Faces::new(),
             tell,
             news,
         }
@@ -248,7 +252,7 @@ impl Owner {
         // Links that wait for room to tell us something end with this.
         drop(self.news);
         let shims = farewells.len();
-        farewells.join_all().await;
+        tokio::join!(farewells.join_all(), self.faces.end());
         info!(shims, "left the shims to the next agent");
         let _ = reply.send(());
     }

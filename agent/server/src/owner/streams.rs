@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use hearth_api::Result as Word;
 use hearth_config::Kind;
-use hearth_core::{Goal, Outcome, ServiceId, Want};
+use hearth_core::{Goal, Outcome, ServiceId, Wait, Want};
 use hyper::body::Bytes;
 use tokio::task::spawn_blocking;
 
@@ -21,10 +21,8 @@ use crate::upstream::{Ending, Item, Lost, Source};
 pub(super) struct Listener {
     /// Whose transitions it is told.
     pub(super) scope: BTreeSet<ServiceId>,
-    /// The projects that it waits for.
-    pub(super) projects: Vec<Arc<str>>,
-    /// Names; empty: all (for `Ready` all that are enabled).
-    pub(super) targets: Vec<Arc<str>>,
+    /// For what, in each project; with what it remembers between two looks.
+    pub(super) waits: Vec<Wait>,
     /// What it waits for.
     pub(super) goal: Goal,
     /// What it is told besides, at its end.
@@ -43,7 +41,7 @@ impl Owner {
     /// Everybody whose outcome is decided gets it.
     pub(super) fn tell_outcomes(&mut self) {
         let mut listeners = std::mem::take(&mut self.listeners);
-        listeners.retain(|listener| match self.ending(listener) {
+        listeners.retain_mut(|listener| match self.ending(listener) {
             Some(ending) => {
                 end(listener.source.clone(), ending);
                 false
@@ -60,14 +58,17 @@ impl Owner {
         }
     }
 
-    fn ending(&self, listener: &Listener) -> Option<Ending> {
+    fn ending(&self, listener: &mut Listener) -> Option<Ending> {
         let mut all = Ending::plain(match listener.goal {
             Goal::Ready | Goal::Arrive => Word::Ready,
             Goal::Down => Word::Down,
         });
         let mut undecided = false;
-        for project in &listener.projects {
-            match self.world.outcome(project, &listener.targets, listener.goal) {
+        let mut waits = std::mem::take(&mut listener.waits);
+        for wait in &mut waits {
+            let outcome = self.world.look(wait);
+            let project = wait.project();
+            match outcome {
                 None => undecided = true,
                 Some(Outcome::Ready | Outcome::Down) => {}
                 Some(Outcome::Failed { failed, not_ready }) => {
@@ -80,6 +81,7 @@ impl Owner {
                 }
             }
         }
+        listener.waits = waits;
         // Several projects: the first that can't come to it ends the wait, all the others are due.
         let decided = !undecided || matches!(all.result, Word::Failed | Word::Interrupted);
         all.notes.clone_from(&listener.notes);

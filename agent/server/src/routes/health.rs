@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use super::{Routes, json, query};
 use crate::command::Command;
 use crate::refuse::Refusal;
-use crate::{rows, well};
+use crate::{health, well};
 
 pub(super) async fn answer(
     State(routes): State<Routes>,
@@ -42,6 +42,6 @@ fn as_shown(own: Report) -> impl Iterator<Item = (String, hearth_api::Check)> {
             Ok(message) => (HealthStatus::Success, message),
             Err(message) => (HealthStatus::Failure, message),
         };
-        (checked.name, rows::check(status, message, checked.at))
+        (checked.name, health::check(status, message, checked.at))
     })
 }

@@ -1,6 +1,6 @@
 //! The files that `env_file` names: each read once, however many services name it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use super::{Field, Found, value};
@@ -11,11 +11,15 @@ use crate::{env_file, load, place};
 const EXPECTED: &str = "a file or a list of files in the `.env` format, relative to this one: \
                         `env_file = \".env\"`";
 
+/// Most faults of one file that are told: what has more is no env file.
+const MOST: usize = 20;
+
 /// What was read so far, in the order in which it was asked for. `None`: it can't be read, which has
 /// been told.
 #[derive(Default)]
 pub(crate) struct Files {
     read: Vec<(PathBuf, Option<String>)>,
+    places: HashMap<PathBuf, usize>,
 }
 
 impl Files {
@@ -25,8 +29,8 @@ impl Files {
 
     /// The place of a file in `read`.
     fn index(&mut self, path: PathBuf, entry: &Field<'_, '_>, found: &mut Found) -> usize {
-        if let Some(known) = self.read.iter().position(|(other, _)| *other == path) {
-            return known;
+        if let Some(known) = self.places.get(&path) {
+            return *known;
         }
         let text = match load::read(&path) {
             Ok(bytes) => match load::text(bytes, &path) {
@@ -47,6 +51,7 @@ impl Files {
                 None
             }
         };
+        self.places.insert(path.clone(), self.read.len());
         self.read.push((path, text));
         self.read.len() - 1
     }
@@ -79,7 +84,7 @@ fn say(text: &str, path: &Path, env: &mut BTreeMap<String, String>, found: &mut 
         found.elsewhere(fault.without_values());
         return;
     }
-    for malformed in env_file::read(text, env).err().into_iter().flatten() {
+    for malformed in env_file::read(text, env).err().into_iter().flatten().take(MOST) {
         let expected = Some(malformed.expected.to_owned());
         let fault = Fault::new(text, path, malformed.span, malformed.message, expected);
         found.elsewhere(fault.without_values());

@@ -7,16 +7,25 @@ use super::Found;
 use super::service::{Draft, PortRef};
 use crate::invalid::{did_you_mean, quoted};
 use crate::name::is_name;
-use crate::project::{Kind, Port};
+use crate::project::{Kind, Port, Service};
 
 /// Notes unknown names, services that need themselves, cycles, and what two can't share.
 pub(crate) fn check(drafts: &[Draft], found: &mut Found) {
-    needs(drafts, found);
+    let places: HashMap<&str, usize> =
+        drafts.iter().enumerate().map(|(n, draft)| (draft.service.name.as_str(), n)).collect();
+    needs(drafts, &places, found);
     same_name(drafts, found);
     same_port(drafts, found);
     for draft in drafts {
         for (port, span) in &draft.port_refs {
-            port_ref(draft, port, span.clone(), drafts, found);
+            let name = match port {
+                PortRef::Own => &draft.service.name,
+                PortRef::Of(name) => name,
+            };
+            match places.get(name.as_str()) {
+                Some(other) => no_port(port, &drafts[*other].service, span.clone(), found),
+                None => unknown(name, span.clone(), drafts, found),
+            }
         }
     }
 }
@@ -57,36 +66,24 @@ fn same_port(drafts: &[Draft], found: &mut Found) {
     }
 }
 
-/// `${port}` or `${services.NAME.port}` in a text of `draft`.
-fn port_ref(
-    draft: &Draft,
-    port: &PortRef,
-    span: std::ops::Range<usize>,
-    drafts: &[Draft],
-    found: &mut Found,
-) {
-    let (name, text) = match port {
-        PortRef::Own => (&draft.service.name, "${port}".to_owned()),
-        PortRef::Of(name) => (name, format!("${{services.{name}.port}}")),
-    };
-    let Some(other) = drafts.iter().find(|other| other.service.name == *name) else {
-        unknown(name, span, drafts, found);
-        return;
-    };
-    if other.service.port.is_some() {
+/// `${port}` or `${services.NAME.port}` of a service that has none.
+fn no_port(port: &PortRef, of: &Service, span: std::ops::Range<usize>, found: &mut Found) {
+    if of.port.is_some() {
         return;
     }
+    let (name, text) = match port {
+        PortRef::Own => (&of.name, "${port}".to_owned()),
+        PortRef::Of(name) => (name, format!("${{services.{name}.port}}")),
+    };
     let message = format!("{} but {} has no `port`", quoted(&text), quoted(name));
-    let expected = match other.service.kind {
+    let expected = match of.kind {
         Kind::Service | Kind::Oneshot => format!("`port = 8080` or `port = \"auto\"` of {name}"),
         Kind::Check => "the port of a service: `${services.NAME.port}`".to_owned(),
     };
     found.absent(span, message, expected);
 }
 
-fn needs(drafts: &[Draft], found: &mut Found) {
-    let places: HashMap<&str, usize> =
-        drafts.iter().enumerate().map(|(n, draft)| (draft.service.name.as_str(), n)).collect();
+fn needs(drafts: &[Draft], places: &HashMap<&str, usize>, found: &mut Found) {
     let mut edges: Vec<Vec<Edge>> = Vec::new();
     for (n, draft) in drafts.iter().enumerate() {
         let mut own = Vec::new();
@@ -116,7 +113,10 @@ pub(super) fn unknown(
     found: &mut Found,
 ) {
     let names = || drafts.iter().map(|draft| draft.service.name.as_str());
-    let message = format!("unknown service {}{}", quoted(name), did_you_mean(name, names()));
+    // A guess looks at every name: a file with ten thousand faults has to be answered too.
+    const GUESSES: usize = 20;
+    let guess = if found.count() < GUESSES { did_you_mean(name, names()) } else { String::new() };
+    let message = format!("unknown service {}{guess}", quoted(name));
     // A bad name is told elsewhere, and must not steer a terminal from here.
     let mut good = names().filter(|name| is_name(name));
     let known: Vec<&str> = good.by_ref().take(20).collect();

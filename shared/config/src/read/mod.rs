@@ -6,11 +6,14 @@ mod env_files;
 mod fields;
 mod graph;
 mod groups;
+mod policy;
 mod readiness;
 mod service;
 mod value;
 
+use std::collections::HashSet;
 use std::ops::Range;
+use std::path::PathBuf;
 
 use toml::de::DeTable;
 
@@ -33,6 +36,8 @@ pub(crate) struct Raw {
 pub(crate) struct Found {
     faults: Vec<Raw>,
     elsewhere: Vec<Fault>,
+    /// Where those stand.
+    places: HashSet<(PathBuf, usize, usize)>,
     partial: bool,
 }
 
@@ -79,9 +84,14 @@ impl Found {
         }
     }
 
+    /// How many so far.
+    pub(crate) fn count(&self) -> usize {
+        self.faults.len()
+    }
+
     /// A fault of another file, told once however many services it concerns.
     pub(crate) fn elsewhere(&mut self, fault: Fault) {
-        if !self.elsewhere.contains(&fault) {
+        if self.places.insert((fault.file.clone(), fault.line, fault.column)) {
             self.elsewhere.push(fault);
         }
     }

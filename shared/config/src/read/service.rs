@@ -1,19 +1,17 @@
 //! One `[services.NAME]` or `[checks.NAME]`, key by key, in the order of the contract.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
 
 use super::env_files::{self, Files};
-use super::{Field, Fields, Found, readiness, value};
+use super::{Field, Fields, Found, policy, readiness, value};
 use crate::invalid::quoted;
-use crate::project::{
-    Backoff, GiveUp, Kind, Log, Lost, Need, Port, Restart, Run, Scope, Service, Stop,
-};
+use crate::project::{Kind, Lost, Need, Port, Run, Service};
 use crate::replace::{self, Part};
-use crate::{address, fingerprint, name, place, signal};
+use crate::{address, fingerprint, name, place};
 
 const NEEDS: &str = "a list of services: `needs = [\"db\", { service = \"cache\" }]`";
 const ENV_VALUE: &str = "a string, an integer, or false, which unsets it";
@@ -121,7 +119,7 @@ pub(crate) fn service(field: &Field<'_, '_>, around: &mut Around<'_>, found: &mu
         if let Some(field) = fields.get("ready") {
             readiness::read(&field, &mut draft, around.root, found);
         }
-        policy(&mut fields, &mut draft.service, found);
+        policy::read(&mut fields, &mut draft.service, found);
         fields.finish(found);
     }
     draft
@@ -251,6 +249,7 @@ fn display(field: &Field<'_, '_>, found: &mut Found) -> Option<String> {
 }
 
 fn needs(field: &Field<'_, '_>, draft: &mut Draft, found: &mut Found) {
+    let mut seen = HashSet::new();
     for element in value::list(field, NEEDS, found).into_iter().flatten() {
         let entry = field.element(element);
         let (service, span, lost) = match element.get_ref() {
@@ -264,7 +263,7 @@ fn needs(field: &Field<'_, '_>, draft: &mut Draft, found: &mut Found) {
                 continue;
             }
         };
-        if draft.service.needs.iter().any(|need| need.service == service) {
+        if !seen.insert(service.clone()) {
             let message = format!("{} is named twice in `needs`", quoted(&service));
             found.fault(span, message, "each service once");
             continue;
@@ -339,100 +338,4 @@ fn environment(
         env.insert(entry.key.to_owned(), text);
     }
     env
-}
-
-/// Restarts and the end.
-fn policy(fields: &mut Fields<'_, '_>, service: &mut Service, found: &mut Found) {
-    if let Some(field) = fields.get("start_timeout") {
-        service.start_timeout = value::positive(&field, found);
-    }
-    let restarts = [
-        ("always", Restart::Always),
-        ("on-failure", Restart::OnFailure),
-        ("never", Restart::Never),
-    ];
-    if let Some(field) = fields.get("restart") {
-        let restart = value::one_of(&field, &restarts, found);
-        service.restart = restart.unwrap_or(service.restart);
-    }
-    if let Some(field) = fields.get("backoff") {
-        backoff(&field, &mut service.backoff, found);
-    }
-    if let Some(field) = fields.get("give_up") {
-        give_up(&field, &mut service.give_up, found);
-    }
-    if let Some(field) = fields.get("stop") {
-        stop(&field, &mut service.stop, found);
-    }
-    if let Some(field) = fields.get("linger") {
-        service.linger = value::duration(&field, found).unwrap_or(service.linger);
-    }
-    if let Some(field) = fields.get("log") {
-        log(&field, &mut service.log, found);
-    }
-}
-
-fn backoff(field: &Field<'_, '_>, backoff: &mut Backoff, found: &mut Found) {
-    let Some(table) = value::table(field, found) else { return };
-    let mut fields = Fields::of(table, " of `backoff`");
-    let mut set = |key, to: &mut _, found: &mut Found| {
-        *to = fields.get(key).and_then(|field| value::duration(&field, found)).unwrap_or(*to);
-    };
-    set("min", &mut backoff.min, found);
-    set("max", &mut backoff.max, found);
-    set("reset_after", &mut backoff.reset_after, found);
-    fields.finish(found);
-    if backoff.min > backoff.max {
-        let format = crate::duration::format;
-        let (min, max) = (format(backoff.min), format(backoff.max));
-        let message = format!("`min` of `backoff` is {min}, more than `max`, {max}");
-        found.fault(field.key_span.clone(), message, "`min` at most `max` (default: 30s)");
-    }
-}
-
-fn give_up(field: &Field<'_, '_>, give_up: &mut GiveUp, found: &mut Found) {
-    let Some(table) = value::table(field, found) else { return };
-    let mut fields = Fields::of(table, " of `give_up`");
-    if let Some(field) = fields.get("failures") {
-        give_up.failures = value::limit(&field, found).unwrap_or(give_up.failures);
-    }
-    if let Some(field) = fields.get("within") {
-        give_up.within = value::positive(&field, found).unwrap_or(give_up.within);
-    }
-    fields.finish(found);
-}
-
-fn stop(field: &Field<'_, '_>, stop: &mut Stop, found: &mut Found) {
-    let Some(table) = value::table(field, found) else { return };
-    let mut fields = Fields::of(table, " of `stop`");
-    if let Some(field) = fields.get("signal")
-        && let Some(name) = value::string(&field, "the name of a signal: \"SIGTERM\"", found)
-        && let Some(signal) = found.check(field.span(), signal::parse(name))
-    {
-        stop.signal = signal;
-    }
-    if let Some(field) = fields.get("timeout") {
-        stop.timeout = value::duration(&field, found).unwrap_or(stop.timeout);
-    }
-    let scopes = [("leader", Scope::Leader), ("group", Scope::Group), ("tree", Scope::Tree)];
-    if let Some(field) = fields.get("to") {
-        stop.to = value::one_of(&field, &scopes, found).unwrap_or(stop.to);
-    }
-    fields.finish(found);
-}
-
-fn log(field: &Field<'_, '_>, log: &mut Log, found: &mut Found) {
-    let Some(table) = value::table(field, found) else { return };
-    let mut fields = Fields::of(table, " of `log`");
-    if let Some(field) = fields.get("max_size") {
-        let size = value::size(&field, found).unwrap_or(log.max_size);
-        if size < Log::MIN_SIZE {
-            found.fault(field.span(), "`max_size` is too small", "a size from `1KB`");
-        }
-        log.max_size = size;
-    }
-    if let Some(field) = fields.get("keep") {
-        log.keep = value::count(&field, found).unwrap_or(log.keep);
-    }
-    fields.finish(found);
 }
