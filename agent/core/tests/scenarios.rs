@@ -516,3 +516,57 @@ fn a_wait_that_asks_for_nothing_waits_for_what_nobody_wants_and_fails_with_what_
     let outcome = Some(Outcome::Failed { failed, not_ready });
     assert_eq!(stage.outcome(&["api"], Goal::Arrive), outcome);
 }
+
+#[test]
+fn a_stop_for_the_start_timeout_is_one_also_to_an_agent_that_finds_it() {
+    let mut first = Stage::new(&[("db", tested(&[]))]);
+    first.up(&[]);
+    first.started("db");
+    let (saved, restarts) = (first.world.saved(), 0);
+    assert_eq!(first.after(ms(60_000)), ["cancel db 1", "stop db 1"]);
+    let mut second = Stage::new(&[]);
+    second.now = first.now;
+    second.world.restore(saved, second.now);
+    second.step(Event::Adopted {
+        id: id("db"),
+        definition: None,
+        life: 1,
+        pid: Some(7),
+        exit: None,
+        ready: false,
+        want: Want::Up,
+        restarts,
+        stopping: true,
+    });
+    second.step(Event::Settled);
+    assert_eq!(second.ends("db", 143), ["acknowledge db 1"], "it is not started at once");
+    assert_eq!(second.said, ["db backoff: not ready within 1m, next try in 100ms"]);
+}
+
+#[test]
+fn a_wait_goes_by_what_a_changed_service_has_become() {
+    let mut stage = running(&[("db", service(&[]))], &["db"]);
+    stage.edit("db", |db| *db = Definition { fingerprint: db.fingerprint, ..check(&[]) });
+    stage.up(&[]);
+    let mut wait = Wait::new(PROJECT.into(), [], Goal::Ready);
+    assert_eq!(stage.world.look(&mut wait), None);
+    assert_eq!(stage.ends("db", 0), ["acknowledge db 1", "probe db 2"]);
+    assert_eq!(stage.world.look(&mut wait), None);
+    for _ in 0..3 {
+        stage.fails("db");
+        stage.after(ms(1_000));
+    }
+    assert_eq!(stage.state("db"), State::Unhealthy);
+    assert_eq!(stage.world.look(&mut wait), Some(Outcome::Ready), "its verdict will do");
+}
+
+#[test]
+fn a_stopped_start_that_is_not_wanted_any_more_says_nothing_of_a_next_try() {
+    let mut stage = Stage::new(&[("db", tested(&[]))]);
+    stage.up(&[]);
+    stage.started("db");
+    stage.after(ms(60_000));
+    stage.down(&[]);
+    stage.ends("db", 143);
+    assert_eq!(stage.said, ["db down: exited with code 143"]);
+}

@@ -19,6 +19,9 @@
 //! The one thing that it decides alone: after the leader's end, or once nobody else is there to say
 //! so, what does not stop within the spec's time is killed.
 //!
+//! [`one_shot`] is the same for one command of a check, which has no service and no shim: it runs it,
+//! answers, and leaves nothing behind.
+//!
 //! One thread, no async runtime, no buffer but the one that output is copied through: there is a
 //! shim for each service, and each should cost less than 300 KB.
 

@@ -116,8 +116,9 @@ pub struct Service {
     /// Its `port`, where that is a number, and the ports of this machine that its tests connect to,
     /// each once: where it listens, for people.
     pub ports: Vec<u16>,
-    /// FNV-1a (64 bits) of everything above but the name: equal exactly where a file that was
-    /// edited still asks for the same service. Stable across versions of hearth.
+    /// FNV-1a (64 bits) of everything above but the name and where the env files stand: equal
+    /// exactly where a file that was edited still asks for the same service. Stable across versions
+    /// of hearth.
     pub fingerprint: u64,
     /// Line of its name in the file, from 1.
     pub line: usize,

@@ -16,15 +16,21 @@ use std::time::Duration;
 use hearth_config::{Probe, Test};
 use hearth_core::Verdict;
 use hearth_process::watch::{Change, ChangeKind, DirWatch};
+use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
 use super::fd::Watched;
 use super::probe::Answers;
 use super::{aside, probe};
 
-/// How often it is looked for where nothing can be watched: the user's inotify instances (128, if
-/// nobody has raised that) are used up, a directory may not be read, or the file is a link, whose
-/// target comes and goes elsewhere. Nothing wakes us then, and a file has no other way to tell.
+/// So many files are watched at a time: a user has 128 inotify instances, if nobody has raised that,
+/// and logs, the agent itself and other programs need some.
+const WATCHES: usize = 32;
+static WATCHES_LEFT: Semaphore = Semaphore::const_new(WATCHES);
+
+/// How often it is looked for where nothing can be watched: there are more files than that, the
+/// user's instances are used up, a directory may not be read, or the file is a link, whose target
+/// comes and goes elsewhere. Nothing wakes us then, and a file has no other way to tell.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Directories that come into being while we look are followed so often, before the watch that there
@@ -35,9 +41,11 @@ const DOWN: usize = 64;
 pub(crate) async fn watch(test: &Test, answers: &Answers) {
     let Probe::File(path) = &test.probe else { return };
     let mut known: Option<bool> = None;
+    // Kept for good: who has one does not lose it to who comes later.
+    let place = WATCHES_LEFT.try_acquire().ok();
     loop {
-        let from = path.clone();
-        let mut looking = pin!(aside::look(move || look(&from)));
+        let (from, watches) = (path.clone(), place.is_some());
+        let mut looking = pin!(aside::look(move || look(&from, watches)));
         let found = match timeout(test.timeout, &mut looking).await {
             Ok(found) => found,
             Err(_) => {
@@ -52,24 +60,21 @@ pub(crate) async fn watch(test: &Test, answers: &Answers) {
         if known.replace(found.there) != Some(found.there) {
             answers.tell(probe::in_its_words(test, words(path, found.there))).await;
         }
-        let mut watched = found.watched();
-        loop {
-            let changes = match &mut watched {
-                Some((watch, _)) => watch.changes().await,
-                None => {
-                    sleep(LOOK_AGAIN).await;
-                    break;
-                }
-            };
-            match (changes, &watched) {
-                (Ok(changes), Some((_, name))) if !changes.iter().any(|c| matters(c, name)) => {}
-                (Ok(_), _) => break,
-                // Not to be spun on.
-                (Err(_), _) => {
-                    sleep(LOOK_AGAIN).await;
-                    break;
-                }
-            }
+        match found.watched() {
+            Some((watch, name)) => changed(watch, &name).await,
+            None => sleep(LOOK_AGAIN).await,
+        }
+    }
+}
+
+/// Returns when something may have happened to `name`.
+async fn changed(mut watch: Watched, name: &Path) {
+    loop {
+        match watch.changes().await {
+            Ok(changes) if changes.iter().any(|change| matters(change, name)) => return,
+            Ok(_) => {}
+            // Not to be spun on.
+            Err(_) => return sleep(LOOK_AGAIN).await,
         }
     }
 }
@@ -107,20 +112,24 @@ impl Found {
     }
 }
 
-fn look(path: &Path) -> Found {
-    let mut watch = None;
+fn look(path: &Path, watches: bool) -> Found {
+    // One that becomes a link after this is told of, and looked at again.
+    let is_link = path.symlink_metadata().is_ok_and(|found| found.is_symlink());
+    let watch = if watches && !is_link { subscribe(path) } else { None };
+    Found { there: path.exists(), watch }
+}
+
+fn subscribe(path: &Path) -> Option<(DirWatch, PathBuf)> {
+    let (mut watch, mut dir, mut name) = nearest(path)?;
     for _ in 0..DOWN {
-        watch = nearest(path);
-        let Some((_, dir, name)) = &watch else { break };
         // Made while we subscribed above it: watch that.
-        let next = dir.join(name);
+        let next = dir.join(&name);
         if next == path || !next.is_dir() {
             break;
         }
+        (watch, dir, name) = nearest(path)?;
     }
-    let is_link = path.symlink_metadata().is_ok_and(|found| found.is_symlink());
-    let watch = watch.filter(|_| !is_link);
-    Found { there: path.exists(), watch: watch.map(|(watch, _, name)| (watch, name)) }
+    Some((watch, name))
 }
 
 /// A watch on the nearest directory above `path` that exists, that directory, and the name in it.
@@ -188,6 +197,24 @@ mod tests {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, "").unwrap();
         assert_eq!(next(&mut told).await, Some(true));
+    }
+
+    #[tokio::test]
+    async fn what_can_not_be_watched_is_looked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        let without = look(&path, false);
+        assert!(!without.there && without.watch.is_none());
+        assert!(look(&path, true).watch.is_some());
+        // More than are watched at a time: all are told of.
+        let mut all: Vec<_> = (0..WATCHES + 3).map(|_| watched(&path)).collect();
+        for told in &mut all {
+            assert_eq!(next(told).await, Some(false));
+        }
+        fs::write(&path, "").unwrap();
+        for told in &mut all {
+            assert_eq!(next(told).await, Some(true));
+        }
     }
 
     #[tokio::test]

@@ -84,8 +84,11 @@ impl Owner {
         listener.waits = waits;
         // Several projects: the first that can't come to it ends the wait, all the others are due.
         let decided = !undecided || matches!(all.result, Word::Failed | Word::Interrupted);
+        if !decided {
+            return None;
+        }
         all.notes.clone_from(&listener.notes);
-        decided.then_some(all)
+        Some(all)
     }
 
     /// Whether a later command wants the reverse.
