@@ -53,6 +53,15 @@ pub fn all_rows(context: &Context, wish: Wish) -> Result<Services, Refusal> {
     parse(&body)
 }
 
+/// The answer to a question for which no agent is started, nothing is told, and no more than
+/// `patience` is spent; `None`: there is none.
+pub fn peek(context: &Context, patience: Duration, request: &Request) -> Option<Vec<u8>> {
+    let options = Options { no_spawn: true, timeout: Some(patience), ..Options::default() };
+    let (_, mut reply) = call(app(), &context.home, &options, request).ok()?;
+    let body = reply.bytes().ok()?;
+    reply.is_success().then_some(body)
+}
+
 /// Makes sure that an agent answers.
 pub fn ready(context: &Context, wish: Wish) -> Ready {
     let say = say(context);

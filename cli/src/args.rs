@@ -14,7 +14,8 @@ use hearth_lifecycle::Home;
 
 use crate::refuse::Refusal;
 use crate::{
-    app, completions, config, daemon, down, health, init, logs, restart, status, up, version,
+    app, completions, config, daemon, down, env, health, init, logs, restart, run, status, r#try,
+    up, version, wait,
 };
 
 /// What a verb does: its exit code, or why not.
@@ -64,9 +65,13 @@ const VERBS: &[(&str, Grammar, Run)] = &[
     ("up", up::grammar, up::run),
     ("down", down::grammar, down::run),
     ("restart", restart::grammar, restart::run),
+    ("try", r#try::grammar, r#try::run),
+    ("run", run::grammar, run::run),
+    ("wait", wait::grammar, wait::run),
     ("status", status::grammar, status::run),
     ("logs", logs::grammar, logs::run),
     ("health", health::grammar, health::run),
+    ("env", env::grammar, env::run),
     ("config", config::grammar, config::run),
     ("init", init::grammar, init::run),
     ("daemon", daemon::grammar, daemon::run),
@@ -75,12 +80,8 @@ const VERBS: &[(&str, Grammar, Run)] = &[
 ];
 
 const NOT_BUILT: &[&str] = &[
-    "run",
-    "try",
     "with",
-    "wait",
     "why",
-    "env",
     "events",
     "sessions",
     "session",
@@ -93,7 +94,7 @@ const NOT_BUILT: &[&str] = &[
     "doctor",
 ];
 
-const NOT_BUILT_OPTIONS: &[&str] = &["--lease", "--lease-to", "--attach"];
+const NOT_BUILT_OPTIONS: &[&str] = &["--lease", "--lease-to"];
 
 /// Options that take a value in the next word; needed to find the verb among them.
 const WITH_VALUE: &[&str] = &["--home", "-C", "--color"];
@@ -336,6 +337,10 @@ fn in_our_words(rendered: &str) -> Refusal {
             message.push_str(if message.is_empty() { "" } else { " " });
             message.push_str(part);
         }
+    }
+    // What stands before the `--` is hearth's own.
+    if verb == "hearth run" && meant.is_empty() {
+        return Refusal::usage(message).hint("hearth run [OPTIONS] -- CMD...");
     }
     let hint = if meant.is_empty() { format!("{verb} --help") } else { meant.join("; ") };
     Refusal::usage(message).hint(hint)

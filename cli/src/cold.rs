@@ -87,9 +87,10 @@ pub fn rows_of_home(context: &Context) -> Vec<ServiceRow> {
     rows
 }
 
-fn bare(project: &str, name: &str, kind: Kind, state: State) -> ServiceRow {
+/// A row of which nothing more is known. The empty project is none.
+pub fn bare(project: &str, name: &str, kind: Kind, state: State) -> ServiceRow {
     ServiceRow {
-        project: Some(project.to_owned()),
+        project: Some(project.to_owned()).filter(|project| !project.is_empty()),
         name: name.to_owned(),
         kind,
         want: None,

@@ -11,7 +11,8 @@ use hearth_lifecycle::{Ready, Request};
 use crate::agent::{self, Wish};
 use crate::args::{self, Context};
 use crate::refuse::Refusal;
-use crate::stream::{Goal, Wait};
+use crate::story::{Goal, Sheet};
+use crate::stream::Wait;
 use crate::{cold, output, project};
 
 /// Its grammar.
@@ -29,53 +30,70 @@ pub fn run(context: &Context, matches: &ArgMatches) -> Result<u8, Refusal> {
     let names = args::names(matches);
     let start = cold::any_shim(context) || cold::any_wanted(context);
     let wish = Wish { start, timeout: args::timeout_of(matches), ..Wish::default() };
-    let mut file = None;
+    let (mut file, mut sheet, mut named) = (None, Sheet::default(), names.clone());
     let project = if matches.get_flag("all") {
         None
     } else if let Some(place) = project::find(context)? {
         file = project::load_or_tell(context, &place);
+        if let Some(file) = &file {
+            sheet = Sheet::of(file);
+            named = project::expand_known(file, &names);
+        }
         Some(place.id)
     } else {
-        Some(nearest(context, wish)?)
+        Some(project::that_runs(context, wish)?.id)
     };
-    let body = body(project, names.clone(), matches.get_flag("force"))?;
     let cold = |ready: &Ready| {
         if let Some(file) = &file {
-            project::check_names(file, &names)?;
+            project::expand(file, &names)?;
         }
         nothing_runs(context, ready)
     };
     let wait = Wait {
         context,
         wish,
-        request: Request::post("/v1/down", body).repeatable(),
+        request: request(project.clone(), named.clone(), matches.get_flag("force"))?,
+        project,
+        named,
         goal: Goal::Down,
         no_wait: false,
         cold: if start { None } else { Some(&cold) },
     };
-    wait.run()
+    let done = wait.run(sheet)?;
+    if done == 0 && cfg!(target_os = "macos") && !context.quiet && !context.json {
+        output::tell(
+            "hearth: on macOS a process that left its service's process group is not found; `ps` shows it",
+        );
+    }
+    Ok(done)
 }
 
 /// Takes everything down: `daemon down --services`.
 pub fn everything(context: &Context, wish: Wish) -> Result<u8, Refusal> {
     // Its lines are not the answer of the verb that this is a part of.
     let context = &Context { json: false, home: context.home.clone(), directory: None, ..*context };
-    let request = Request::post("/v1/down", body(None, Vec::new(), true)?).repeatable();
-    Wait { context, wish, request, goal: Goal::Down, no_wait: false, cold: None }.run()
+    let wait = Wait {
+        context,
+        wish,
+        request: request(None, Vec::new(), true)?,
+        project: None,
+        named: Vec::new(),
+        goal: Goal::Down,
+        no_wait: false,
+        cold: None,
+    };
+    wait.run(Sheet::default())
 }
 
-/// In no project: the nearest directory upward whose services run. Without a shim, none do.
-fn nearest(context: &Context, wish: Wish) -> Result<String, Refusal> {
-    match agent::all_rows(context, wish) {
-        Ok(rows) => Ok(project::running(context, &rows.services)?.id),
-        Err(refusal) if refusal.code.exit() == 3 && !wish.start => Err(project::none(context)),
-        Err(refusal) => Err(refusal),
-    }
-}
-
-fn body(project: Option<String>, services: Vec<String>, force: bool) -> Result<Vec<u8>, Refusal> {
-    serde_json::to_vec(&DownRequest { project, services, force, session: None })
-        .map_err(|error| Refusal::new(Code::Internal, error.to_string()))
+/// The request; `project`: `None` is all of them.
+pub fn request(
+    project: Option<String>,
+    services: Vec<String>,
+    force: bool,
+) -> Result<Request, Refusal> {
+    let body = serde_json::to_vec(&DownRequest { project, services, force, session: None })
+        .map_err(|error| Refusal::new(Code::Internal, error.to_string()))?;
+    Ok(Request::post("/v1/down", body).repeatable())
 }
 
 /// No agent, and no shim: so is everything that could be asked for.

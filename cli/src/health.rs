@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::agent::{self, Wish};
 use crate::args::Context;
 use crate::refuse::{self, Refusal};
-use crate::{output, project};
+use crate::{output, project, table};
 
 /// Its grammar.
 pub fn grammar() -> Command {
@@ -33,7 +33,7 @@ pub fn run(context: &Context, _: &ArgMatches) -> Result<u8, Refusal> {
     if context.json {
         output::print_json(&agent::parse::<Value>(&body)?)?;
     } else {
-        output::print(table(&report).as_bytes())?;
+        output::print(table(context, &report).as_bytes())?;
     }
     if report.healthy {
         return Ok(0);
@@ -54,14 +54,19 @@ pub fn run(context: &Context, _: &ArgMatches) -> Result<u8, Refusal> {
         .details(json!({ "failing": names })))
 }
 
-fn table(report: &HealthReport) -> String {
-    let width = report.checks.keys().map(|name| name.chars().count()).max().unwrap_or(0);
+fn table(context: &Context, report: &HealthReport) -> String {
     let line = |(name, check): (&String, &hearth_api::Check)| {
-        let status = serde_json::to_value(check.status).unwrap_or_default();
-        let pad = " ".repeat(width - name.chars().count());
-        let message = anstream::adapter::strip_str(&check.message);
-        let line = format!("{name}{pad}  {:<8}  {message}", status.as_str().unwrap_or_default());
-        format!("{}\n", line.trim_end())
+        let message = anstream::adapter::strip_str(&check.message).to_string();
+        // More lines of it are under each other, in the same column.
+        let mut parts = message.lines();
+        let status = table::health_in_word(check.status).to_owned();
+        let first = parts.next().unwrap_or_default().to_owned();
+        let mut lines =
+            vec![vec![(name.clone(), ""), (status, table::paint(check.status)), (first, "")]];
+        let empty = || (String::new(), "");
+        lines.extend(parts.map(|part| vec![empty(), empty(), (part.to_owned(), "")]));
+        lines
     };
-    report.checks.iter().map(line).collect()
+    let lines: Vec<_> = report.checks.iter().flat_map(line).collect();
+    table::aligned(&lines, output::color(context))
 }

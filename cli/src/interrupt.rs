@@ -1,4 +1,5 @@
-//! Ctrl-C: ends the wait, never the services, and says so.
+//! Ctrl-C: ends the wait, never the services, and says so; where a verb takes its services down for
+//! it (`--attach`, `try`), the next one ends the wait for that.
 //!
 //! Kept true here: the exit code is 130, at whatever moment it comes. Before a verb waits on its
 //! stream the handler itself ends the process; a verb that has something to tell asks to be woken
@@ -8,15 +9,23 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
+use crate::story::Goal;
+
 /// Exit code of a wait that Ctrl-C has ended: 128 and the number of SIGINT, as shells have it.
 pub const EXIT: u8 = 130;
 
 /// What is said of it.
-pub const WORDS: &str = "hearth: interrupted; services stay as they are";
+pub const WORDS: &str = "hearth: interrupted; services stay as they are (`hearth down` ends them)";
+
+/// What is said when it comes again while services are being taken down for the first.
+const AGAIN: &str =
+    "hearth: interrupted; what is being taken down goes on without being waited for";
 
 /// Where the handler writes a byte; -1: it ends the process.
 static WAKER: AtomicI32 = AtomicI32::new(-1);
 static HIT: AtomicBool = AtomicBool::new(false);
+/// Services are being taken down for one that came before.
+static ENDING: AtomicBool = AtomicBool::new(false);
 
 extern "C" fn on_interrupt(_: libc::c_int) {
     let waker = WAKER.load(Ordering::SeqCst);
@@ -24,7 +33,8 @@ extern "C" fn on_interrupt(_: libc::c_int) {
     // SAFETY: write(2) and _exit(2) are async-signal-safe, the buffers are static.
     unsafe {
         if waker < 0 || again {
-            libc::write(2, WORDS.as_ptr().cast(), WORDS.len());
+            let words = if ENDING.load(Ordering::SeqCst) { AGAIN } else { WORDS };
+            libc::write(2, words.as_ptr().cast(), words.len());
             libc::write(2, b"\n".as_ptr().cast(), 1);
             libc::_exit(libc::c_int::from(EXIT));
         }
@@ -58,6 +68,21 @@ pub fn wake(waker: &OwnedFd) {
 /// Whether Ctrl-C was typed.
 pub fn hit() -> bool {
     HIT.load(Ordering::SeqCst)
+}
+
+/// It was heard, and services are taken down for it: the next one ends that wait too.
+pub fn heard() {
+    ENDING.store(true, Ordering::SeqCst);
+    HIT.store(false, Ordering::SeqCst);
+}
+
+/// What is said when it ends a wait.
+pub fn words(goal: Goal) -> &'static str {
+    match goal {
+        _ if ENDING.load(Ordering::SeqCst) => AGAIN,
+        Goal::Ready => WORDS,
+        Goal::Down => "hearth: interrupted; what was asked for goes on",
+    }
 }
 
 /// A pipe, close-on-exec, its writing end never blocking: one that is full wakes all the same.

@@ -9,6 +9,7 @@
 
 mod agent;
 mod args;
+mod attach;
 mod capture;
 mod cold;
 mod comeback;
@@ -16,6 +17,9 @@ mod completions;
 mod config;
 mod daemon;
 mod down;
+mod drawing;
+mod env;
+mod follow;
 mod health;
 mod init;
 mod interrupt;
@@ -27,12 +31,19 @@ mod progress;
 mod project;
 mod refuse;
 mod restart;
+mod run;
 mod status;
+mod story;
 mod stream;
 mod table;
 mod tail;
+mod r#try;
+mod undo;
 mod up;
+mod verdict;
 mod version;
+mod wait;
+mod written;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -5,14 +5,14 @@
 
 use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader};
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use hearth_lifecycle::Reply;
 use rustix::event::{PollFd, PollFlags, Timespec};
 
-use crate::interrupt;
+use crate::{interrupt, output};
 
 /// What came next.
 pub enum Next {
@@ -26,6 +26,8 @@ pub enum Next {
     Late,
     /// Nothing happened for a while.
     Tick,
+    /// One of the other descriptors has something.
+    Other,
 }
 
 /// A pipe that wakes the wait: the reading thread and Ctrl-C write to it.
@@ -46,9 +48,18 @@ impl Bell {
     }
 }
 
+/// When a wait ends without anything having come.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Until {
+    /// Late from then on.
+    pub deadline: Option<Instant>,
+    /// A tick after so long.
+    pub tick: Option<Duration>,
+}
+
 type Queue = Arc<Mutex<VecDeque<Next>>>;
 
-/// Lines of a reply, as they come.
+/// Lines of a reply, as they come; or none, and the rest of what can be waited for.
 pub struct Lines<'a> {
     bell: &'a Bell,
     queue: Queue,
@@ -63,8 +74,20 @@ impl<'a> Lines<'a> {
         Self { bell, queue }
     }
 
-    /// Waits for what comes next, until `deadline`, and for `tick` at most at a time.
-    pub fn next(&self, deadline: Option<Instant>, tick: Option<Duration>) -> Next {
+    /// No lines: what is waited for is the rest.
+    pub fn none(bell: &'a Bell) -> Self {
+        Self { bell, queue: Queue::default() }
+    }
+
+    /// Waits for what comes next. `others` are looked at only when there is no line. Stdout is among
+    /// them where its reader may go away: that ends this process.
+    pub fn next(
+        &self,
+        until: Until,
+        others: &[BorrowedFd<'_>],
+        reader: Option<PollFd<'_>>,
+    ) -> Next {
+        let Until { deadline, tick } = until;
         loop {
             if interrupt::hit() {
                 return Next::Interrupted;
@@ -83,13 +106,22 @@ impl<'a> Lines<'a> {
                 (left, tick) => left.or(tick),
             };
             let patience = patience.and_then(|patience| Timespec::try_from(patience).ok());
-            let mut fds = [PollFd::new(&self.bell.reader, PollFlags::IN)];
+            let mut fds = vec![PollFd::new(&self.bell.reader, PollFlags::IN)];
+            let others = others.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN));
+            fds.extend(others);
+            let last = fds.len();
+            fds.extend(reader.clone());
             match rustix::event::poll(&mut fds, patience.as_ref()) {
                 Ok(0) if tick.is_some() => return Next::Tick,
                 Ok(0) | Err(_) => {}
                 Ok(_) => {
-                    let mut rung = [0; 512];
-                    let _ = rustix::io::read(&self.bell.reader, &mut rung);
+                    output::end_if_unread(&fds[last..]);
+                    if !fds[0].revents().is_empty() {
+                        let mut rung = [0; 512];
+                        let _ = rustix::io::read(&self.bell.reader, &mut rung);
+                    } else {
+                        return Next::Other;
+                    }
                 }
             }
         }

@@ -4,31 +4,20 @@
 //! of the agent. So a reader that follows loses no line and sees none twice while the agent is
 //! killed, replaced or not there at all. The agent is asked for what the store cannot tell: which
 //! services there are.
-//!
-//! The name in front of a line is plain text that scripts may rely on; its colour, and those that
-//! the service itself chose, are for terminals.
-
-use std::path::PathBuf;
-use std::time::SystemTime;
 
 use clap::{ArgMatches, Command};
+use hearth_api::Code;
 use hearth_api::reply::Services;
-use hearth_api::{Code, LogLine};
 use hearth_lifecycle::{CallError, Request};
-use hearth_logs::{Extent, Follow, Line, Merge, Next, Reader, Stream};
+use hearth_logs::Extent;
 use rustix::event::{PollFd, PollFlags};
 
 use crate::agent::{self, Wish};
 use crate::args::{self, Context};
 use crate::project::{self, Place};
 use crate::refuse::{self, Refusal};
-use crate::{cold, output, plain};
-
-/// Bytes that are gathered before they are written.
-const WRITE: usize = 64 * 1024;
-
-/// Colours of names, in the order of the file's services: red is left to what is wrong.
-const COLORS: [&str; 6] = ["36", "33", "32", "35", "34", "96"];
+use crate::written::{self, Shown, Source, Tail, Writer};
+use crate::{cold, output};
 
 /// Its grammar.
 pub fn grammar() -> Command {
@@ -47,10 +36,9 @@ pub fn run(context: &Context, matches: &ArgMatches) -> Result<u8, Refusal> {
     let Asked { place, names, known } = which(context, names)?;
     let logs = context.home.dir().join("logs");
     let several = names.len() > 1;
-    let source = |name: String| Source {
-        directory: hearth_logs::dir(&logs, &place.id, &name),
-        color: COLORS[known.iter().position(|known| *known == name).unwrap_or(0) % COLORS.len()],
-        name,
+    let source = |name: String| {
+        let number = known.iter().position(|known| *known == name).unwrap_or(0);
+        Source::new(&logs, &place.id, name, number)
     };
     let sources: Vec<_> = names.into_iter().map(source).collect();
     let mut writer = Writer {
@@ -58,15 +46,15 @@ pub fn run(context: &Context, matches: &ArgMatches) -> Result<u8, Refusal> {
         color: output::color(context),
         timestamps: matches.get_flag("timestamps"),
         project: place.id,
-        several,
+        named: several,
         out: Vec::new(),
     };
     let last = matches.get_one::<usize>("lines").copied();
     let extent = Extent { last, since: args::since_of(matches) };
     let shown = if matches.get_flag("follow") {
-        follow(&sources, extent, &mut writer)
+        follow(sources, extent, writer)
     } else {
-        once(&sources, extent, &mut writer)
+        written::once(&sources, extent, &mut writer)
     };
     shown.map_err(|error| {
         Refusal::new(
@@ -75,14 +63,6 @@ pub fn run(context: &Context, matches: &ArgMatches) -> Result<u8, Refusal> {
         )
     })??;
     Ok(0)
-}
-
-/// One service's log.
-struct Source {
-    name: String,
-    directory: PathBuf,
-    /// The parameter of an SGR escape sequence (ECMA-48, 8.3.117).
-    color: &'static str,
 }
 
 /// What is asked for.
@@ -127,7 +107,7 @@ fn which(context: &Context, names: Vec<String>) -> Result<Asked, Refusal> {
         cold::tell(context, &ready);
     }
     let runs = || {
-        let of_project = rows.iter().filter(|row| row.project.as_deref() == Some(&place.id));
+        let of_project = rows.iter().filter(|row| project::has(&place, row));
         of_project.map(|row| row.name.clone())
     };
     let known = match &file {
@@ -148,7 +128,8 @@ fn which(context: &Context, names: Vec<String>) -> Result<Asked, Refusal> {
         let removed: Vec<_> = runs().filter(|name| file.service(name).is_none()).collect();
         let in_file: Vec<_> =
             names.iter().filter(|name| !removed.contains(name)).cloned().collect();
-        project::check_names(file, &in_file)?;
+        project::expand(file, &in_file)?;
+        return Ok(Asked { place, names: project::expand_known(file, &names), known });
     } else {
         // No file to go by: known is what runs, and what has written something.
         let logs = context.home.dir().join("logs");
@@ -156,141 +137,35 @@ fn which(context: &Context, names: Vec<String>) -> Result<Asked, Refusal> {
             runs().any(|run| run == *name) || hearth_logs::dir(&logs, &place.id, name).is_dir()
         };
         if let Some(unknown) = names.iter().find(|name| !known(name)) {
-            let why = format!("no service `{unknown}` runs in {}, and it has no logs", place.id);
+            let why = format!("no service `{unknown}` runs here, and it has no logs");
             return Err(Refusal::new(Code::NotFound, why).hint("hearth status"));
         }
     }
     Ok(Asked { place, names, known })
 }
 
-type Shown = std::io::Result<Result<(), Refusal>>;
-
-/// What is there now, by time.
-fn once(sources: &[Source], extent: Extent, writer: &mut Writer) -> Shown {
-    let logs = sources.iter().map(|source| Reader::open(&source.directory).read(extent));
-    let mut logs = logs.collect::<std::io::Result<Vec<_>>>()?;
-    gather(&mut Merge::new(logs.len()), sources, writer, |number| logs[number].portion())
-}
-
-/// And what comes, until Ctrl-C or until nobody reads.
-fn follow(sources: &[Source], extent: Extent, writer: &mut Writer) -> Shown {
-    let follows = sources.iter().map(|source| Follow::after(&source.directory, extent));
-    let mut follows = follows.collect::<std::io::Result<Vec<_>>>()?;
-    let mut merge = Merge::new(follows.len());
+/// What is there and what comes, until Ctrl-C or until nobody reads.
+fn follow(sources: Vec<Source>, extent: Extent, writer: Writer) -> Shown {
+    let mut tail = Tail::new(sources, extent, writer)?;
     loop {
-        let shown = gather(&mut merge, sources, writer, |number| follows[number].next())?;
-        if shown.is_err() {
-            return Ok(shown);
+        match tail.fill()? {
+            Ok(false) => wait(&tail),
+            Ok(true) => {
+                if let Err(refusal) = tail.flush() {
+                    return Ok(Err(refusal));
+                }
+            }
+            Err(refusal) => return Ok(Err(refusal)),
         }
-        wait(&follows);
-        merge.wake();
     }
 }
 
 /// Waits for what comes; and, so that a reader who goes away is not outlived until then, for that.
-fn wait(follows: &[Follow]) {
-    let stdout = rustix::stdio::stdout();
-    // Asked for nothing: that nobody reads any more is told nevertheless (poll(2)).
-    let mut fds = vec![PollFd::from_borrowed_fd(stdout, PollFlags::empty())];
-    if !output::is_pipe() {
-        fds.clear();
-    }
+fn wait(tail: &Tail) {
+    let reader = output::watched();
+    let mut fds: Vec<_> = reader.into_iter().collect();
     let first = fds.len();
-    fds.extend(follows.iter().map(|follow| PollFd::new(follow, PollFlags::IN)));
+    fds.extend(tail.fds().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
     let _ = rustix::event::poll(&mut fds, None);
-    if fds[..first].iter().any(|fd| fd.revents().contains(PollFlags::ERR)) {
-        std::process::exit(0);
-    }
-}
-
-/// Writes what there is for now of all logs, each read by `read` as far as it is needed.
-fn gather(
-    merge: &mut Merge,
-    sources: &[Source],
-    writer: &mut Writer,
-    mut read: impl FnMut(usize) -> std::io::Result<Vec<Line>>,
-) -> Shown {
-    loop {
-        match merge.next() {
-            Next::Line(number, line) => {
-                if let Err(refusal) = writer.line(&sources[number], &line) {
-                    return Ok(Err(refusal));
-                }
-            }
-            Next::Needs(number) => merge.give(number, read(number)?),
-            Next::Dry => return Ok(writer.flush()),
-        }
-    }
-}
-
-/// Lines on their way to stdout.
-struct Writer {
-    json: bool,
-    color: bool,
-    timestamps: bool,
-    project: String,
-    several: bool,
-    out: Vec<u8>,
-}
-
-impl Writer {
-    fn line(&mut self, source: &Source, line: &Line) -> Result<(), Refusal> {
-        if self.json {
-            self.json_line(source, line)?;
-        } else {
-            self.plain_line(source, line);
-        }
-        if self.out.len() >= WRITE { self.flush() } else { Ok(()) }
-    }
-
-    /// `NAME | TIME BYTES`, as far as it is asked for.
-    fn plain_line(&mut self, source: &Source, line: &Line) {
-        if self.several {
-            let (name, color) = (&source.name, source.color);
-            let name = match self.color {
-                true => format!("\x1b[{color}m{name} | \x1b[0m"),
-                false => format!("{name} | "),
-            };
-            self.out.extend_from_slice(name.as_bytes());
-        }
-        if self.timestamps {
-            let at = line.at.map_or_else(|| "-".to_owned(), hearth_api::time::rfc3339);
-            self.out.extend_from_slice(format!("{at:<24} ").as_bytes());
-        }
-        if self.color {
-            self.out.extend_from_slice(&line.bytes);
-            if self.several && line.bytes.contains(&b'\x1b') {
-                // A colour that goes on is not to reach another service's line.
-                self.out.extend_from_slice(b"\x1b[0m");
-            }
-        } else {
-            plain::without_escapes(&line.bytes, &mut self.out);
-        }
-        self.out.push(b'\n');
-    }
-
-    /// As `GET /v1/logs` has it, with the bytes as the service wrote them.
-    fn json_line(&mut self, source: &Source, line: &Line) -> Result<(), Refusal> {
-        let line = LogLine {
-            at: line.at.map(|at: SystemTime| hearth_api::time::rfc3339(at)),
-            project: Some(self.project.clone()),
-            service: source.name.clone(),
-            life: line.life,
-            stream: line.stream.map(|stream| match stream {
-                Stream::Stdout => "stdout".to_owned(),
-                Stream::Stderr => "stderr".to_owned(),
-            }),
-            line: String::from_utf8_lossy(&line.bytes).into_owned(),
-        };
-        serde_json::to_writer(&mut self.out, &line)
-            .map_err(|error| Refusal::new(Code::Internal, error.to_string()))?;
-        self.out.push(b'\n');
-        Ok(())
-    }
-
-    fn flush(&mut self) -> Result<(), Refusal> {
-        let written = output::print(&self.out);
-        self.out.clear();
-        written
-    }
+    output::end_if_unread(&fds[..first]);
 }

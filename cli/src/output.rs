@@ -37,10 +37,19 @@ pub fn print(bytes: &[u8]) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Whether stdout is a pipe, whose reader may go away while nothing is written.
-pub fn is_pipe() -> bool {
+/// Stdout, where it is a pipe: its reader may go away while nothing is written.
+pub fn watched() -> Option<PollFd<'static>> {
     let found = rustix::fs::fstat(rustix::stdio::stdout());
-    found.is_ok_and(|found| FileType::from_raw_mode(found.st_mode) == FileType::Fifo)
+    let is_pipe = found.is_ok_and(|found| FileType::from_raw_mode(found.st_mode) == FileType::Fifo);
+    // Asked for nothing: that nobody reads any more is told nevertheless (poll(2)).
+    is_pipe.then(|| PollFd::from_borrowed_fd(rustix::stdio::stdout(), PollFlags::empty()))
+}
+
+/// Ends this process where what [`watched`] gave says that nobody reads any more.
+pub fn end_if_unread(polled: &[PollFd<'_>]) {
+    if polled.iter().any(|fd| fd.revents().contains(PollFlags::ERR)) {
+        std::process::exit(0);
+    }
 }
 
 /// Writes one line of JSON.
@@ -62,5 +71,12 @@ pub fn tell(line: &str) {
 pub fn color(context: &Context) -> bool {
     context.color.unwrap_or_else(|| {
         !matches!(anstream::AutoStream::choice(&io::stdout()), anstream::ColorChoice::Never)
+    })
+}
+
+/// The same for stderr, where progress is drawn.
+pub fn color_of_stderr(context: &Context) -> bool {
+    context.color.unwrap_or_else(|| {
+        !matches!(anstream::AutoStream::choice(&io::stderr()), anstream::ColorChoice::Never)
     })
 }

@@ -4,19 +4,22 @@
 //! Drawn by hand and not by indicatif: that brings the C library's mathematics along (it smooths
 //! rates), which the dynamic linker then loads for every verb, for a tenth of a warm verb's system
 //! calls. A drawing is one write, and clears what is below it, so that the terminal's own `^C` does
-//! not stay.
+//! not stay. The terminal is asked for its size at each: one that was made narrower has folded the
+//! lines that stand on it, which is counted; those that do not fold lose a line above instead.
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
 use std::time::{Duration, Instant};
 
-use hearth_api::State;
-
 use crate::args::Context;
+use crate::drawing::{self, Canvas};
 use crate::output;
+use crate::story::{Goal, Story, is_at_rest};
 
 /// How often a terminal is drawn again while nothing happens: the elapsed time moves.
 const TICK: Duration = Duration::from_millis(100);
+/// How close drawings follow one another: a thousand services come to life in less.
+const CLOSEST: Duration = Duration::from_millis(30);
 
 const SPINNER: [char; 4] = ['|', '/', '-', '\\'];
 
@@ -27,28 +30,27 @@ pub enum Progress {
     /// A plain line a change.
     Plain,
     /// On a terminal, a line a service.
-    Drawn(Drawn),
+    Drawn(Screen),
 }
 
-/// Lines on a terminal: those of services that have come to rest stand, those of the others are
-/// drawn again and again below them.
-#[derive(Default)]
-pub struct Drawn {
-    active: Vec<Active>,
-    /// Lines below which the cursor stands.
-    height: u16,
+/// What stands on the terminal.
+#[derive(Debug, Default)]
+pub struct Screen {
+    goal: Option<Goal>,
+    color: bool,
+    /// Columns of each line that is drawn; the cursor stands below the last.
+    widths: Vec<usize>,
+    /// Something was told: until then there is nothing to draw.
+    begun: bool,
+    /// It is to be drawn again.
+    stale: bool,
+    last: Option<Instant>,
     ticks: usize,
-}
-
-struct Active {
-    name: String,
-    words: String,
-    since: Instant,
 }
 
 impl Progress {
     /// By what stderr is and what was asked for.
-    pub fn new(context: &Context) -> Self {
+    pub fn new(context: &Context, goal: Goal) -> Self {
         // With `--json` the same is told on stdout, and stderr is for the one line of an error.
         if context.quiet || context.json {
             return Progress::Silent;
@@ -56,139 +58,129 @@ impl Progress {
         if !std::io::stderr().is_terminal() {
             return Progress::Plain;
         }
-        Progress::Drawn(Drawn::default())
+        let color = output::color_of_stderr(context);
+        Progress::Drawn(Screen { goal: Some(goal), color, ..Screen::default() })
     }
 
-    /// A service was in this state when the wait began: told where it is on its way.
-    pub fn found(&mut self, name: &str, state: State) {
-        if !is_at_rest(state) {
-            self.step(name, state, "");
+    /// How things were when the wait began: told is who is on its way.
+    pub fn begin(&mut self, story: &Story) {
+        for at in 0..story.nodes.len() {
+            if !is_at_rest(story.nodes[at].state) {
+                self.step(story, at);
+            }
         }
     }
 
-    /// A service has come to this state.
-    pub fn step(&mut self, name: &str, state: State, message: &str) {
-        let words = if message.is_empty() || message == in_word(state) {
-            in_word(state).to_owned()
-        } else {
-            format!("{}: {message}", in_word(state))
-        };
+    /// The service at this place has come to another state.
+    pub fn step(&mut self, story: &Story, at: usize) {
         match self {
             Progress::Silent => {}
-            Progress::Plain => output::tell(&format!("{name}: {words}")),
-            Progress::Drawn(drawn) => drawn.step(name, state, words),
+            Progress::Plain => {
+                let node = &story.nodes[at];
+                output::tell(&format!("{}: {}", node.name, story.told(node)));
+            }
+            Progress::Drawn(screen) => {
+                (screen.begun, screen.stale) = (true, true);
+                if screen.last.is_none_or(|last| last.elapsed() >= CLOSEST) {
+                    screen.draw(story);
+                }
+            }
         }
     }
 
     /// When to be drawn again although nothing happens.
     pub fn tick_after(&self) -> Option<Duration> {
         match self {
+            Progress::Drawn(screen) if screen.stale => Some(CLOSEST),
             Progress::Drawn(_) => Some(TICK),
             Progress::Silent | Progress::Plain => None,
         }
     }
 
     /// Draws again.
-    pub fn tick(&mut self) {
-        if let Progress::Drawn(drawn) = self {
-            drawn.ticks += 1;
-            drawn.draw("");
+    pub fn tick(&mut self, story: &Story) {
+        if let Progress::Drawn(screen) = self {
+            screen.ticks += 1;
+            screen.draw(story);
+        }
+    }
+
+    /// Whether it would show what tests say in between.
+    pub fn is_drawn(&self) -> bool {
+        matches!(self, Progress::Drawn(screen) if screen.begun)
+    }
+
+    /// Takes the drawing off the terminal, for what others write to it; the next tick draws it
+    /// again, below that.
+    pub fn clear(&mut self) {
+        if let Progress::Drawn(screen) = self
+            && !screen.widths.is_empty()
+        {
+            let _ = std::io::stderr().write_all(screen.up(size().width).as_bytes());
+            screen.widths.clear();
+            screen.stale = true;
         }
     }
 
     /// The wait is over: what is drawn stays as it is, and the words come under it.
-    pub fn end(&mut self, words: &str) {
-        if let Progress::Drawn(drawn) = self {
-            drawn.rest();
+    pub fn end(&mut self, story: &Story, words: &str) {
+        if let Progress::Drawn(screen) = self {
+            screen.draw(story);
+            screen.widths.clear();
+            screen.begun = false;
         }
+        if !words.is_empty() {
+            self.say(words);
+        }
+    }
+
+    /// A line of hearth's own, below what is drawn.
+    pub fn say(&mut self, words: &str) {
+        self.clear();
         match self {
             Progress::Silent => {}
-            Progress::Plain | Progress::Drawn(_) if words.is_empty() => {}
-            Progress::Plain | Progress::Drawn(_) => output::tell(&format!("hearth: {words}")),
+            Progress::Plain => output::tell(&format!("hearth: {words}")),
+            // Over the terminal's own `^C`.
+            Progress::Drawn(_) => output::tell(&format!("\r\x1b[Khearth: {words}")),
         }
     }
 }
 
-impl Drawn {
-    fn step(&mut self, name: &str, state: State, words: String) {
-        let at = self.active.iter().position(|active| active.name == name);
-        if is_at_rest(state) {
-            let since = at.map(|at| self.active.remove(at).since);
-            self.draw(&line(' ', name, &words, since.unwrap_or_else(Instant::now)));
-            return;
-        }
-        match at {
-            Some(at) => self.active[at].words = words,
-            None => {
-                self.active.push(Active { name: name.to_owned(), words, since: Instant::now() })
-            }
-        }
-        self.draw("");
-    }
-
-    /// Draws what is active, below `above`, which stands from now on.
-    fn draw(&mut self, above: &str) {
-        // Cursor up, clear to the end of the screen, no wrapping (ECMA-48 CUU, ED; DECAWM).
-        let mut out = match self.height {
-            0 => String::from("\r\x1b[J\x1b[?7l"),
-            height => format!("\x1b[{height}A\r\x1b[J\x1b[?7l"),
-        };
-        out.push_str(above);
-        let room =
-            rustix::termios::tcgetwinsize(rustix::stdio::stderr()).map_or(24, |size| size.ws_row);
-        let room = usize::from(room.saturating_sub(2)).max(1);
-        let spinner = SPINNER[self.ticks % SPINNER.len()];
-        for active in self.active.iter().take(room) {
-            out.push_str(&line(spinner, &active.name, &active.words, active.since));
-        }
-        let shown = self.active.len().min(room);
-        self.height = shown as u16;
-        if self.active.len() > shown {
-            let _ = writeln!(out, "  and {} more", self.active.len() - shown);
-            self.height += 1;
+impl Screen {
+    fn draw(&mut self, story: &Story) {
+        let Some(goal) = self.goal.filter(|_| self.begun) else { return };
+        let size = size();
+        let canvas =
+            Canvas { color: self.color, mark: SPINNER[self.ticks % SPINNER.len()], ..size };
+        let lines = drawing::lines(story, goal, canvas, Instant::now());
+        // No wrapping meanwhile (DECAWM): a character may take more columns than are counted.
+        let mut out = self.up(size.width);
+        out.push_str("\x1b[?7l");
+        for line in &lines {
+            let _ = writeln!(out, "{}", line.text);
         }
         out.push_str("\x1b[?7h");
+        self.widths = lines.into_iter().map(|line| line.width).collect();
+        (self.stale, self.last) = (false, Some(Instant::now()));
         let _ = std::io::stderr().write_all(out.as_bytes());
     }
 
-    /// What is active stays on the terminal as it is.
-    fn rest(&mut self) {
-        self.draw("");
-        self.active.clear();
-        self.height = 0;
+    /// Back to the first of the lines that stand there, and clear from it on (ECMA-48 CUU, ED).
+    fn up(&self, width: usize) -> String {
+        let rows = |columns: &usize| columns.div_ceil(width.max(1)).max(1);
+        match self.widths.iter().map(rows).sum::<usize>() {
+            0 => String::from("\r\x1b[J"),
+            height => format!("\x1b[{height}A\r\x1b[J"),
+        }
     }
 }
 
-fn line(mark: char, name: &str, words: &str, since: Instant) -> String {
-    let words = anstream::adapter::strip_str(words.lines().next().unwrap_or_default()).to_string();
-    format!("{mark} {name}: {words} ({:.1} s)\n", since.elapsed().as_secs_f64())
-}
-
-/// Whether nothing is waited for in this state.
-fn is_at_rest(state: State) -> bool {
-    match state {
-        State::Ready | State::Done | State::Down | State::Failed => true,
-        State::Waiting
-        | State::Starting
-        | State::Unhealthy
-        | State::Backoff
-        | State::Stopping
-        | State::Unknown => false,
-    }
-}
-
-/// A state as it stands everywhere.
-pub fn in_word(state: State) -> &'static str {
-    match state {
-        State::Down => "down",
-        State::Waiting => "waiting",
-        State::Starting => "starting",
-        State::Ready => "ready",
-        State::Unhealthy => "unhealthy",
-        State::Backoff => "backoff",
-        State::Stopping => "stopping",
-        State::Done => "done",
-        State::Failed => "failed",
-        State::Unknown => "unknown",
-    }
+/// The terminal as it is now; where it does not tell, as they once all were.
+fn size() -> Canvas {
+    let (width, height) = match rustix::termios::tcgetwinsize(rustix::stdio::stderr()) {
+        Ok(size) => (usize::from(size.ws_col), usize::from(size.ws_row)),
+        Err(_) => (0, 0),
+    };
+    let or = |figure: usize, other: usize| if figure == 0 { other } else { figure };
+    Canvas { width: or(width, 80), height: or(height, 24), color: false, mark: ' ' }
 }

@@ -10,9 +10,11 @@ use std::path::{Path, PathBuf};
 use hearth_api::{Code, ServiceRow};
 use hearth_config::Project;
 
+use crate::agent::{self, Wish};
 use crate::args::Context;
-use crate::output;
 use crate::refuse::Refusal;
+use crate::story::Sheet;
+use crate::{cold, output};
 
 /// A directory with a `hearth.toml`, found and trusted.
 #[derive(Clone, Debug)]
@@ -42,7 +44,8 @@ pub fn required(context: &Context) -> Result<Place, Refusal> {
     find(context)?.ok_or_else(|| none(context))
 }
 
-/// The project whose file is gone and whose services run: the nearest one upward among `rows`.
+/// The project whose file is gone and whose services run: the nearest one upward among `rows`; else
+/// that of services without one, whose identity is empty.
 pub fn running(context: &Context, rows: &[ServiceRow]) -> Result<Place, Refusal> {
     let start = start(context)?;
     let start = start.canonicalize().unwrap_or(start);
@@ -50,8 +53,16 @@ pub fn running(context: &Context, rows: &[ServiceRow]) -> Result<Place, Refusal>
         |dir: &Path| rows.iter().any(|row| row.project.as_deref().map(Path::new) == Some(dir));
     match start.ancestors().find(|dir| runs(dir)) {
         Some(directory) => place(directory.to_owned()),
+        None if rows.iter().any(|row| row.project.is_none()) => {
+            Ok(Place { directory: start, id: String::new() })
+        }
         None => Err(none(context)),
     }
+}
+
+/// Whether a row is of this project.
+pub fn has(place: &Place, row: &ServiceRow) -> bool {
+    row.project.as_deref().unwrap_or_default() == place.id
 }
 
 /// The refusal of a verb in no project.
@@ -87,18 +98,80 @@ pub fn load_or_tell(context: &Context, place: &Place) -> Option<Project> {
     None
 }
 
-/// Checks names against the file. Errors: `not-found`, naming those that there are.
-pub fn check_names(project: &Project, names: &[String]) -> Result<(), Refusal> {
-    let Some(unknown) = names.iter().find(|name| project.service(name).is_none()) else {
-        return Ok(());
+/// What names mean, groups by their members. Errors: `not-found`, naming those that there are.
+pub fn expand(project: &Project, names: &[String]) -> Result<Vec<String>, Refusal> {
+    let unknown = match project.expand(names) {
+        Ok(services) => return Ok(services),
+        Err(unknown) => unknown,
     };
-    let known: Vec<_> = project.services.iter().map(|service| service.name.as_str()).collect();
-    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+    let listed = |names: Vec<&str>| {
+        if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+    };
+    let services = listed(project.services.iter().map(|service| service.name.as_str()).collect());
+    let groups: Vec<&str> = project.groups.iter().map(|group| group.name.as_str()).collect();
+    let groups = match groups.is_empty() {
+        true => String::new(),
+        false => format!("; its groups: {}", listed(groups)),
+    };
     let why = format!("no service `{unknown}` in {}", project.file.display());
-    Err(Refusal::new(Code::NotFound, why).hint(format!("its services: {known}")))
+    Err(Refusal::new(Code::NotFound, why).hint(format!("its services: {services}{groups}")))
 }
 
-fn start(context: &Context) -> Result<PathBuf, Refusal> {
+/// The same for a verb that goes by what runs: what is not in the file stays as it is, for it may be
+/// a service of `hearth run`, or one that was taken out of the file.
+pub fn expand_known(project: &Project, names: &[String]) -> Vec<String> {
+    let known = |name: &String| match project.expand(std::slice::from_ref(name)) {
+        Ok(services) => services,
+        Err(unknown) => vec![unknown.to_owned()],
+    };
+    let mut services: Vec<String> = Vec::new();
+    for service in names.iter().flat_map(known) {
+        if !services.contains(&service) {
+            services.push(service);
+        }
+    }
+    services
+}
+
+/// Whose services a verb is about that may be in a file or not.
+pub struct About {
+    /// The project; or that of services without one.
+    pub place: Place,
+    /// The services, groups by their members.
+    pub named: Vec<String>,
+    /// What the file says of them.
+    pub sheet: Sheet,
+}
+
+/// The project's, else what runs from the nearest directory upward, else what belongs to none.
+///
+/// Errors: a faulty file; a name that is not in it while nothing runs that could have it.
+pub fn about(context: &Context, wish: Wish, names: &[String]) -> Result<About, Refusal> {
+    let Some(place) = find(context)? else {
+        let place = that_runs(context, wish)?;
+        return Ok(About { place, named: names.to_vec(), sheet: Sheet::default() });
+    };
+    let file = load(&place)?;
+    let named = match cold::any_shim(context) {
+        true => expand_known(&file, names),
+        false => expand(&file, names)?,
+    };
+    Ok(About { place, named, sheet: Sheet::of(&file) })
+}
+
+/// In no project: the nearest directory upward whose services run, else services of none. Without a
+/// shim, and nothing wanted that waits for one, none do.
+pub fn that_runs(context: &Context, wish: Wish) -> Result<Place, Refusal> {
+    let start = wish.start && (cold::any_shim(context) || cold::any_wanted(context));
+    match agent::all_rows(context, Wish { start, ..wish }) {
+        Ok(rows) => running(context, &rows.services),
+        Err(refusal) if refusal.code.exit() == 3 && !start => Err(none(context)),
+        Err(refusal) => Err(refusal),
+    }
+}
+
+/// Where the verb looks from.
+pub fn start(context: &Context) -> Result<PathBuf, Refusal> {
     let Some(directory) = &context.directory else {
         return std::env::current_dir().map_err(|error| {
             Refusal::usage(format!("the current directory cannot be used: {error}"))

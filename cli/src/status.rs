@@ -1,9 +1,11 @@
 //! `hearth status`, also `ps`: what runs. Exit 0 whatever the states.
 
+use std::io::IsTerminal;
+
 use clap::{ArgMatches, Command};
 use hearth_api::reply::Services;
 use hearth_api::{AgentRow, Code, ServiceRow, State, stream::Status};
-use hearth_lifecycle::{CallError, Ready, Request};
+use hearth_lifecycle::{CallError, Ready, Reply, Request};
 
 use crate::agent::{self, Wish};
 use crate::args::{self, Context};
@@ -23,7 +25,8 @@ pub fn grammar() -> Command {
 enum Whose {
     Everybody,
     Of(Place),
-    /// There is no file: the nearest directory upward whose services run.
+    /// There is no file: the nearest directory upward whose services run, else services that belong
+    /// to no project.
     Nearest,
 }
 
@@ -34,14 +37,17 @@ pub fn run(context: &Context, matches: &ArgMatches) -> Result<u8, Refusal> {
     } else {
         project::find(context)?.map_or(Whose::Nearest, Whose::Of)
     };
-    let path = match &whose {
-        Whose::Of(place) => agent::path("/v1/services", &[("project", &place.id)]),
-        Whose::Everybody | Whose::Nearest => "/v1/services".to_owned(),
-    };
+    // Measuring costs a walk over all processes: it is for people who look.
+    let measure = context.verbose || std::io::stdout().is_terminal();
     // Without a file there is nothing to start an agent for, unless something runs.
     let start = !matches!(whose, Whose::Nearest) || cold::any_shim(context);
     let names = args::names(matches);
-    match agent::ask(context, Wish { start, ..Wish::default() }, &Request::get(path)) {
+    let mut answer = ask(context, &whose, start, measure);
+    // An older agent that can't measure refuses the question as a whole.
+    if measure && matches!(&answer, Ok((_, reply)) if reply.status == 400) {
+        answer = ask(context, &whose, start, false);
+    }
+    match answer {
         Ok((ready, mut reply)) => {
             let body = agent::body(&mut reply)?;
             if !reply.is_success() {
@@ -52,6 +58,23 @@ pub fn run(context: &Context, matches: &ArgMatches) -> Result<u8, Refusal> {
         Err(CallError::NotReady(ready)) => without_agent(context, &whose, &names, &ready),
         Err(error) => Err(refuse::of_call(error, None)),
     }
+}
+
+fn ask(
+    context: &Context,
+    whose: &Whose,
+    start: bool,
+    measure: bool,
+) -> Result<(Ready, Reply), CallError> {
+    let mut query = Vec::new();
+    if let Whose::Of(place) = whose {
+        query.push(("project", place.id.as_str()));
+    }
+    if measure {
+        query.push(("measure", "true"));
+    }
+    let request = Request::get(agent::path("/v1/services", &query));
+    agent::ask(context, Wish { start, ..Wish::default() }, &request)
 }
 
 fn warm(
@@ -65,16 +88,17 @@ fn warm(
     match whose {
         Whose::Everybody => {}
         Whose::Of(place) => {
-            if may_be_faulty(&rows) {
-                project::load_or_tell(context, place);
+            if !may_be_faulty(&rows) || project::load_or_tell(context, place).is_some() {
+                tell_changed(context, &rows);
             }
         }
         Whose::Nearest => {
             let place = project::running(context, &rows)?;
-            rows.retain(|row| row.project.as_deref() == Some(&place.id));
+            tell_gone(context, &place);
+            rows.retain(|row| project::has(&place, row));
         }
     }
-    pick(&mut rows, names)?;
+    pick(whose, &mut rows, names)?;
     show(context, agent::row(ready), rows, matches!(whose, Whose::Everybody))
 }
 
@@ -83,6 +107,28 @@ fn warm(
 fn may_be_faulty(rows: &[ServiceRow]) -> bool {
     let good = |row: &ServiceRow| row.state != State::Down && row.changed == Some(false);
     !rows.iter().any(good)
+}
+
+/// In one line, whose definition the file has changed since they were started. For tools, rows say it.
+fn tell_changed(context: &Context, rows: &[ServiceRow]) {
+    let changed = rows.iter().filter(|row| row.changed == Some(true));
+    let names: Vec<_> = changed.map(|row| row.name.as_str()).collect();
+    if !names.is_empty() && !context.quiet && !context.json {
+        output::tell(&format!(
+            "hearth: the file has changed since they were started: {} (`hearth up` takes it over)",
+            names.join(", ")
+        ));
+    }
+}
+
+/// In one line, that what runs has no file any more.
+fn tell_gone(context: &Context, place: &Place) {
+    if !place.id.is_empty() && !context.quiet && !context.json {
+        output::tell(&format!(
+            "hearth: {} is gone; what it named runs on",
+            place.directory.join(hearth_config::FILE).display()
+        ));
+    }
 }
 
 /// The cold path: from the home, in one line on stderr why.
@@ -98,33 +144,47 @@ fn without_agent(
             Some(file) => cold::rows(context, &place.id, &file),
             None => {
                 let mut rows = cold::rows_of_home(context);
-                rows.retain(|row| row.project.as_deref() == Some(&place.id));
+                rows.retain(|row| project::has(place, row));
                 rows
             }
         },
         Whose::Nearest => {
             let mut rows = cold::rows_of_home(context);
             let place = project::running(context, &rows)?;
-            rows.retain(|row| row.project.as_deref() == Some(&place.id));
+            rows.retain(|row| project::has(&place, row));
             rows
         }
     };
-    pick(&mut rows, names)?;
+    pick(whose, &mut rows, names)?;
     cold::tell(context, ready);
     show(context, agent::row(ready), rows, matches!(whose, Whose::Everybody))
 }
 
-fn pick(rows: &mut Vec<ServiceRow>, names: &[String]) -> Result<(), Refusal> {
+/// The rows of these names. A group is looked up in the file, where a name is no service's.
+fn pick(whose: &Whose, rows: &mut Vec<ServiceRow>, names: &[String]) -> Result<(), Refusal> {
     if names.is_empty() {
         return Ok(());
     }
-    if let Some(name) = names.iter().find(|name| rows.iter().all(|row| row.name != **name)) {
+    let is_known = |name: &String| rows.iter().any(|row| row.name == *name);
+    let mut names = names.to_vec();
+    if !names.iter().all(is_known)
+        && let Whose::Of(place) = whose
+        && let Ok(file) = project::load(place)
+    {
+        names = project::expand_known(&file, &names);
+    }
+    if let Some(name) = names.iter().find(|name| !is_known(name)) {
         let known: Vec<_> = rows.iter().map(|row| row.name.as_str()).collect();
         return Err(Refusal::new(Code::NotFound, format!("no service `{name}` in this project"))
             .hint(format!("its services: {}", known.join(", "))));
     }
     rows.retain(|row| names.contains(&row.name));
     Ok(())
+}
+
+/// Whether there is a figure of what anything uses.
+fn measured(rows: &[ServiceRow]) -> bool {
+    rows.iter().any(|row| row.memory_bytes.is_some() || row.cpu_percent.is_some())
 }
 
 fn show(
@@ -136,7 +196,7 @@ fn show(
     if context.json {
         output::print_json(&Status { agent, services })?;
     } else {
-        output::print(table::of(context, &services, all).as_bytes())?;
+        output::print(table::of(context, &services, all, measured(&services)).as_bytes())?;
     }
     Ok(0)
 }

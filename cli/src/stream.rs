@@ -1,53 +1,36 @@
-//! A request that is answered by JSON lines: `up`, `down` and `restart` wait on such a stream.
+//! A request that is answered by JSON lines: `up`, `down`, `restart`, `run`, `try` and `wait` wait on
+//! such a stream.
 //!
 //! Kept true here: whatever ends the wait (the outcome, the caller's time, Ctrl-C, the agent's
 //! death) is told in one outcome, and none of it touches a service. An agent that goes away before
 //! the outcome is asked once more through the ordinary way.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use hearth_api::reply::Services;
 use hearth_api::stream::OutcomeAgent;
-use hearth_api::{Code, Failed, Line, Outcome, Result as Word, ServiceRow, State};
+use hearth_api::{Code, Line, Outcome, Result as Word, State};
 use hearth_lifecycle::{CallError, Ready, Request};
-use serde_json::json;
 
 use crate::agent::{self, Wish};
 use crate::args::Context;
-use crate::lines::{Bell, Lines, Next};
-use crate::progress::{self, Progress};
+use crate::follow::Following;
+use crate::lines::{Bell, Lines, Next, Until};
+use crate::output;
+use crate::progress::Progress;
 use crate::refuse::{self, Refusal};
-use crate::{interrupt, output};
+use crate::story::{Goal, Sheet, Story};
+use crate::verdict::{self, Told};
 
 /// How often an agent that was replaced, or died, in the middle of a wait is asked again.
 const REPLACED: usize = 5;
 const DIED: usize = 1;
 
-/// What is waited for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Goal {
-    /// Everything asked for is ready.
-    Ready,
-    /// Everything asked for is down.
-    Down,
-}
-
-impl Goal {
-    fn in_word(self) -> &'static str {
-        match self {
-            Goal::Ready => "ready",
-            Goal::Down => "down",
-        }
-    }
-
-    /// Whether a service in this state has come to it.
-    fn is_met_by(self, state: State) -> bool {
-        match self {
-            Goal::Ready => matches!(state, State::Ready | State::Done),
-            Goal::Down => matches!(state, State::Down | State::Done | State::Failed),
-        }
-    }
-}
+/// How often what tests say is asked for while it is drawn. Transitions tell changes of state alone,
+/// and nothing tells of those words.
+const LOOK: Duration = Duration::from_millis(500);
+/// What such a question may take: it is for the picture alone.
+const PATIENCE: Duration = Duration::from_millis(300);
 
 /// What a verb comes to where there is no agent.
 pub type Cold<'a> = dyn Fn(&Ready) -> Result<u8, Refusal> + 'a;
@@ -60,6 +43,10 @@ pub struct Wait<'a> {
     pub wish: Wish,
     /// To be sent; must be one that can be sent again.
     pub request: Request,
+    /// Whose services; `None`: those of all projects.
+    pub project: Option<String>,
+    /// The services that were named, groups by their members; empty: all.
+    pub named: Vec<String>,
     /// What is waited for.
     pub goal: Goal,
     /// Return as soon as the request is taken.
@@ -68,22 +55,82 @@ pub struct Wait<'a> {
     pub cold: Option<&'a Cold<'a>>,
 }
 
-/// How one stream ended.
-enum Ended {
+/// What was heard so far, and where it is shown.
+pub struct Heard {
+    /// The services.
+    pub story: Story,
+    /// On stderr.
+    pub progress: Progress,
+    /// Their logs, on stdout, where they are followed.
+    pub following: Option<Following>,
+    looked: Instant,
+}
+
+impl Heard {
+    /// Nothing yet.
+    pub fn new(context: &Context, goal: Goal, sheet: Sheet) -> Self {
+        Self {
+            story: Story::new(sheet),
+            progress: Progress::new(context, goal),
+            following: None,
+            looked: Instant::now(),
+        }
+    }
+
+    /// Writes what there is of the logs; says whether there may be more at once.
+    pub fn write_logs(&mut self) -> Result<bool, Refusal> {
+        match &mut self.following {
+            Some(following) => following.write(&mut self.progress),
+            None => Ok(false),
+        }
+    }
+
+    /// Waits for what comes next, with the logs in between.
+    pub fn next(&mut self, lines: &Lines<'_>, until: Until, more: bool) -> Next {
+        let tick = if more { Some(Duration::ZERO) } else { until.tick };
+        let until = Until { tick, ..until };
+        match &self.following {
+            Some(following) => lines.next(until, &following.fds(), following.reader()),
+            None => lines.next(until, &[], None),
+        }
+    }
+}
+
+/// How a stream ended.
+pub enum How {
+    /// By its last line.
     Outcome(Outcome),
+    /// It was not waited for.
     Taken,
-    Broke,
+    /// Without a last line, and once more without one.
+    Died,
+    /// By Ctrl-C.
     Interrupted,
+    /// Its time was over.
     Late,
+    /// It never began: an agent that refuses, or none.
+    Not(Told),
 }
 
 impl Wait<'_> {
-    /// Sends the request and waits. The exit code, or why not.
-    pub fn run(&self) -> Result<u8, Refusal> {
+    /// Sends the request, waits, and tells how it went. The exit code, or why not.
+    pub fn run(&self, sheet: Sheet) -> Result<u8, Refusal> {
+        let mut heard = Heard::new(self.context, self.goal, sheet);
+        self.told(&mut heard)?.end(self.context)
+    }
+
+    /// The same without its last words.
+    pub fn told(&self, heard: &mut Heard) -> Result<Told, Refusal> {
+        let began = Instant::now();
+        let (how, agent) = self.come(heard)?;
+        Ok(verdict::of(self, heard, how, agent, began))
+    }
+
+    /// Sends the request and waits.
+    pub fn come(&self, heard: &mut Heard) -> Result<(How, Option<OutcomeAgent>), Refusal> {
         let began = Instant::now();
         let deadline = self.wish.timeout.and_then(|timeout| began.checked_add(timeout));
         let bell = Bell::new().map_err(|error| Refusal::new(Code::Internal, error.to_string()))?;
-        let mut seen = Seen { states: BTreeMap::new(), progress: Progress::new(self.context) };
         let (mut died, mut replaced) = (0, 0);
         loop {
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
@@ -91,256 +138,131 @@ impl Wait<'_> {
             let (ready, mut reply) =
                 match (agent::ask(self.context, wish, &self.request), self.cold) {
                     (Ok(answer), _) => answer,
-                    (Err(CallError::NotReady(ready)), Some(cold)) => return cold(&ready),
-                    (Err(error), _) => return Err(self.not_ready(error, left)),
+                    (Err(CallError::NotReady(ready)), Some(cold)) => {
+                        return Ok((How::Not(Told::without(cold(&ready))), None));
+                    }
+                    (Err(error), _) => return Ok((How::Not(not_ready(error, left)), None)),
                 };
-            let ours = agent::outcome(&ready);
+            let ours = Some(agent::outcome(&ready));
             if !reply.is_success() {
                 let body = agent::body(&mut reply)?;
-                return Err(Refusal::of_reply(reply.status, &body));
+                let refusal = Refusal::of_reply(reply.status, &body);
+                return Ok((How::Not(Told::without(Err(refusal))), ours));
             }
-            match self.read(&mut seen, Lines::of(reply, &bell), deadline)? {
-                Ended::Taken => return Ok(0),
-                Ended::Outcome(outcome)
+            match self.read(heard, &Lines::of(reply, &bell), deadline)? {
+                How::Outcome(outcome)
                     if outcome.result == Word::Replaced && replaced < REPLACED =>
                 {
                     replaced += 1;
                 }
-                Ended::Outcome(outcome) => return self.finish(&mut seen, outcome, ours, began),
-                Ended::Broke if died < DIED => died += 1,
-                Ended::Broke => {
-                    seen.progress.end("");
-                    let why = "the agent ended twice in the middle of the request";
-                    return Err(Refusal::new(Code::Internal, why)
-                        .hint("`hearth daemon logs` tells why; services run on"));
+                How::Died if died < DIED => died += 1,
+                how => {
+                    if matches!(how, How::Late) || self.ports_are_new(heard, &how) {
+                        self.look(heard);
+                    }
+                    return Ok((how, ours));
                 }
-                Ended::Interrupted => return self.interrupted(&mut seen, ours),
-                Ended::Late => return self.late(&mut seen, ours),
             }
         }
     }
 
     fn read(
         &self,
-        seen: &mut Seen,
-        lines: Lines<'_>,
+        heard: &mut Heard,
+        lines: &Lines<'_>,
         deadline: Option<Instant>,
-    ) -> Result<Ended, Refusal> {
+    ) -> Result<How, Refusal> {
         loop {
-            match lines.next(deadline, seen.progress.tick_after()) {
+            let more = heard.write_logs()?;
+            let tick = heard.progress.tick_after();
+            match heard.next(lines, Until { deadline, tick }, more) {
                 Next::Line(mut bytes) => {
                     // A line of a kind that this version does not know is for `--json` alone.
                     let line = serde_json::from_slice::<Line>(&bytes).ok();
                     if let Some(Line::Outcome(outcome)) = line {
-                        return Ok(Ended::Outcome(outcome));
+                        return Ok(How::Outcome(outcome));
                     }
                     if self.context.json {
                         bytes.push(b'\n');
                         output::print(&bytes)?;
                     }
                     if let Some(line) = line {
-                        seen.take(line);
+                        take(heard, line)?;
                     }
                     if self.no_wait {
-                        return Ok(Ended::Taken);
+                        return Ok(How::Taken);
                     }
                 }
-                Next::End => return Ok(Ended::Broke),
-                Next::Interrupted => return Ok(Ended::Interrupted),
-                Next::Late => return Ok(Ended::Late),
-                Next::Tick => seen.progress.tick(),
-            }
-        }
-    }
-
-    fn finish(
-        &self,
-        seen: &mut Seen,
-        outcome: Outcome,
-        agent: OutcomeAgent,
-        began: Instant,
-    ) -> Result<u8, Refusal> {
-        let outcome = Outcome { agent: Some(agent), ..outcome };
-        self.print(&outcome)?;
-        let count = match seen.at_goal(self.goal) {
-            1 => "1 service".to_owned(),
-            count => format!("{count} services"),
-        };
-        let took = in_short(began.elapsed());
-        match (outcome.result, self.goal) {
-            (Word::Ready, _) => {
-                seen.progress.end(&format!("{count} ready in {took}"));
-                Ok(0)
-            }
-            (Word::Down, Goal::Down) => {
-                seen.progress.end(&format!("{count} down in {took}"));
-                Ok(0)
-            }
-            (Word::Failed, _) => {
-                seen.progress.end("");
-                Err(failed(&outcome))
-            }
-            (Word::Interrupted | Word::Replaced, _) if outcome.not_ready.is_empty() => {
-                seen.progress.end("");
-                let why = match outcome.result {
-                    Word::Replaced => "the agent was replaced again and again while this waited",
-                    _ => "the agent was told to stop while this waited",
-                };
-                let left = seen.left(self.goal);
-                let goal = self.goal.in_word();
-                let message = format!("{why}; not {goal} yet: {}", left.join(", "));
-                Err(Refusal::new(Code::Stopping, message)
-                    .hint("services and what is wanted of them stay: `hearth status`")
-                    .details(json!({
-                        "state": "stopping",
-                        "duration_ms": refuse::milliseconds(began.elapsed()),
-                        "reason": why,
-                        "log": self.context.home.log(),
-                        "not_ready": left,
-                    })))
-            }
-            (Word::Down | Word::Interrupted | Word::Timeout | Word::Replaced, _) => {
-                seen.progress.end("");
-                let names = outcome.not_ready.join(", ");
-                let goal = self.goal.in_word();
-                let why = format!(
-                    "another request ended this one before its services were {goal}: {names}"
-                );
-                Err(Refusal::new(Code::ServiceFailed, why)
-                    .hint("hearth status")
-                    .details(json!({ "failed": outcome.failed, "not_ready": outcome.not_ready })))
-            }
-        }
-    }
-
-    fn interrupted(&self, seen: &mut Seen, agent: OutcomeAgent) -> Result<u8, Refusal> {
-        seen.progress.end("");
-        self.print(&ended(Word::Interrupted, seen.left(self.goal), agent))?;
-        match self.goal {
-            Goal::Ready => output::tell(interrupt::WORDS),
-            Goal::Down => output::tell("hearth: interrupted; what was asked for goes on"),
-        }
-        Ok(interrupt::EXIT)
-    }
-
-    fn late(&self, seen: &mut Seen, agent: OutcomeAgent) -> Result<u8, Refusal> {
-        seen.progress.end("");
-        let left = seen.left(self.goal);
-        let states: Vec<_> = (seen.states.iter())
-            .filter(|(_, state)| !self.goal.is_met_by(**state))
-            .map(|((_, name), state)| format!("{name} ({})", progress::in_word(*state)))
-            .collect();
-        self.print(&ended(Word::Timeout, left.clone(), agent))?;
-        let timeout = self.wish.timeout.map(hearth_config::duration::format).unwrap_or_default();
-        let goal = self.goal.in_word();
-        let why = format!("not {goal} within {timeout}: {}", states.join(", "));
-        Err(Refusal::new(Code::Timeout, why)
-            .hint("they go on meanwhile: `hearth status`, `hearth logs NAME`")
-            .details(json!({ "not_ready": left })))
-    }
-
-    /// No agent, no stream; the outcome tells why all the same.
-    fn not_ready(&self, error: CallError, timeout: Option<Duration>) -> Refusal {
-        let agent = match &error {
-            CallError::NotReady(ready) => Some(agent::outcome(ready)),
-            CallError::Version { .. } | CallError::Broken(_) => None,
-        };
-        let refusal = refuse::of_call(error, timeout);
-        if let Some(agent) = agent {
-            let word = if refusal.code == Code::Timeout { Word::Timeout } else { Word::Failed };
-            if let Err(refusal) = self.print(&ended(word, Vec::new(), agent)) {
-                return refusal;
-            }
-        }
-        refusal
-    }
-
-    fn print(&self, outcome: &Outcome) -> Result<(), Refusal> {
-        if self.context.json { output::print_json(&Line::Outcome(outcome.clone())) } else { Ok(()) }
-    }
-}
-
-/// A time for people: `45 ms`, `1.2 s`.
-fn in_short(took: Duration) -> String {
-    if took < Duration::from_secs(1) {
-        format!("{} ms", took.as_millis())
-    } else {
-        format!("{:.1} s", took.as_secs_f64())
-    }
-}
-
-fn ended(result: Word, not_ready: Vec<String>, agent: OutcomeAgent) -> Outcome {
-    Outcome { result, failed: Vec::new(), not_ready, notes: Vec::new(), agent: Some(agent) }
-}
-
-/// What failed for good: each with its exit, its words and its last lines.
-fn failed(outcome: &Outcome) -> Refusal {
-    let mut message = String::new();
-    for (n, failed) in outcome.failed.iter().enumerate() {
-        message.push_str(if n == 0 { "" } else { "\n" });
-        message.push_str(&format!("service `{}` failed: {}", failed.name, in_words(failed)));
-        for line in &failed.log_tail {
-            message.push_str(&format!("\n  | {}", anstream::adapter::strip_str(line)));
-        }
-    }
-    if outcome.failed.is_empty() {
-        message = format!("not ready: {}", outcome.not_ready.join(", "));
-    }
-    let hint = match outcome.failed.as_slice() {
-        [] => "hearth status".to_owned(),
-        [first, ..] => format!("hearth logs {}", first.name),
-    };
-    Refusal::new(Code::ServiceFailed, message)
-        .hint(hint)
-        .details(json!({ "failed": outcome.failed, "not_ready": outcome.not_ready }))
-}
-
-fn in_words(failed: &Failed) -> String {
-    let exit = failed.exit.as_ref().map(|exit| match (&exit.code, &exit.signal) {
-        (Some(code), _) => format!("exit code {code}"),
-        (None, Some(signal)) => format!("ended by {signal}"),
-        (None, None) => "its end was seen by nobody".to_owned(),
-    });
-    match (failed.message.as_str(), exit) {
-        ("", Some(exit)) => exit,
-        ("", None) => "no reason is known".to_owned(),
-        (message, _) => message.to_owned(),
-    }
-}
-
-/// What the stream has told so far.
-struct Seen {
-    /// By project and name: `down --all` has those of several projects.
-    states: BTreeMap<(Option<String>, String), State>,
-    progress: Progress,
-}
-
-impl Seen {
-    fn take(&mut self, line: Line) {
-        match line {
-            Line::Snapshot { services } => {
-                for row in &services {
-                    self.progress.found(&row.name, row.state);
+                Next::End => return Ok(How::Died),
+                Next::Interrupted => return Ok(How::Interrupted),
+                Next::Late => return Ok(How::Late),
+                Next::Other => {}
+                Next::Tick => {
+                    let asked = |state| matches!(state, State::Starting | State::Unhealthy);
+                    if heard.progress.is_drawn()
+                        && heard.looked.elapsed() >= LOOK
+                        && heard.story.nodes.iter().any(|node| asked(node.state))
+                    {
+                        self.look(heard);
+                    }
+                    heard.progress.tick(&heard.story);
                 }
-                let state = |row: ServiceRow| ((row.project, row.name), row.state);
-                self.states = services.into_iter().map(state).collect();
             }
-            Line::Transition { project, service, to, message, .. } => {
-                self.progress.step(&service, to, &message);
-                self.states.insert((project, service), to);
-            }
-            Line::Outcome(_) => {}
         }
     }
 
-    /// Who has not come to the goal.
-    fn left(&self, goal: Goal) -> Vec<String> {
-        let left = self.states.iter().filter(|(_, state)| !goal.is_met_by(**state));
-        left.map(|((_, name), _)| name.clone()).collect()
+    /// Asks what tests say now, and which ports were chosen. Without an answer the words stay.
+    fn look(&self, heard: &mut Heard) {
+        heard.looked = Instant::now();
+        let path = match &self.project {
+            Some(project) => agent::path("/v1/services", &[("project", project)]),
+            None => "/v1/services".to_owned(),
+        };
+        if let Some(rows) = agent::peek(self.context, PATIENCE, &Request::get(path))
+            && let Ok(Services { services }) = serde_json::from_slice(&rows)
+        {
+            heard.story.hear(services);
+        }
     }
 
-    /// How many have. What `up` has taken down is none of those that it has brought up.
-    fn at_goal(&self, goal: Goal) -> usize {
-        self.states.values().filter(|state| goal.is_met_by(**state)).count()
+    /// A port that the agent has chosen is not in a snapshot of how things were before.
+    fn ports_are_new(&self, heard: &Heard, how: &How) -> bool {
+        let is_ready = matches!(how, How::Outcome(outcome) if outcome.result == Word::Ready);
+        is_ready && heard.story.sheet.has_auto_port && !self.context.json && !self.context.quiet
+    }
+}
+
+fn take(heard: &mut Heard, line: Line) -> Result<(), Refusal> {
+    match line {
+        Line::Snapshot { services } => {
+            heard.story.begin(services);
+            heard.progress.begin(&heard.story);
+            if let Some(following) = &mut heard.following {
+                following.begin(&heard.story)?;
+            }
+        }
+        Line::Transition { project, service, to, message, .. } => {
+            let at = heard.story.step(project, service, to, &message);
+            heard.progress.step(&heard.story, at);
+        }
+        Line::Outcome(_) => {}
+    }
+    Ok(())
+}
+
+/// No agent, no stream; the outcome tells why all the same.
+fn not_ready(error: CallError, timeout: Option<Duration>) -> Told {
+    let agent = match &error {
+        CallError::NotReady(ready) => Some(agent::outcome(ready)),
+        CallError::Version { .. } | CallError::Broken(_) => None,
+    };
+    let refusal = refuse::of_call(error, timeout);
+    let word = if refusal.code == Code::Timeout { Word::Timeout } else { Word::Failed };
+    match agent {
+        Some(agent) => {
+            let outcome = verdict::ended(word, Vec::new(), Some(agent));
+            Told { outcome: Some(outcome), done: Err(refusal) }
+        }
+        None => Told::without(Err(refusal)),
     }
 }

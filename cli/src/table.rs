@@ -1,41 +1,76 @@
-//! The table that `status` draws for people.
+//! Tables for people: that of `status`, and what it has in common with others.
 
 use std::time::SystemTime;
 
-use hearth_api::{HealthStatus, ServiceRow, State};
+use hearth_api::{HealthStatus, Kind, ServiceRow};
 
 use crate::args::Context;
-use crate::{output, progress};
+use crate::{drawing, output, story};
 
-const GREEN: &str = "\x1b[32m";
-const YELLOW: &str = "\x1b[33m";
-const RED: &str = "\x1b[31m";
 const DIM: &str = "\x1b[2m";
 const PLAIN: &str = "\x1b[0m";
 
 /// One cell: its text, and how it is coloured.
 type Cell = (String, &'static str);
 
-/// All rows with a head; with `all`, the project in front.
-pub fn of(context: &Context, rows: &[ServiceRow], all: bool) -> String {
+/// A column: its title, and what stands in it of a row.
+type Column = (&'static str, fn(&ServiceRow) -> Cell);
+
+const PROJECT: Column = ("PROJECT", |row| plain(row.project.clone()));
+const COLUMNS: [Column; 8] = [
+    ("NAME", |row| plain(Some(row.name.clone()))),
+    ("KIND", |row| plain(Some(kind(row.kind).to_owned()))),
+    ("STATE", state),
+    ("PID", |row| plain(row.pid.map(|pid| pid.to_string()))),
+    ("SINCE", |row| plain(row.since.as_deref().and_then(ago))),
+    ("RESTARTS", |row| plain(row.restarts.map(|restarts| restarts.to_string()))),
+    ("PORTS", |row| {
+        let ports: Vec<_> = row.ports.iter().map(u16::to_string).collect();
+        plain(Some(ports.join(",")).filter(|ports| !ports.is_empty()))
+    }),
+    ("HEALTH", health),
+];
+const CPU: Column = ("CPU", |row| plain(row.cpu_percent.map(|percent| format!("{percent:.1}%"))));
+const MEMORY: Column = ("MEMORY", |row| plain(row.memory_bytes.map(bytes)));
+
+/// All rows with a head; with `all`, the project in front; with `measured`, what each uses. Columns in
+/// which nothing would stand are left out.
+pub fn of(context: &Context, rows: &[ServiceRow], all: bool, measured: bool) -> String {
     if rows.is_empty() {
         return "no services\n".to_owned();
     }
-    let color = output::color(context);
-    let skip = usize::from(!all);
-    let head = ["PROJECT", "NAME", "STATE", "PID", "SINCE", "RESTARTS", "HEALTH"];
-    let mut lines = vec![head.map(|title| (title.to_owned(), DIM))];
-    lines.extend(rows.iter().map(cells));
-    let mut widths = [0; 7];
-    for line in &lines {
+    let mut columns: Vec<Column> = COLUMNS.to_vec();
+    if measured {
+        let before_health = columns.len() - 1;
+        columns.splice(before_health..before_health, [CPU, MEMORY]);
+    }
+    if all {
+        columns.insert(0, PROJECT);
+    }
+    columns.retain(|(title, _)| match *title {
+        "KIND" => rows.iter().any(|row| row.kind != Kind::Service),
+        "PORTS" => rows.iter().any(|row| !row.ports.is_empty()),
+        _ => true,
+    });
+    let head = columns.iter().map(|(title, _)| ((*title).to_owned(), DIM)).collect();
+    let mut lines: Vec<Vec<Cell>> = vec![head];
+    lines.extend(rows.iter().map(|row| columns.iter().map(|(_, cell)| cell(row)).collect()));
+    aligned(&lines, output::color(context))
+}
+
+/// Cells under each other, two columns apart.
+pub fn aligned(lines: &[Vec<Cell>], color: bool) -> String {
+    let count = lines.iter().map(Vec::len).max().unwrap_or(0);
+    let mut widths = vec![0; count];
+    for line in lines {
         for (width, (text, _)) in widths.iter_mut().zip(line) {
             *width = text.chars().count().max(*width);
         }
     }
     let mut out = String::new();
-    for line in &lines {
+    for line in lines {
         let mut drawn = String::new();
-        for ((text, paint), width) in line.iter().zip(widths).skip(skip) {
+        for ((text, paint), width) in line.iter().zip(&widths) {
             let pad = " ".repeat(width - text.chars().count() + 2);
             if color && !paint.is_empty() {
                 drawn.push_str(&format!("{paint}{text}{PLAIN}{pad}"));
@@ -49,39 +84,57 @@ pub fn of(context: &Context, rows: &[ServiceRow], all: bool) -> String {
     out
 }
 
-fn cells(row: &ServiceRow) -> [Cell; 7] {
-    let known = |figure: Option<String>| figure.unwrap_or_else(|| "-".to_owned());
-    let health = row.health.as_ref().map(|health| {
-        let word = health_in_word(health.status);
-        let message = health.message.lines().next().unwrap_or_default();
-        let message = anstream::adapter::strip_str(message);
-        format!("{word} {message}").trim_end().to_owned()
-    });
-    let mut state = progress::in_word(row.state).to_owned();
+/// A figure; what is not known is a dash.
+fn plain(figure: Option<String>) -> Cell {
+    (figure.unwrap_or_else(|| "-".to_owned()), "")
+}
+
+fn state(row: &ServiceRow) -> Cell {
+    let mut state = story::in_word(row.state).to_owned();
     if row.changed == Some(true) {
         state.push_str(" (file changed)");
     }
-    [
-        (row.project.clone().unwrap_or_else(|| "-".to_owned()), ""),
-        (row.name.clone(), ""),
-        (state, paint(row.state)),
-        (known(row.pid.map(|pid| pid.to_string())), ""),
-        (known(row.since.as_deref().and_then(ago)), ""),
-        (known(row.restarts.map(|restarts| restarts.to_string())), ""),
-        (known(health), ""),
-    ]
+    (state, drawing::paint(row.state))
 }
 
-fn paint(state: State) -> &'static str {
-    match state {
-        State::Ready | State::Done => GREEN,
-        State::Waiting | State::Starting | State::Backoff | State::Stopping => YELLOW,
-        State::Unhealthy | State::Failed => RED,
-        State::Down | State::Unknown => DIM,
+fn health(row: &ServiceRow) -> Cell {
+    let Some(health) = &row.health else { return plain(None) };
+    let message = health.message.lines().next().unwrap_or_default();
+    let message = anstream::adapter::strip_str(message);
+    (format!("{} {message}", health_in_word(health.status)).trim_end().to_owned(), "")
+}
+
+fn kind(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Service => "service",
+        Kind::Oneshot => "oneshot",
+        Kind::Check => "check",
     }
 }
 
-fn health_in_word(status: HealthStatus) -> &'static str {
+/// `8.0 MiB`.
+fn bytes(bytes: u64) -> String {
+    let units = ["KiB", "MiB", "GiB", "TiB"];
+    let mut figure = bytes as f64 / 1024.0;
+    let mut unit = 0;
+    while figure >= 1024.0 && unit + 1 < units.len() {
+        (figure, unit) = (figure / 1024.0, unit + 1);
+    }
+    format!("{figure:.1} {}", units[unit])
+}
+
+/// How a health status is coloured.
+pub fn paint(status: HealthStatus) -> &'static str {
+    match status {
+        HealthStatus::Success => "\x1b[32m",
+        HealthStatus::Loading | HealthStatus::Starting | HealthStatus::Waiting => "\x1b[33m",
+        HealthStatus::Failure => "\x1b[31m",
+        HealthStatus::Disabled => DIM,
+    }
+}
+
+/// A health status as it stands everywhere.
+pub fn health_in_word(status: HealthStatus) -> &'static str {
     match status {
         HealthStatus::Success => "success",
         HealthStatus::Loading => "loading",
@@ -102,4 +155,24 @@ fn ago(at: &str) -> Option<String> {
         3600..86_400 => format!("{}h{}m", seconds / 3600, seconds / 60 % 60),
         _ => format!("{}d{}h", seconds / 86_400, seconds / 3600 % 24),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_told_in_its_largest_unit() {
+        assert_eq!(bytes(512), "0.5 KiB");
+        assert_eq!(bytes(8 * 1024 * 1024), "8.0 MiB");
+        assert_eq!(bytes(1536 * 1024 * 1024), "1.5 GiB");
+    }
+
+    #[test]
+    fn colours_do_not_move_columns() {
+        let cell = |text: &str, paint| (text.to_owned(), paint);
+        let lines = [vec![cell("a", DIM), cell("b", "")], vec![cell("long", ""), cell("c", DIM)]];
+        assert_eq!(aligned(&lines, false), "a     b\nlong  c\n");
+        assert_eq!(aligned(&lines, true), "\x1b[2ma\x1b[0m     b\nlong  \x1b[2mc\x1b[0m\n");
+    }
 }

@@ -58,7 +58,8 @@ fn answer(listener: &UnixListener, version: &Value, play: Play) -> String {
     match play {
         Play::Lines(lines) => {
             chunked(&lines);
-            stream.write_all(b"0\r\n\r\n").expect("an end");
+            // Who has read the outcome may be gone already.
+            let _ = stream.write_all(b"0\r\n\r\n");
         }
         Play::Dies(lines) => chunked(&lines),
         Play::Hangs(lines) => {
@@ -154,6 +155,27 @@ fn for_people_there_is_nothing_on_stdout_and_plain_lines_on_stderr() {
     let older = ran.err.lines().filter(|line| line.contains("older than this command")).count();
     assert_eq!(older, 1, "{}", ran.err);
     assert_eq!(place.run(&["up", "-q"]).err, "");
+    agent.join().expect("the agent");
+}
+
+#[test]
+fn what_the_caller_should_know_besides_is_a_line_each_and_for_tools_in_the_outcome() {
+    let place = Place::with(FILE);
+    let mut noted = outcome("ready");
+    noted["notes"] =
+        json!(["A differs from the environment that web was started with", "and more"]);
+    let told = || Play::Lines(vec![snapshot("ready"), noted.clone()]);
+    let agent = agent(&place, hearth_api::VERSION, vec![told(), told(), told()]);
+    let ran = place.run(&["up"]);
+    let lines: Vec<&str> = ran.err.lines().collect();
+    assert_eq!(
+        lines[..2],
+        ["hearth: A differs from the environment that web was started with", "hearth: and more"]
+    );
+    assert!(lines[2].contains("1 service ready"), "{}", ran.err);
+    assert_eq!(place.run(&["up", "-q"]).err, "");
+    let ran = place.run(&["up", "--json"]);
+    assert_eq!((ran.err.as_str(), &self::lines(&ran)[1]["notes"]), ("", &noted["notes"]));
     agent.join().expect("the agent");
 }
 

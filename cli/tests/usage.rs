@@ -76,7 +76,14 @@ fn wrong_usage_is_exit_2_for_people_and_for_tools() {
         &["up", "--timeout", "5"],
         &["up", "--timeout", "soon"],
         &["up", "--timeout"],
+        &["up", "--attach", "--no-wait"],
         &["restart"],
+        &["wait"],
+        &["try", "web"],
+        &["env", "web", "db"],
+        &["run"],
+        &["run", "sleep", "1"],
+        &["run", "--ready-tcp", "1", "--ready-log", "x"],
         &["down", "--all", "web"],
         &["logs", "-n", "many"],
         &["status", "--color", "pink"],
@@ -101,6 +108,18 @@ fn wrong_usage_is_exit_2_for_people_and_for_tools() {
 }
 
 #[test]
+fn a_command_that_makes_no_name_is_refused_with_what_to_type() {
+    let place = Place::with("");
+    for arguments in [&["run", "--"][..], &["run", "--", "/"]] {
+        let ran = place.run(&[&["--json"], arguments].concat());
+        assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{arguments:?}");
+        assert_eq!(ran.error()["code"], "usage", "{arguments:?}");
+    }
+    let ran = place.run(&["run", "--", "/"]);
+    assert!(ran.err.contains("hint: hearth run --name NAME -- CMD..."), "{}", ran.err);
+}
+
+#[test]
 fn a_relative_home_is_refused_from_the_environment_too() {
     let place = Place::with("");
     let ran = place.command(&["status"]).env("HEARTH_HOME", "relative").output();
@@ -111,12 +130,8 @@ fn a_relative_home_is_refused_from_the_environment_too() {
 fn what_is_not_built_is_refused_as_such() {
     let place = Place::with("");
     let verbs = [
-        "run",
-        "try",
         "with",
-        "wait",
         "why",
-        "env",
         "events",
         "sessions",
         "session",
@@ -137,7 +152,7 @@ fn what_is_not_built_is_refused_as_such() {
         assert_eq!(error["message"], words.as_str());
     }
     let options: &[&[&str]] =
-        &[&["up", "--lease"], &["up", "--lease-to", "1"], &["up", "--attach"]];
+        &[&["up", "--lease"], &["up", "--lease-to", "1"], &["run", "--lease", "--", "true"]];
     for arguments in options {
         let ran = place.run(arguments);
         assert_eq!(ran.code, 2, "{arguments:?}");

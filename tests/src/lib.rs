@@ -12,6 +12,7 @@ pub mod http;
 mod leftovers;
 pub mod measure;
 mod project;
+mod terminal;
 mod verb;
 
 pub use hearth_config::{Builder, Need, Node, Test};
@@ -21,6 +22,7 @@ pub use event::{Gate, Port, await_end, await_file, runs};
 pub use home::{Home, Ran, send};
 pub use leftovers::{Process, processes_of};
 pub use project::Project;
+pub use terminal::Terminal;
 pub use verb::Verb;
 
 /// All files below a directory.

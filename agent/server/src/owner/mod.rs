@@ -206,8 +206,13 @@ impl Owner {
             if matches!(event, Event::Started { .. }) {
                 self.store.touch();
             }
+            // A check that was not ready in time is `unhealthy` as before, and yet an outcome.
+            let is_tick = matches!(event, Event::Tick);
             let actions = self.world.step(event, self.clock.now());
             self.carry_out(actions);
+            if is_tick {
+                self.tell_outcomes();
+            }
         }
     }
 
