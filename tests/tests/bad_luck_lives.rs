@@ -115,6 +115,9 @@ fn ten_thousand_lives_leave_nothing_behind() {
     project.home.write("agent.toml", "log = { max_size = \"64KB\", keep = 2 }\n");
     live(&project, |_| FIRST);
     let agent = project.home.agent_pid().expect("an agent lives");
+    // The last shims go a moment after they were told to, and the agent's end of their sockets.
+    let shims = project.home.path("shims");
+    await_file(&shims.join("none"), |_| files_below(&shims).is_empty());
     let before = Has::of(agent);
 
     let start = Instant::now();
@@ -124,8 +127,6 @@ fn ten_thousand_lives_leave_nothing_behind() {
     assert_eq!(LIVES.iter().map(|(.., count)| count).sum::<u32>(), 10_000);
 
     assert_eq!(project.home.agent_pid(), Some(agent), "the same agent");
-    // The last shims go a moment after they were told to.
-    let shims = project.home.path("shims");
     await_file(&shims.join("none"), |_| files_below(&shims).is_empty());
     let after = Has::of(agent);
     println!("before: {before:?}\nafter: {after:?}");
