@@ -217,7 +217,9 @@ impl Turn<'_> {
     /// Forgets a service that the file no longer has, once it is down. Its number is kept: a
     /// service of that name may come back, and its lives count on.
     fn drop_if_gone(&mut self, name: &Arc<str>) {
-        let droppable = self.project.nodes.get(name).is_some_and(|n| n.gone && n.is_down());
+        // One that is unheard is shown as it was yet.
+        let droppable = |n: &Node| n.gone && n.is_down() && n.phase == Phase::Down;
+        let droppable = self.project.nodes.get(name).is_some_and(droppable);
         if droppable && let Some(node) = self.project.remove(name) {
             self.numbers.insert(node.id, node.life.number);
         }
