@@ -200,24 +200,32 @@ impl Turn<'_> {
     }
 
     fn look_at_neighbours(&mut self, name: &Arc<str>) {
-        let mut neighbours: Vec<Arc<str>> = self.project.dependents(name).cloned().collect();
-        let mut needs: Vec<Arc<str>> = Vec::new();
-        needs.extend(self.project.nodes.get(name).into_iter().flat_map(|n| n.linked.clone()));
+        let dependents: Vec<Arc<str>> = self.project.dependents(name).cloned().collect();
+        for dependent in &dependents {
+            self.look_at(dependent);
+        }
+        let needs = self.project.nodes.get(name).map(|node| node.linked.clone());
+        self.look_at_needs(needs.unwrap_or_default());
+    }
+
+    /// Looks at what is needed, also through checks: what stands on one holds back what it needs.
+    pub fn look_at_needs(&mut self, mut needs: Vec<Arc<str>>) {
         while let Some(need) = needs.pop() {
-            // What stands on a check holds back what the check needs.
             let check = self.project.nodes.get(&need).filter(|node| node.is_check());
             needs.extend(check.into_iter().flat_map(|check| check.linked.iter().cloned()));
-            neighbours.push(need);
-        }
-        for neighbour in &neighbours {
-            self.look_at(neighbour);
+            self.look_at(&need);
         }
     }
 
     /// Forgets a service that the file no longer has, once it is down. Its number is kept: a
     /// service of that name may come back, and its lives count on.
     fn drop_if_gone(&mut self, name: &Arc<str>) {
-        let droppable = self.project.nodes.get(name).is_some_and(|n| n.gone && n.is_down());
+        // One that is unheard is shown as it was yet.
+        let droppable = |n: &Node| n.gone && n.is_down() && n.phase == Phase::Down;
+        let droppable = self.project.nodes.get(name).is_some_and(droppable);
+        // What it needs waits through it for what stands on it.
+        let living = |name| self.project.nodes.get(name).is_some_and(Node::is_living);
+        let droppable = droppable && !self.project.dependents(name).any(living);
         if droppable && let Some(node) = self.project.remove(name) {
             self.numbers.insert(node.id, node.life.number);
         }

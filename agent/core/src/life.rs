@@ -202,8 +202,6 @@ impl Turn<'_> {
         self.project.link(name);
         let mut unheld = false;
         for need in needed.iter().flatten() {
-            // What the old life needed may have waited for its end, and is no neighbour now.
-            self.look_at(need);
             // What only the old life needed has lost its holder.
             let node = self.project.nodes.get(need);
             unheld |= node.is_some_and(|node| self.project.holders(node).is_empty());
@@ -211,5 +209,7 @@ impl Turn<'_> {
         if unheld {
             self.weigh(&BTreeSet::new());
         }
+        // What the old life needed may have waited for its end, and is no neighbour now.
+        self.look_at_needs(needed.unwrap_or_default());
     }
 }

@@ -269,3 +269,15 @@ fn who_was_started_on_the_word_of_a_restored_check_goes_when_it_is_lost_in_the_s
     assert_eq!(deeds.contains(&began), deeds.contains(&ended), "{deeds:?}");
     assert_eq!(second.state("broker"), State::Waiting);
 }
+
+#[test]
+fn a_check_that_the_file_lost_still_orders_what_stands_on_it() {
+    let mut stage = asked(check(&["db"]));
+    stage.passes("broker");
+    stage.comes_up("api");
+    stage.file.clear();
+    assert_eq!(stage.up(&[]), ["stop api 1", "cancel broker 1"]);
+    assert_eq!(stage.ends("api", 0), ["acknowledge api 1", "stop db 1"]);
+    stage.ends("db", 0);
+    assert!(stage.world.views(None).is_empty() && stage.world.is_idle());
+}

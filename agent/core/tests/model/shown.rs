@@ -70,7 +70,12 @@ impl Model<'_> {
             let held = !view.held_by.is_empty();
             assert_eq!(view.want == Want::Up, held, "{view:?}");
             if let Some((since, state)) = known.filter(|_| view.want == Want::Down && !command) {
-                let bad = !self.runs(&view.id) && *state != State::Done;
+                // It goes with a need that is lost, as soon as what stands on it has gone.
+                let lost = definition.needs.iter().any(|need| {
+                    let id = ServiceId::new(PROJECT, need.service.clone());
+                    need.lost == Lost::Stop && !self.is_there(&id)
+                });
+                let bad = lost || !self.runs(&view.id) && *state != State::Done;
                 let over = self.now >= since.after(own) || definition.kind == Kind::Check;
                 assert!(over || bad, "it lingered for less than its time: {view:?}");
             }
