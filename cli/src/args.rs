@@ -91,8 +91,6 @@ const NOT_BUILT: &[&str] = &[
     "hook",
     "trust",
     "doctor",
-    "show",
-    "schema",
 ];
 
 const NOT_BUILT_OPTIONS: &[&str] = &["--lease", "--lease-to", "--attach"];

@@ -1,7 +1,7 @@
 //! hearth: argv to one request to the terminal. The CLI decides nothing about services; it asks,
 //! prints and exits.
 //!
-//! Kept true here: what is not a verb is told apart before anything is built. `hearth shim`,
+//! Kept true here: what is not a verb is told apart before anything is built. `hearth shim`, `hearth probe`,
 //! `hearth agent` and `hearth return` are the executable's other faces; they must not pay for a
 //! grammar that they do not use, and a shim must stay small for as long as its service lives. A
 //! verb builds the grammar of that verb alone, starts no thread and no runtime, reads no file that
@@ -69,6 +69,7 @@ pub fn main(app: App) -> ExitCode {
     let argv: Vec<OsString> = std::env::args_os().collect();
     match argv.get(1).and_then(|word| word.to_str()) {
         Some("shim") => hearth_shim::main(),
+        Some("probe") => hearth_shim::one_shot::main(),
         Some("agent") => agent(argv.get(2).is_some_and(|word| word == "--replace")),
         Some("return") => comeback::main(argv.get(2)),
         Some(_) | None => verb(argv),

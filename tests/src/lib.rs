@@ -2,7 +2,8 @@
 //! certainty that nothing is left behind.
 //!
 //! A test speaks to hearth as a person does: through the executable and the files of the contract.
-//! Nothing of hearth's own crates is used here but the facts of the operating system.
+//! Nothing of hearth's own crates is used here but the facts of the operating system, and the
+//! builder, by which a test may write its `hearth.toml`.
 
 mod binary;
 mod event;
@@ -12,6 +13,8 @@ mod leftovers;
 pub mod measure;
 mod project;
 mod verb;
+
+pub use hearth_config::{Builder, Need, Node, Test};
 
 pub use binary::{hearth, next_version};
 pub use event::{Gate, Port, await_end, await_file, runs};

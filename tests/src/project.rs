@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use hearth_config::Builder;
 use serde_json::Value;
 
 use crate::{Gate, Home, Ran, Verb, home};
@@ -20,6 +21,15 @@ impl Project {
     pub fn new(toml: &str) -> Self {
         let project = Self::empty();
         project.write("hearth.toml", toml);
+        project
+    }
+
+    /// A project that was built in code:
+    /// `Project::built(|it| it.service("a", ["sleep", "9"]).needs("b").oneshot("b", "true"))`.
+    #[track_caller]
+    pub fn built<B: Into<Builder>>(build: impl FnOnce(Builder) -> B) -> Self {
+        let project = Self::empty();
+        write_built(&project.dir, build);
         project
     }
 
@@ -106,6 +116,19 @@ impl Project {
         dir
     }
 
+    /// The same, built in code.
+    #[track_caller]
+    pub fn beside_built<B: Into<Builder>>(
+        &self,
+        name: &str,
+        build: impl FnOnce(Builder) -> B,
+    ) -> PathBuf {
+        let dir = self.dir.with_file_name(name);
+        fs::create_dir(&dir).expect("a directory can be made");
+        write_built(&dir, build);
+        dir
+    }
+
     /// A place where a service waits, by `read x < NAME`, to be let on.
     pub fn gate(&self, name: &str) -> Gate {
         Gate::new(&self.dir.join(name))
@@ -152,4 +175,11 @@ impl Project {
         let pid = row["pid"].as_u64().unwrap_or_else(|| panic!("{service} does not run: {row}"));
         u32::try_from(pid).expect("a pid")
     }
+}
+
+#[track_caller]
+fn write_built<B: Into<Builder>>(dir: &Path, build: impl FnOnce(Builder) -> B) {
+    let builder: Builder = build(hearth_config::Project::at(dir)).into();
+    let built = builder.build().unwrap_or_else(|faults| panic!("{faults}"));
+    fs::write(dir.join("hearth.toml"), built.to_toml()).expect("a file can be written");
 }

@@ -5,26 +5,23 @@ use std::fs;
 use std::time::Duration;
 
 use hearth_process::Signal;
-use hearth_tests::{Project, await_end, runs, send};
+use hearth_tests::{Builder, Node, Project, Test, await_end, runs, send};
 
-/// Services that write their pid at their start; a copy would be a second line.
-fn notes(names: &[&str]) -> String {
-    let mut text = String::new();
-    for (n, name) in names.iter().enumerate() {
-        let needs =
-            if n == 0 { String::new() } else { format!("needs = [\"{}\"]\n", names[n - 1]) };
-        text.push_str(&format!(
-            "[services.{name}]\nrun = \"echo $$ >> pids.{name}; echo up; exec sleep 1000\"\n\
-             ready = {{ log = \"^up$\" }}\n{needs}"
-        ));
-    }
-    text
+/// Services that write their pid at their start; a copy would be a second line. Each needs the one
+/// before it.
+fn notes(names: &[&str], it: Builder) -> Builder {
+    let mut before = None;
+    names.iter().fold(it, |it, name| {
+        let run = format!("echo $$ >> pids.{name}; echo up; exec sleep 1000");
+        let node = it.service(name, run).ready(Test::log("^up$"));
+        before.replace(*name).into_iter().fold(node, Node::needs).and()
+    })
 }
 
 #[test]
 fn a_killed_agent_is_followed_by_one_that_knows_everything() {
     let names = ["a", "b", "c"];
-    let project = Project::new(&notes(&names));
+    let project = Project::built(|it| notes(&names, it));
     project.run(&["up"]).exits(0);
     let before: Vec<_> = names.map(|name| project.row(name)).into();
     project.home.kill_agent();
@@ -49,7 +46,7 @@ fn an_agent_killed_at_any_moment_of_an_up_never_makes_a_second_copy() {
     let names = ["a", "b", "c", "d", "e"];
     // Moments spread over what an up of five takes, from before the first to after the last.
     for round in 0..12 {
-        let project = Project::new(&notes(&names));
+        let project = Project::built(|it| notes(&names, it));
         project.home.run(&["daemon", "up"]).exits(0);
         let up = project.start(&["up", "--json"]);
         std::thread::sleep(Duration::from_millis(round * 4));
@@ -66,7 +63,7 @@ fn an_agent_killed_at_any_moment_of_an_up_never_makes_a_second_copy() {
 
 #[test]
 fn a_shim_that_was_mute_and_then_killed_leaves_no_second_copy() {
-    let project = Project::new(&notes(&["s"]));
+    let project = Project::built(|it| notes(&["s"], it));
     project.run(&["up"]).exits(0);
     let service = project.pid("s");
     let shim = hearth_process::facts::parent_of(service).unwrap();
@@ -164,8 +161,8 @@ fn a_life_after_adoption_has_the_environment_of_the_first() {
 
 #[test]
 fn two_projects_are_adopted_each_as_it_was() {
-    let project = Project::new(&notes(&["same"]));
-    let other = project.beside("other", &notes(&["same", "more"]));
+    let project = Project::built(|it| notes(&["same"], it));
+    let other = project.beside_built("other", |it| notes(&["same", "more"], it));
     project.run(&["up"]).exits(0);
     project.ran(project.command(&["up", "same"]).current_dir(&other)).exits(0);
     let rows = |project: &Project| -> BTreeMap<(String, String), (String, String)> {

@@ -80,28 +80,72 @@ fn a_file_that_is_no_toml_is_shown_where_it_breaks() {
 }
 
 #[test]
-fn what_is_not_built_yet_is_refused_as_such() {
-    let keys = [
-        "port = 8080",
-        "env_file = [\".env\"]",
-        "ready = { unix = \"x\" }",
-        "ready = { file = \"x\" }",
-        "needs = [{ service = \"b\", lost = \"stop\" }]",
+fn what_only_the_whole_can_tell_is_told_before_anything_is_started() {
+    let of_service = [
+        ("port = 0", "bad port `0`"),
+        ("env_file = \".env\"", "`.env` can't be read: it is missing"),
+        ("ready = { unix = \"~/x\" }", "`~` is not expanded"),
+        ("env = { A = \"${port}\" }", "`${port}` but `a` has no `port`"),
+        ("env = { A = \"${B\" }", "`${` without `}`"),
+        ("needs = [\"c\"]\n[checks.c]\nready = { tcp = 1 }\nneeds = [\"a\"]", "a -> c -> a"),
+        ("port = 80\n[services.b]\nrun = \"x\"\nport = 80", "`a` and `b` are both on port 80"),
+        ("[groups]\ndev = [\"b\"]", "unknown service `b`"),
+        ("[groups]\na = [\"a\"]", "`a` is a service already"),
     ];
-    for key in keys {
-        let b = "[services.b]\nrun = [\"sleep\", \"1\"]\n";
-        let project = Project::new(&format!("[services.a]\nrun = [\"sleep\", \"1\"]\n{key}\n{b}"));
+    for (key, told) in of_service {
+        let project = Project::new(&format!("[services.a]\nrun = [\"sleep\", \"1\"]\n{key}\n"));
         let ran = project.run(&["up"]).exits(2);
-        assert!(ran.stderr.contains("not built"), "{key}:\n{}", ran.stderr);
+        assert!(ran.stderr.contains(told) && ran.stderr.contains('^'), "{key}:\n{}", ran.stderr);
         assert_eq!(project.home.agent_pid(), None, "{key}");
     }
-    for table in ["auto = true\n", "[groups]\ndev = [\"a\"]\n", "[checks.c]\nready = { tcp = 1 }\n"]
-    {
-        let a = "[services.a]\nrun = [\"sleep\", \"1\"]\n";
-        let project = Project::new(&format!("{table}{a}"));
-        let ran = project.run(&["up"]).exits(2);
-        assert!(ran.stderr.contains("not built"), "{table}:\n{}", ran.stderr);
+}
+
+#[test]
+fn the_local_file_and_the_env_files_count_and_are_told_by_name() {
+    let project = Project::new(SLEEPER);
+    project.write("hearth.local.toml", "[services.s]\nenv_file = \".env\"\nlinger = \"0\"\n");
+    project.write(".env", "SECRET=hunter2\nno line\n");
+    let ran = project.run(&["up"]).exits(2);
+    for words in ["hearth.local.toml:3:10", "a number without a unit", ".env:2:", "no `=`"] {
+        assert!(ran.stderr.contains(words), "no {words}:\n{}", ran.stderr);
     }
+    assert!(!ran.stderr.contains("no line"), "what stands in it is nobody's:\n{}", ran.stderr);
+    project.write(".env", "SECRET=hunter2\n");
+    project.write("hearth.local.toml", "[services.s]\nenv_file = \".env\"\nlinger = \"0s\"\n");
+    project.run(&["config", "check"]).exits(0);
+    let shown = project.run(&["config", "show"]).exits(0).stdout;
+    for line in ["linger = \"0s\"", "env_file = [\".env\"]", "run = [\"sleep\", \"1000\"]"] {
+        assert!(shown.lines().any(|shown| shown == line), "no {line}:\n{shown}");
+    }
+    let json = project.run(&["config", "show", "--json"]).exits(0).json();
+    assert_eq!(json["services"]["s"]["linger"], "0s");
+    // What is shown is a file itself.
+    fs::remove_file(project.dir().join("hearth.local.toml")).unwrap();
+    project.write("hearth.toml", &shown);
+    assert_eq!(project.run(&["config", "show"]).exits(0).stdout, shown);
+}
+
+#[test]
+fn an_env_file_that_others_can_write_runs_nothing() {
+    let project = Project::new(&format!("{SLEEPER}env_file = \".env\"\n"));
+    // The last table of the file is `services.s`.
+    project.write(".env", "");
+    fs::set_permissions(project.dir().join(".env"), fs::Permissions::from_mode(0o666)).unwrap();
+    let ran = project.run(&["up"]).exits(2);
+    assert!(ran.stderr.contains(".env (owner ") && ran.stderr.contains("chmod"), "{}", ran.stderr);
+    assert_eq!(project.home.agent_pid(), None);
+}
+
+#[test]
+fn a_check_of_a_file_counts_and_needs_no_service() {
+    let project = Project::new("");
+    assert!(project.run(&["config", "check"]).exits(0).stdout.ends_with(": ok, 0 services\n"));
+    project.write("hearth.toml", &format!("{SLEEPER}[checks.c]\nready = {{ tcp = 1 }}\n"));
+    let told = project.run(&["config", "check"]).exits(0).stdout;
+    assert!(told.ends_with(": ok, 1 service, 1 check\n"), "{told}");
+    // Wherever one stands.
+    let schema = Project::empty().run(&["config", "schema"]).exits(0).json();
+    assert_eq!(schema["title"], "hearth.toml");
 }
 
 #[test]

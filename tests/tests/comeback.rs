@@ -12,11 +12,12 @@ use hearth_tests::{Project, await_end, await_file, runs};
 const LOOKED: Duration = Duration::from_millis(500);
 
 /// So many services that live.
-fn sleepers(count: usize) -> String {
-    let sleeper = |n| {
-        format!("[services.s{n}]\nrun = [\"sleep\", \"1000\"]\nready = {{ settle = \"0s\" }}\n")
-    };
-    (0..count).map(sleeper).collect()
+fn sleepers(count: usize) -> Project {
+    Project::built(|it| {
+        (0..count).fold(it, |it, n| {
+            it.service(&format!("s{n}"), ["sleep", "1000"]).settle(Duration::ZERO).and()
+        })
+    })
 }
 
 fn log(project: &Project) -> PathBuf {
@@ -55,7 +56,7 @@ fn it_comes_back_by_itself_and_goes_on_with_its_services() {
 
 #[test]
 fn thirty_shims_fetch_one_agent() {
-    let project = Project::new(&sleepers(30));
+    let project = sleepers(30);
     project.run(&["up"]).exits(0);
     let pids: Vec<u32> = (0..30).map(|n| project.pid(&format!("s{n}"))).collect();
     project.home.kill_agent();
@@ -76,7 +77,7 @@ fn thirty_shims_fetch_one_agent() {
 
 #[test]
 fn who_was_told_to_go_stays_away() {
-    let project = Project::new(&sleepers(2));
+    let project = sleepers(2);
     project.run(&["up"]).exits(0);
     let stays_away = |how: &[&str]| {
         project.run(how).exits(0);
@@ -93,7 +94,7 @@ fn who_was_told_to_go_stays_away() {
 
 #[test]
 fn one_that_cannot_start_is_not_tried_in_a_storm() {
-    let project = Project::new(&sleepers(5));
+    let project = sleepers(5);
     project.run(&["up"]).exits(0);
     project.home.write("agent.toml", "no = toml = at all");
     project.home.kill_agent();
@@ -114,7 +115,7 @@ fn one_that_cannot_start_is_not_tried_in_a_storm() {
 
 #[test]
 fn a_home_that_was_removed_is_not_made_again() {
-    let project = Project::new(&sleepers(1));
+    let project = sleepers(1);
     project.run(&["up"]).exits(0);
     let (agent, service) = (project.home.agent_pid().unwrap(), project.pid("s0"));
     let shim = hearth_process::facts::parent_of(service).unwrap();
@@ -132,7 +133,7 @@ fn a_home_that_was_removed_is_not_made_again() {
 
 #[test]
 fn nobody_is_fetched_while_somebody_else_is_at_it() {
-    let project = Project::new(&sleepers(2));
+    let project = sleepers(2);
     project.run(&["up"]).exits(0);
     let election = project.home.kill_agent_for_good();
     std::thread::sleep(LOOKED);
@@ -146,7 +147,7 @@ fn nobody_is_fetched_while_somebody_else_is_at_it() {
 
 #[test]
 fn one_that_was_told_to_go_just_after_it_died_stays_away() {
-    let project = Project::new(&sleepers(1));
+    let project = sleepers(1);
     project.run(&["up"]).exits(0);
     project.home.kill_agent();
     project.run(&["daemon", "down"]).exits(0);

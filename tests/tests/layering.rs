@@ -48,7 +48,12 @@ const RULES: &[(&str, &[&str], &str)] = &[
         ],
         "the CLI asks, prints and exits: it makes no decision of the core's",
     ),
-    ("hearth-tests", &["hearth-process"], "a black-box test speaks to hearth as a person does"),
+    (
+        "hearth-tests",
+        &["hearth-config", "hearth-process"],
+        "a black-box test speaks to hearth as a person does; the files of its projects may be \
+         written by the builder, which is for everybody",
+    ),
 ];
 
 /// Crates that must not be linked, at any depth, and why.

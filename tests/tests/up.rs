@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::time::Duration;
 
-use hearth_tests::{Project, Ran, await_end, runs};
+use hearth_tests::{Project, Ran, Test, await_end, runs};
 use serde_json::Value;
 
 /// A service that says that it began and lives on; ready as soon as it lives.
@@ -20,28 +21,22 @@ fn outcome(ran: &Ran) -> Value {
 
 #[test]
 fn services_start_when_what_they_need_is_ready_and_not_before() {
-    let project = Project::new(
-        r#"
-        [services.last]
-        run = "echo last >> order; exec sleep 1000"
-        needs = ["left", "right"]
-        ready = { settle = "0s" }
-
-        [services.left]
-        run = "echo left >> order; read x < gate; echo left-ready >> order; echo up; exec sleep 1000"
-        needs = ["first"]
-        ready = { log = "^up$" }
-
-        [services.right]
-        run = "echo right >> order; exec sleep 1000"
-        needs = ["first"]
-        ready = { settle = "0s" }
-
-        [services.first]
-        kind = "oneshot"
-        run = "echo first >> order"
-        "#,
-    );
+    let noted = |name: &str| format!("echo {name} >> order; exec sleep 1000");
+    let left = "echo left >> order; read x < gate; echo left-ready >> order; echo up; \
+                exec sleep 1000";
+    let project = Project::built(|it| {
+        it.service("last", noted("last"))
+            .needs("left")
+            .needs("right")
+            .settle(Duration::ZERO)
+            .service("left", left)
+            .needs("first")
+            .ready(Test::log("^up$"))
+            .service("right", noted("right"))
+            .needs("first")
+            .settle(Duration::ZERO)
+            .oneshot("first", "echo first >> order")
+    });
     let mut gate = project.gate("gate");
     let mut up = project.start(&["up", "--json"]);
     up.until_state("right", "ready");

@@ -5,7 +5,7 @@ use crate::nouns::{ServiceId, State};
 /// One deed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Start a shim for this life. Answered by `Started` or `StartFailed`.
+    /// Start a shim for this life; never of a check, nor are the next three. Answered by `Started` or `StartFailed`.
     Spawn {
         /// Whose.
         id: ServiceId,
@@ -34,7 +34,8 @@ pub enum Action {
         /// Which life.
         life: u64,
     },
-    /// Ask once and answer with `Probed`; an event-driven one answers when it comes true.
+    /// Ask once and answer with `Probed`; an event-driven one answers when it comes true. Of a check
+    /// too, which has no shim.
     Probe {
         /// Whose.
         id: ServiceId,
@@ -50,7 +51,7 @@ pub enum Action {
         /// Which life.
         life: u64,
     },
-    /// Tell the shim that its service is ready, so that an agent that adopts it knows.
+    /// Tell the shim that its service is ready (of a check never), so that an agent that adopts it knows.
     MarkReady {
         /// Whose.
         id: ServiceId,

@@ -11,6 +11,8 @@ use crate::{
     definition::Definition,
     node::{Life, Node, Phase, Why},
     nouns::{Exit, Kind, Want},
+    tick,
+    time::Time,
     world::Turn,
 };
 
@@ -32,13 +34,18 @@ impl Turn<'_> {
         if known.is_some_and(|node| node.is_living() && !node.unheard) {
             return;
         }
-        if known.is_none() && found.definition.is_none() {
+        if known.is_none_or(Node::is_check) && found.definition.is_none() {
             return;
         }
+        if known.is_some_and(Node::is_check) {
+            self.end_check(name, "a process of that name was found".into());
+        }
+        let known = self.project.nodes.get(name);
         // No file was ever so, but notes can be damaged, and a cycle would never stop.
         if let Some(definition) = &mut found.definition {
             definition.needs.retain(|need| !self.project.closes_cycle(name, &need.service));
         }
+        self.project.edition += 1;
         let restored = known.is_some_and(|node| node.restored);
         self.insert(name, &mut found);
         self.project.link(name);
@@ -99,7 +106,8 @@ impl Turn<'_> {
                 ..Life::default()
             };
         }
-        node.phase = node.phase_of(found, before, over);
+        node.phase = node.phase_of(found, before, over, now);
+        node.life.met |= matches!(node.phase, Phase::Ready | Phase::Unhealthy);
         match node.phase {
             Phase::Stopping(_) => {
                 node.life.kill_at.get_or_insert(now.after(node.definition.stop_timeout));
@@ -112,13 +120,15 @@ impl Turn<'_> {
         }
     }
 
-    /// Sets want up on a node and on all that it needs and that isn't wanted yet.
+    /// Sets want up on a node and on all that it needs and that nobody holds yet.
     fn raise(&mut self, name: &Arc<str>) {
         let mut todo = vec![name.clone()];
         while let Some(name) = todo.pop() {
             let Some(node) = self.project.nodes.get_mut(&name) else { continue };
-            if node.want == Want::Down {
-                node.set_want(Want::Up);
+            if node.want == Want::Down || node.linger.take().is_some() {
+                if node.want == Want::Down {
+                    node.set_want(Want::Up);
+                }
                 todo.extend(self.project.needs_of(&name));
                 self.look_at(&name);
             }
@@ -146,7 +156,7 @@ impl Node {
 
     /// What is seen of a life that was found. `before`: what was seen of it last. `over`: its leader
     /// has ended, and that is judged next.
-    fn phase_of(&mut self, found: &Found, before: Option<Phase>, over: bool) -> Phase {
+    fn phase_of(&mut self, found: &Found, before: Option<Phase>, over: bool, now: Time) -> Phase {
         match before {
             // That exit was judged already.
             Some(Phase::Ended(next)) if over => return Phase::Ended(next),
@@ -166,7 +176,13 @@ impl Node {
                 Phase::Down | Phase::Waiting | Phase::Backoff { .. } | Phase::Done | Phase::Failed,
             ) => {}
         }
-        if found.stopping {
+        // That it was told to stop was not saved any more, and why can still be seen.
+        let starting = matches!(before, Some(Phase::Spawning | Phase::Starting));
+        let overdue = starting && self.life.overdue_at.is_some_and(|at| at <= now);
+        if found.stopping && overdue && self.want == Want::Up {
+            self.message = tick::overdue_words(self);
+            Phase::Stopping(Why::Overdue)
+        } else if found.stopping {
             let why = if self.want == Want::Down { Why::Down } else { Why::Restart };
             Phase::Stopping(why)
         } else if found.pid.is_none() && !over {

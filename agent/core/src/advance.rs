@@ -6,7 +6,7 @@
 //! within one step facts only move one way: going nodes wait for their dependents, coming ones
 //! for their needs, and the graph has no cycle.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
     action::{Action, Transition},
@@ -27,14 +27,24 @@ impl Turn<'_> {
     fn advance(&mut self, name: &Arc<str>) {
         let Some(node) = self.project.nodes.get_mut(name) else { return };
         node.queued = false;
+        self.drop_linger_if_bad(name);
+        let Some(node) = self.project.nodes.get_mut(name) else { return };
         match node.phase {
             Phase::Down | Phase::Waiting | Phase::Backoff { .. } | Phase::Done | Phase::Failed => {
                 self.rest(name)
             }
-            Phase::Spawning | Phase::Starting | Phase::Ready | Phase::Unhealthy => self.run(name),
+            Phase::Spawning | Phase::Starting | Phase::Ready | Phase::Unhealthy => {
+                self.run(name);
+                // A check that has ended left nothing to wait for.
+                if self.project.nodes.get(name).is_some_and(|node| !node.is_living()) {
+                    self.rest(name);
+                }
+            }
             Phase::Stopping(_) => {}
             Phase::Ended(_) => leave(node),
         }
+        // It may have been told to end just now.
+        self.drop_linger_if_bad(name);
         self.tell(name);
         self.arm(name);
         self.drop_if_gone(name);
@@ -79,13 +89,22 @@ impl Turn<'_> {
 
     fn start_or_wait(&mut self, name: &Arc<str>) {
         let Some(node) = self.project.nodes.get(name) else { return };
-        let waits = (!self.project.is_free(node)).then(|| self.project.waiting_words(node));
+        let missing = self.project.missing(node, node.missing);
+        // What it waits for later is said when somebody asks.
+        let begins = missing.is_some() && node.phase != Phase::Waiting;
+        let words = begins.then(|| self.project.waiting_words(node));
         let now = self.now;
         let Some(node) = self.project.nodes.get_mut(name) else { return };
-        if let Some(message) = waits {
+        node.missing = missing.unwrap_or(0);
+        if missing.is_some() {
             node.phase = Phase::Waiting;
-            node.message = message;
+            if let Some(words) = words {
+                node.message = words;
+            }
             return;
+        }
+        if node.is_check() {
+            return self.begin_check(name);
         }
         node.again = false;
         node.leaving = None;
@@ -106,14 +125,16 @@ impl Turn<'_> {
         if node.life.held_until.is_some() || node.unheard {
             return;
         }
-        let (why, message) = if node.want == Want::Down {
-            (Why::Down, "not wanted any more".to_owned())
+        let mut lost = None;
+        let (why, words) = if node.want == Want::Down {
+            (Why::Down, "not wanted any more")
         } else if node.pending.is_some() {
-            (Why::Restart, "its definition changed".to_owned())
+            (Why::Restart, "its definition changed")
         } else if node.again {
-            (Why::Restart, "restart was asked for".to_owned())
+            (Why::Restart, "restart was asked for")
         } else if let Some(need) = self.project.lost_need(node) {
-            (Why::Lost, format!("{need} is no longer ready"))
+            lost = Some(need);
+            (Why::Lost, " is no longer ready")
         } else {
             let now = self.now;
             if let Some(node) = self.project.nodes.get_mut(name)
@@ -124,18 +145,20 @@ impl Turn<'_> {
             }
             return;
         };
-        let blocked = self.project.dependents(name).any(|dependent| {
-            self.project.nodes.get(dependent).is_some_and(|other| {
-                let mut needs = other.definition.needs.iter();
-                needs.any(|need| need.service == *name) && other.gives_way(name)
-            })
-        });
-        if blocked {
-            if let Some(node) = self.project.nodes.get_mut(name) {
+        // It is looked at often before it may go: the words are made when it does.
+        let message = || format!("{}{words}", lost.as_deref().unwrap_or_default());
+        if node.is_check() {
+            self.end_check(name, message());
+            return;
+        }
+        let held_back_by = self.project.held_back_by(name, node.held_back_by.as_ref());
+        let Some(node) = self.project.nodes.get_mut(name) else { return };
+        match held_back_by {
+            Some(other) => {
                 node.leaving = Some(why);
+                node.held_back_by = Some(other);
             }
-        } else {
-            self.stop(name, why, message);
+            None => self.stop(name, why, message()),
         }
     }
 
@@ -147,6 +170,7 @@ impl Turn<'_> {
         node.message = message;
         node.again = false;
         node.leaving = None;
+        node.held_back_by = None;
         node.life.kill_at = Some(self.now.after(node.definition.stop_timeout));
         self.actions.push(Action::Stop { id: node.id.clone(), life: node.life.number });
     }
@@ -161,7 +185,12 @@ impl Turn<'_> {
             let (id, message) = (node.id.clone(), node.message.clone());
             self.actions.push(Action::Changed(Transition { id, from, to, message }));
         }
-        let facts = node.facts();
+        let (marks, facts) = (node.marks(), node.facts());
+        if marks.may_end_a_wait(node.marks) {
+            self.project.edition += 1;
+        }
+        node.marks = marks;
+        let Some(node) = self.project.nodes.get_mut(name) else { return };
         if node.told != facts {
             node.told = facts;
             self.look_at_neighbours(name);
@@ -170,8 +199,13 @@ impl Turn<'_> {
 
     fn look_at_neighbours(&mut self, name: &Arc<str>) {
         let mut neighbours: Vec<Arc<str>> = self.project.dependents(name).cloned().collect();
-        if let Some(node) = self.project.nodes.get(name) {
-            neighbours.extend(node.linked.iter().cloned());
+        let mut needs: Vec<Arc<str>> = Vec::new();
+        needs.extend(self.project.nodes.get(name).into_iter().flat_map(|n| n.linked.clone()));
+        while let Some(need) = needs.pop() {
+            // What stands on a check holds back what the check needs.
+            let check = self.project.nodes.get(&need).filter(|node| node.is_check());
+            needs.extend(check.into_iter().flat_map(|check| check.linked.iter().cloned()));
+            neighbours.push(need);
         }
         for neighbour in &neighbours {
             self.look_at(neighbour);
@@ -187,16 +221,23 @@ impl Turn<'_> {
         }
     }
 
-    /// Sets want anew on every node, from what is named.
-    pub fn weigh(&mut self) {
+    /// Sets want anew on every node, from what is named. What nobody holds any more lingers, unless
+    /// it is to go `at_once`.
+    pub fn weigh(&mut self, at_once: &BTreeSet<Arc<str>>) {
         let wanted = self.project.wanted();
+        let lingering = self.project.lingering(&wanted, at_once, self.now);
         let mut changed = Vec::new();
         for (name, node) in &mut self.project.nodes {
-            let want = if wanted.contains(name) { Want::Up } else { Want::Down };
+            let linger = lingering.get(name).copied();
+            let stays = linger.is_some() || wanted.contains(name);
+            let want = if stays { Want::Up } else { Want::Down };
             if node.want != want {
                 node.set_want(want);
                 changed.push(name.clone());
+            } else if node.linger != linger {
+                changed.push(name.clone());
             }
+            node.linger = linger;
         }
         for name in &changed {
             self.look_at(name);

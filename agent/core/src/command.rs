@@ -13,6 +13,7 @@ use crate::{
     node::{History, Next, Node, Phase},
     nouns::{Kind, Want},
     plan,
+    time::Time,
     world::Turn,
 };
 
@@ -20,6 +21,7 @@ type Definitions = BTreeMap<Arc<str>, Definition>;
 
 impl Turn<'_> {
     pub fn up(&mut self, definitions: Definitions, targets: Vec<Arc<str>>) {
+        self.project.edition += 1;
         let targets = expand(&definitions, targets);
         for (name, node) in &mut self.project.nodes {
             if !definitions.contains_key(name) {
@@ -34,47 +36,51 @@ impl Turn<'_> {
                 node.named = true;
             }
         }
-        self.weigh();
+        self.weigh(&BTreeSet::new());
+        let now = self.now;
         for name in &reached {
             if let Some(node) = self.project.nodes.get_mut(name) {
-                node.retry_if_over();
+                node.retry_if_over(now);
             }
         }
         self.look_at_all();
     }
 
     pub fn down(&mut self, targets: &[Arc<str>]) {
-        let names: Vec<Arc<str>> = if targets.is_empty() {
+        self.project.edition += 1;
+        let names: BTreeSet<Arc<str>> = if targets.is_empty() {
             self.project.nodes.keys().cloned().collect()
         } else {
             let direct = |name: &str| self.project.dependents(name).cloned().collect::<Vec<_>>();
-            plan::reach(targets.iter().cloned(), direct).into_iter().collect()
+            plan::reach(targets.iter().cloned(), direct)
         };
         for name in &names {
             if let Some(node) = self.project.nodes.get_mut(name) {
                 node.named = false;
             }
         }
-        self.weigh();
+        self.weigh(&names);
         self.look_at_all();
     }
 
     pub fn restart(&mut self, definitions: Definitions, targets: Vec<Arc<str>>) {
+        self.project.edition += 1;
         let targets = expand(&definitions, targets);
         let reached = self.take_all(definitions, &targets);
         for name in &targets {
             if let Some(node) = self.project.nodes.get_mut(name) {
-                // What somebody's need holds up stays his; what is down is named by this.
-                node.named |= node.want == Want::Down;
+                // What somebody's need holds up stays his; what nobody holds is named by this.
+                node.named |= node.want == Want::Down || node.linger.is_some();
             }
         }
-        self.weigh();
+        self.weigh(&BTreeSet::new());
+        let now = self.now;
         for name in &reached {
             if let Some(node) = self.project.nodes.get_mut(name) {
                 if targets.contains(name) {
                     node.start_anew();
                 } else {
-                    node.retry_if_over();
+                    node.retry_if_over(now);
                 }
             }
         }
@@ -165,8 +171,12 @@ impl Node {
     }
 
     /// `up` of what has failed, or of a service that ended by itself, tries it again. A oneshot
-    /// that has succeeded stays done.
-    fn retry_if_over(&mut self) {
+    /// that has succeeded stays done; a check that was not ready in time has its time once more.
+    fn retry_if_over(&mut self, now: Time) {
+        if self.is_overdue() {
+            self.life.overdue = false;
+            self.life.overdue_at = self.definition.start_timeout.map(|limit| now.after(limit));
+        }
         let over = match self.phase {
             Phase::Failed | Phase::Ended(Next::Failed) => true,
             Phase::Done | Phase::Ended(Next::Done) => self.definition.kind == Kind::Service,

@@ -10,7 +10,8 @@ use crate::nouns::Kind;
 /// The part of a service's definition that decisions are made by.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Definition {
-    /// Whether it runs on or runs once.
+    /// Whether it runs on, runs once, or does not run at all. Of a check only `enabled`, `display`,
+    /// `needs`, `tests` and `start_timeout` count, and `settle` where it has no tests.
     pub kind: Kind,
     /// Whether `up` without names means it too.
     pub enabled: bool,
@@ -23,7 +24,8 @@ pub struct Definition {
     pub tests: Vec<Test>,
     /// How long it must live to be ready where there is no test.
     pub settle: Duration,
-    /// A life that is not ready (a oneshot: not done) after this has failed. `None`: no limit.
+    /// A life that is not ready (a oneshot: not done) after this has failed. A check is asked on, and
+    /// has failed for those who wait for it. `None`: no limit.
     pub start_timeout: Option<Duration>,
     /// After which ends it is started again.
     pub restart: Restart,
@@ -33,7 +35,8 @@ pub struct Definition {
     pub give_up: GiveUp,
     /// How long its tree has to end, before it is killed.
     pub stop_timeout: Duration,
-    /// How long it stays when nobody holds it any more. Not acted on yet: it goes at once.
+    /// How long it stays when nobody holds it any more; for as long as something needs it that
+    /// stays longer.
     pub linger: Duration,
     /// Of everything in the file about it; another one means that it changed.
     pub fingerprint: u64,
@@ -64,7 +67,9 @@ pub enum Lost {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Test {
     /// The probe is asked once and answers when it comes true (`log`, `delay`, ...); once passed it
-    /// is not asked again.
+    /// is not asked again. It may say by itself that it holds no more (a file is gone, `STOPPING=1`):
+    /// a fact and no sample, said once, so that one such word is as many failures as it takes. Its
+    /// return is then asked for, after `every`.
     pub event_driven: bool,
     /// Pause between an answer and the next question until it passes, and while it fails.
     pub every: Duration,
@@ -72,7 +77,8 @@ pub struct Test {
     pub then_every: Duration,
     /// How long after the start a test that doesn't pass is shown as `starting`.
     pub grace: Duration,
-    /// So many failures in a row make a ready service unhealthy; zero counts as one.
+    /// So many failures in a row make a ready service, and any check, unhealthy; zero counts as one.
+    /// That it is still at work is no failure and ends such a row.
     pub failures: u32,
 }
 

@@ -114,9 +114,10 @@ pub enum Event {
         /// What is the matter, for people.
         message: String,
     },
-    /// All shims that answer were taken over; what was restored and has no process goes on.
+    /// All shims that answer were taken over; what was restored and has no process goes on, checks
+    /// are asked anew.
     Settled,
-    /// A probe's answer.
+    /// A probe's answer. Of a check too; a test of it that can't be asked at all says `Fail`.
     Probed {
         /// Whose.
         id: ServiceId,
@@ -124,7 +125,7 @@ pub enum Event {
         life: u64,
         /// Index into [`Definition::tests`].
         test: usize,
-        /// What it said.
+        /// What it said. An event-driven test may say it unasked, whenever it changes.
         verdict: Verdict,
     },
     /// A shim of an earlier agent was found, or the record of one that died and whose end comes

@@ -32,6 +32,10 @@ fn judge(project: &Project, node: &Node) -> (HealthStatus, String) {
         Phase::Spawning => (HealthStatus::Starting, said()),
         Phase::Starting => starting(node),
         Phase::Ready => (HealthStatus::Success, passing_words(node)),
+        // Only a check is so without having been ready.
+        Phase::Unhealthy if !node.life.met && node.life.grace_at.is_some() => {
+            (HealthStatus::Starting, failing_words(node))
+        }
         Phase::Unhealthy => (HealthStatus::Failure, failing_words(node)),
         Phase::Stopping(Why::Overdue) => (HealthStatus::Failure, said()),
         Phase::Stopping(Why::Lost) => (HealthStatus::Waiting, said()),
@@ -73,5 +77,9 @@ pub(crate) fn failing_words(node: &Node) -> String {
         .filter_map(|(_, run)| run.verdict.as_ref().map(Verdict::message))
         .filter(|message| !message.is_empty())
         .collect();
-    if said.is_empty() { "its readiness test fails".into() } else { said.join(", ") }
+    match said.is_empty() {
+        true if node.life.overdue => node.message.clone(),
+        true => "its readiness test fails".into(),
+        false => said.join(", "),
+    }
 }

@@ -4,7 +4,7 @@
 //! over only when its tree is; so no two lives of a service ever run at the same time, and no exit
 //! is lost with its shim.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
     action::Action,
@@ -19,7 +19,7 @@ use crate::{
 impl Turn<'_> {
     pub fn started(&mut self, name: &Arc<str>, life: u64, pid: u32) {
         let now = self.now;
-        let Some(node) = self.living(name, life) else { return };
+        let Some(node) = self.process(name, life) else { return };
         match node.phase {
             Phase::Spawning => {
                 node.life.pid = Some(pid);
@@ -41,7 +41,7 @@ impl Turn<'_> {
 
     pub fn start_failed(&mut self, name: &Arc<str>, life: u64, reason: String) {
         let now = self.now;
-        let Some(node) = self.living(name, life) else { return };
+        let Some(node) = self.process(name, life) else { return };
         let last = format!("could not be started: {reason}");
         let next = match node.phase {
             Phase::Spawning => {
@@ -68,7 +68,7 @@ impl Turn<'_> {
     }
 
     pub fn exited(&mut self, name: &Arc<str>, life: u64, exit: Exit) {
-        let Some(node) = self.living(name, life) else { return };
+        let Some(node) = self.process(name, life) else { return };
         match node.phase {
             Phase::Spawning | Phase::Starting | Phase::Ready | Phase::Unhealthy => {
                 self.ended_by_itself(name, exit);
@@ -103,8 +103,11 @@ impl Turn<'_> {
     fn ended_as_told(&mut self, name: &Arc<str>, why: Why, exit: Exit) {
         let now = self.now;
         let Some(node) = self.project.nodes.get_mut(name) else { return };
+        let asked = node.want == Want::Down || node.again || node.pending.is_some();
         let (next, message) = match why {
             Why::Down | Why::Restart | Why::Lost => (Next::Down, stopped_words(node, &exit)),
+            // Something else has been asked for since.
+            Why::Overdue if asked => (Next::Down, stopped_words(node, &exit)),
             Why::Overdue => {
                 let last = node.message.clone();
                 restart::follow(node, &Cause::Overdue, last, now)
@@ -132,7 +135,7 @@ impl Turn<'_> {
     }
 
     pub fn unstartable(&mut self, name: &Arc<str>, life: u64, reason: String) {
-        let Some(node) = self.living(name, life) else { return };
+        let Some(node) = self.process(name, life) else { return };
         let next = match node.phase {
             Phase::Spawning => Next::Failed,
             Phase::Stopping(_) if node.life.pid.is_none() => Next::Down,
@@ -151,10 +154,10 @@ impl Turn<'_> {
 
     /// What follows this life, whose end nobody saw if it wasn't told before.
     fn next_of(&mut self, name: &Arc<str>, life: u64, at: &str) -> Option<Next> {
-        self.living(name, life)?;
+        self.process(name, life)?;
         // Does nothing where the exit is known.
         self.exited(name, life, Exit { code: None, signal: None, at: at.into() });
-        match self.living(name, life)?.phase {
+        match self.process(name, life)?.phase {
             Phase::Ended(next) => Some(next),
             Phase::Spawning
             | Phase::Starting
@@ -186,16 +189,27 @@ impl Turn<'_> {
         };
         node.leaving = None;
         node.life.runs.clear();
-        let needed = node.linked.clone();
+        self.project.edition += u64::from(node.pending.is_some());
         if node.renew() {
-            self.project.link(name);
-            // What the old life needed may have waited for its end, and is no neighbour now.
-            for need in &needed {
-                self.look_at(need);
-            }
-            // What only the old life needed has lost its holder.
-            self.weigh();
+            self.relink(name);
         }
         self.look_at(name);
+    }
+
+    /// Its needs have changed with its definition.
+    fn relink(&mut self, name: &Arc<str>) {
+        let needed = self.project.nodes.get(name).map(|node| node.linked.clone());
+        self.project.link(name);
+        let mut unheld = false;
+        for need in needed.iter().flatten() {
+            // What the old life needed may have waited for its end, and is no neighbour now.
+            self.look_at(need);
+            // What only the old life needed has lost its holder.
+            let node = self.project.nodes.get(need);
+            unheld |= node.is_some_and(|node| self.project.holders(node).is_empty());
+        }
+        if unheld {
+            self.weigh(&BTreeSet::new());
+        }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::{
     definition::Definition,
+    linger::Linger,
     nouns::{Exit, Kind, ServiceId, State, Want},
     readiness::Run,
     time::Time,
@@ -90,6 +91,10 @@ pub(crate) struct Life {
     pub kill_at: Option<Time>,
     /// It had to be killed.
     pub killed: bool,
+    /// It was ready in this life.
+    pub met: bool,
+    /// A check's `start_timeout` was over before it was ready.
+    pub overdue: bool,
     /// Its tests.
     pub runs: Vec<Run>,
 }
@@ -126,6 +131,21 @@ pub(crate) struct Facts {
     living: bool,
 }
 
+/// What can end a wait otherwise than by a node's coming to the goal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Marks {
+    wanted: bool,
+    over: bool,
+    waits: bool,
+}
+
+impl Marks {
+    pub fn may_end_a_wait(self, before: Self) -> bool {
+        let (over, waits) = (self.over && !before.over, self.waits && !before.waits);
+        self.wanted != before.wanted || over || waits
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Node {
     pub id: ServiceId,
@@ -140,6 +160,8 @@ pub(crate) struct Node {
     /// `up` named it.
     pub named: bool,
     pub want: Want,
+    /// Nobody holds it; it is wanted for so long yet.
+    pub linger: Option<Linger>,
     /// A new life was asked for.
     pub again: bool,
     /// It is to end as soon as those are gone that must go first.
@@ -154,9 +176,17 @@ pub(crate) struct Node {
     pub exit: Option<Exit>,
     /// What its neighbours know.
     pub told: Facts,
+    /// What waits that were looked at in full know.
+    pub marks: Marks,
+    /// Which of its needs was missing when it was last looked at.
+    pub missing: usize,
+    /// What it was last seen to wait for before it goes.
+    pub held_back_by: Option<Arc<str>>,
     pub queued: bool,
-    /// Its entry in the world's timers.
+    /// Its deadline among the world's timers.
     pub armed: Option<Time>,
+    /// Its number there.
+    pub timer: Option<usize>,
     /// Whose dependent it is listed as.
     pub linked: Vec<Arc<str>>,
     /// Nothing was heard of it under this agent: what is seen is what an earlier one saw.
@@ -177,6 +207,7 @@ impl Node {
             gone: false,
             named: false,
             want: Want::Down,
+            linger: None,
             again: false,
             leaving: None,
             phase: Phase::Down,
@@ -187,8 +218,12 @@ impl Node {
             history: History::default(),
             exit: None,
             told: Facts::default(),
+            marks: Marks::default(),
+            missing: 0,
+            held_back_by: None,
             queued: false,
             armed: None,
+            timer: None,
             linked: Vec::new(),
             unheard: false,
             restored: false,
@@ -255,6 +290,10 @@ impl Node {
         self.want == Want::Up && self.state() == State::Failed && !self.again
     }
 
+    pub fn needs(&self, name: &str) -> bool {
+        self.definition.needs.iter().any(|need| *need.service == *name)
+    }
+
     pub fn is_unwanted(&self) -> bool {
         self.want == Want::Down
     }
@@ -276,7 +315,7 @@ impl Node {
     }
 
     /// Whether its process is there and not told to end.
-    fn runs(&self) -> bool {
+    pub fn runs(&self) -> bool {
         self.is_living() && !matches!(self.phase, Phase::Stopping(_) | Phase::Ended(_))
     }
 
@@ -288,6 +327,16 @@ impl Node {
         }
     }
 
+    pub fn marks(&self) -> Marks {
+        let state = self.state();
+        let ended = state == State::Done && self.definition.kind != Kind::Oneshot;
+        Marks {
+            wanted: self.want == Want::Up,
+            over: ended || self.has_failed() || self.is_overdue(),
+            waits: state == State::Waiting,
+        }
+    }
+
     /// Its next timer.
     pub fn deadline(&self) -> Option<Time> {
         if self.unheard {
@@ -295,7 +344,7 @@ impl Node {
         }
         let life = &self.life;
         let probes = || life.runs.iter().filter_map(|run| run.next_at);
-        match self.phase {
+        let own = match self.phase {
             Phase::Down | Phase::Waiting | Phase::Done | Phase::Failed => None,
             Phase::Backoff { until } => Some(until),
             Phase::Spawning => [life.overdue_at, life.held_until].into_iter().flatten().min(),
@@ -303,9 +352,14 @@ impl Node {
                 let own = [life.settle_at, life.overdue_at, life.grace_at, life.held_until];
                 own.into_iter().flatten().chain(probes()).min()
             }
+            Phase::Unhealthy if self.is_check() => {
+                let own = [life.overdue_at, life.grace_at];
+                own.into_iter().flatten().chain(probes()).min()
+            }
             Phase::Ready | Phase::Unhealthy => probes().chain(life.held_until).min(),
             Phase::Stopping(_) | Phase::Ended(_) => life.kill_at,
-        }
+        };
+        own.into_iter().chain(self.linger.map(|linger| linger.until)).min()
     }
 
     /// Puts in force what was held back until the old life had ended. Returns whether its needs

@@ -41,11 +41,11 @@ pub enum State {
     Down,
     /// Wanted, but something that it needs is not ready.
     Waiting,
-    /// Its process runs and its readiness test has not passed yet.
+    /// Its process runs (a check: it is asked) and its readiness test has not passed yet.
     Starting,
     /// It may be used.
     Ready,
-    /// It was ready and its readiness test fails now.
+    /// It was ready and its readiness test fails now. A check: it does not hold.
     Unhealthy,
     /// It ended and is started again after a pause.
     Backoff,

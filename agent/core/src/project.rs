@@ -5,21 +5,29 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::Bound,
     sync::Arc,
 };
 
 use crate::{
-    node::Node,
+    health,
+    node::{Node, Phase},
     nouns::{Kind, State, Want},
     plan,
     view::Holder,
     words,
 };
 
+/// So many of what a node waits for are named in its message.
+const NAMED: usize = 8;
+
 #[derive(Debug, Default)]
 pub(crate) struct Project {
     pub nodes: BTreeMap<Arc<str>, Node>,
     dependents: BTreeMap<Arc<str>, BTreeSet<Arc<str>>>,
+    /// Another one whenever something has changed that could end a wait, a node's coming to its
+    /// goal left out.
+    pub edition: u64,
 }
 
 impl Project {
@@ -60,6 +68,7 @@ impl Project {
     /// Takes the node out.
     pub fn remove(&mut self, name: &Arc<str>) -> Option<Node> {
         let node = self.nodes.remove(name)?;
+        self.edition += 1;
         for need in &node.linked {
             self.unlist(name, need);
         }
@@ -86,18 +95,56 @@ impl Project {
         plan::reach(named, |name| self.needs_of(name))
     }
 
-    /// Who holds it.
+    /// Who holds it. What lingers holds nobody: it is on its way out.
     pub fn holders(&self, node: &Node) -> Vec<Holder> {
         let up = node.named.then_some(Holder::Up);
         let wanted = self.dependents(&node.id.name).filter(|name| {
-            self.nodes.get(*name).is_some_and(|dependent| dependent.want == Want::Up)
+            let dependent = self.nodes.get(*name);
+            dependent.is_some_and(|node| node.want == Want::Up && node.linger.is_none())
         });
         up.into_iter().chain(wanted.cloned().map(Holder::Dependent)).collect()
     }
 
-    /// Whether all that it needs is there.
-    pub fn is_free(&self, node: &Node) -> bool {
-        node.definition.needs.iter().all(|need| self.has(&need.service))
+    /// What must go before it: what stands on it, itself or through a check. A check is gone the
+    /// moment it is not wanted, and what stood on it may still run. `last`: what it was when this
+    /// was last asked. Of many that go one by one each is then looked at once.
+    pub fn held_back_by(&self, name: &str, last: Option<&Arc<str>>) -> Option<Arc<str>> {
+        if let Some(last) = last {
+            let after = (Bound::Included(&**last), Bound::Unbounded);
+            let mut rest =
+                self.dependents.get(name).into_iter().flat_map(|d| d.range::<str, _>(after));
+            if let Some(found) = rest.find(|dependent| self.holds_back(dependent, name)) {
+                return Some(found.clone());
+            }
+        }
+        let mut checks: Vec<&str> = Vec::new();
+        let (mut at, mut next) = (name, 0);
+        loop {
+            for dependent in self.dependents(at) {
+                if self.holds_back(dependent, at) {
+                    return Some(dependent.clone());
+                }
+                let check = self.nodes.get(dependent).filter(|n| n.is_check() && !n.is_living());
+                if check.is_some_and(|check| check.needs(at)) && !checks.contains(&&**dependent) {
+                    checks.push(dependent);
+                }
+            }
+            at = checks.get(next)?;
+            next += 1;
+        }
+    }
+
+    fn holds_back(&self, dependent: &str, name: &str) -> bool {
+        self.nodes.get(dependent).is_some_and(|other| other.needs(name) && other.gives_way(name))
+    }
+
+    /// Which of what it needs is not there, by its place; looked for from `last` on, which was the
+    /// answer when this was last asked.
+    pub fn missing(&self, node: &Node, last: usize) -> Option<usize> {
+        let needs = &node.definition.needs;
+        let last = last.min(needs.len());
+        let mut places = (last..needs.len()).chain(0..last);
+        places.find(|place| !self.has(&needs[*place].service))
     }
 
     fn has(&self, name: &str) -> bool {
@@ -135,27 +182,41 @@ impl Project {
     /// `waits for db (starting), migrate (failed: exited with code 1)`.
     pub fn waiting_words(&self, node: &Node) -> String {
         let needs = node.definition.needs.iter().map(|need| &need.service);
-        let words: Vec<String> = needs
-            .filter(|name| !self.has(name))
-            .map(|name| match self.nodes.get(name) {
-                None => format!("{name} (unknown)"),
-                Some(need) if need.unheard => format!("{name} ({})", need.message),
-                Some(need) => match need.state() {
-                    State::Failed | State::Backoff | State::Unhealthy => {
-                        format!("{name} ({}: {})", words::state(need.state()), need.message)
-                    }
-                    // Ready and done ones are waited for only while they are about to go.
-                    State::Ready => format!("{name} (about to stop)"),
-                    State::Down
-                    | State::Waiting
-                    | State::Starting
-                    | State::Stopping
-                    | State::Done
-                    | State::Unknown => format!("{name} ({})", words::state(need.state())),
-                },
-            })
-            .collect();
+        let mut missing = needs.filter(|name| !self.has(name));
+        let mut words: Vec<String> =
+            missing.by_ref().take(NAMED).map(|name| self.missing_words(name)).collect();
+        match missing.count() {
+            0 => {}
+            more => words.push(format!("and {more} more")),
+        }
         format!("waits for {}", words.join(", "))
+    }
+
+    fn missing_words(&self, name: &str) -> String {
+        let Some(need) = self.nodes.get(name) else { return format!("{name} (unknown)") };
+        if need.unheard {
+            return format!("{name} ({})", need.message);
+        }
+        match need.state() {
+            State::Failed | State::Backoff | State::Done => {
+                format!("{name} ({}: {})", words::state(need.state()), need.message)
+            }
+            State::Unhealthy => format!("{name} (unhealthy: {})", health::failing_words(need)),
+            // Ready ones are waited for only while they are about to go.
+            State::Ready => format!("{name} (about to stop)"),
+            State::Down | State::Waiting | State::Starting | State::Stopping | State::Unknown => {
+                format!("{name} ({})", words::state(need.state()))
+            }
+        }
+    }
+
+    /// What there is to say of it: of one that waits, how things are with what it waits for now.
+    pub fn said(&self, node: &Node) -> String {
+        match (node.linger, node.phase) {
+            (Some(linger), _) => linger.words(),
+            (None, Phase::Waiting) => self.waiting_words(node),
+            (None, _) => node.message.clone(),
+        }
     }
 
     /// Puts names in file order.

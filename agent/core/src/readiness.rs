@@ -37,9 +37,17 @@ impl Run {
                 let again = !test.event_driven && !test.then_every.is_zero();
                 again.then(|| now.after(test.then_every))
             }
-            Verdict::Loading(_) => Some(now.after(test.every)),
+            Verdict::Loading(_) => {
+                // No failure: a row that was not long enough yet is broken by it.
+                if self.failed < test.failures.max(1) {
+                    self.failed = 0;
+                }
+                Some(now.after(test.every))
+            }
             Verdict::Fail(_) => {
-                self.failed = self.failed.saturating_add(1);
+                // What speaks by itself speaks once: there is no row to wait for.
+                let failures = if test.event_driven { test.failures.max(1) } else { 1 };
+                self.failed = self.failed.saturating_add(failures);
                 Some(now.after(test.every))
             }
         };
@@ -70,11 +78,11 @@ impl Turn<'_> {
         // Not from now: another agent may have seen it begin.
         let began = node.life.began;
         match node.definition.kind {
-            Kind::Oneshot | Kind::Check => {}
-            Kind::Service if node.definition.tests.is_empty() => {
+            Kind::Oneshot => {}
+            Kind::Service | Kind::Check if node.definition.tests.is_empty() => {
                 node.life.settle_at = Some(began.after(node.definition.settle));
             }
-            Kind::Service => {
+            Kind::Service | Kind::Check => {
                 let grace = node.definition.tests.iter().map(|test| test.grace).max();
                 node.life.grace_at = grace.map(|grace| began.after(grace));
                 node.life.runs =
@@ -88,7 +96,9 @@ impl Turn<'_> {
     pub fn watch_ready(&mut self, name: &Arc<str>) {
         let now = self.now;
         let Some(node) = self.project.nodes.get_mut(name) else { return };
-        let asked = |test: &Test| !test.event_driven && !test.then_every.is_zero();
+        // What becomes of a service's file or log is in its shim's hands, or past; a check has none.
+        let is_check = node.is_check();
+        let asked = |test: &Test| is_check || !test.event_driven && !test.then_every.is_zero();
         // One that failed is failing until it passes, not until it is asked for the first time.
         let failed = node.phase == Phase::Unhealthy;
         let tests = node.definition.tests.iter();
@@ -128,7 +138,9 @@ impl Turn<'_> {
 
     pub fn probed(&mut self, name: &Arc<str>, life: u64, test: usize, verdict: Verdict) {
         let now = self.now;
-        let Some(node) = self.living(name, life) else { return };
+        // What is not heard of was not asked either.
+        let node = self.project.nodes.get_mut(name).filter(|n| n.lives(life) && !n.unheard);
+        let Some(node) = node else { return };
         let phase = node.phase;
         let known = node.definition.tests.get(test).zip(node.life.runs.get_mut(test));
         let Some((test, run)) = known else { return };
@@ -141,6 +153,9 @@ impl Turn<'_> {
                 run.take(test, verdict, now);
                 if node.life.runs.iter().all(Run::passes) {
                     self.ready(name);
+                } else if node.is_check() && node.is_failing() {
+                    node.phase = Phase::Unhealthy;
+                    node.message = crate::health::failing_words(node);
                 }
             }
             Phase::Ready => {
@@ -152,15 +167,23 @@ impl Turn<'_> {
             }
             Phase::Unhealthy => {
                 run.take(test, verdict, now);
-                if !node.is_failing() {
+                // A check may be unhealthy without having been ready.
+                if !node.is_failing() && node.life.met {
                     node.phase = Phase::Ready;
                     node.message = "ready again".into();
+                } else if node.life.runs.iter().all(Run::passes) {
+                    self.ready(name);
                 }
             }
             Phase::Spawning | Phase::Stopping(_) | Phase::Ended(_) => {}
             Phase::Down | Phase::Waiting | Phase::Backoff { .. } | Phase::Done | Phase::Failed => {}
         }
-        self.look_at(name);
+        if self.project.nodes.get(name).is_some_and(|node| node.phase != phase) {
+            self.look_at(name);
+        } else {
+            // Nothing that anybody goes by.
+            self.arm(name);
+        }
     }
 
     /// A starting life has become ready.
@@ -168,6 +191,12 @@ impl Turn<'_> {
         let Some(node) = self.project.nodes.get_mut(name) else { return };
         node.phase = Phase::Ready;
         node.message = "ready".into();
-        self.actions.push(Action::MarkReady { id: node.id.clone(), life: node.life.number });
+        node.life.met = true;
+        node.life.overdue = false;
+        node.life.overdue_at = None;
+        node.life.grace_at = None;
+        if !node.is_check() {
+            self.actions.push(Action::MarkReady { id: node.id.clone(), life: node.life.number });
+        }
     }
 }

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     World,
     definition::Definition,
+    linger::Linger,
     node::{History, Life, Node, Phase},
     nouns::{Exit, ServiceId, Want},
     time::Time,
@@ -32,6 +33,8 @@ pub struct Saved {
     want: Want,
     #[serde(default)]
     named: bool,
+    #[serde(default)]
+    linger: Option<Linger>,
     phase: Phase,
     #[serde(default)]
     message: String,
@@ -64,6 +67,10 @@ struct SavedLife {
     kill_at: Option<Time>,
     #[serde(default)]
     killed: bool,
+    #[serde(default)]
+    met: bool,
+    #[serde(default)]
+    overdue: bool,
 }
 
 impl Saved {
@@ -85,6 +92,7 @@ impl Saved {
     pub fn after_reboot(mut self) -> Self {
         self.want = Want::Down;
         self.named = false;
+        self.linger = None;
         self.again = false;
         self.phase = Phase::Down;
         self.message = "not started since the machine was".into();
@@ -99,6 +107,8 @@ impl Saved {
             overdue_at: None,
             kill_at: None,
             killed: false,
+            met: false,
+            overdue: false,
         };
         self
     }
@@ -110,6 +120,7 @@ impl Saved {
             id: node.id.clone(),
             want: node.want,
             named: node.named,
+            linger: node.linger,
             phase: node.phase,
             message: node.message.clone(),
             since: node.since,
@@ -120,6 +131,8 @@ impl Saved {
                 overdue_at: life.overdue_at.filter(|_| living),
                 kill_at: life.kill_at.filter(|_| living),
                 killed: living && life.killed,
+                met: living && life.met,
+                overdue: living && life.overdue,
             },
             history: node.history.last_failures(FAILURES),
             exit: node.exit.clone(),
@@ -137,8 +150,13 @@ impl Saved {
         let mut node = Node::new(self.id, self.definition, self.life.number, self.since.min(now));
         node.want = self.want;
         node.named = self.named;
+        node.linger = self.linger.map(|linger| linger.restored(now));
         node.phase = match self.phase {
             Phase::Backoff { until } => Phase::Backoff { until: until.min(now.after(longest)) },
+            // These are of processes; only a damaged file has them.
+            Phase::Spawning | Phase::Stopping(_) | Phase::Ended(_) if node.is_check() => {
+                Phase::Down
+            }
             other => other,
         };
         node.message = self.message;
@@ -149,6 +167,8 @@ impl Saved {
             overdue_at: self.life.overdue_at,
             kill_at: self.life.kill_at,
             killed: self.life.killed,
+            met: self.life.met,
+            overdue: self.life.overdue,
             ..Life::default()
         };
         node.history = self.history;
@@ -194,7 +214,8 @@ impl World {
     #[must_use]
     pub fn unheard(&self) -> Vec<(ServiceId, u64)> {
         let nodes = self.projects(None).flat_map(|project| project.nodes.values());
-        let unheard = nodes.filter(|node| node.unheard && node.is_living());
+        // A check has no shim that could be heard of.
+        let unheard = nodes.filter(|node| node.unheard && node.is_living() && !node.is_check());
         unheard.map(|node| (node.id.clone(), node.life.number)).collect()
     }
 
@@ -215,6 +236,7 @@ impl Turn<'_> {
         if self.project.nodes.contains_key(name) {
             return;
         }
+        self.project.edition += 1;
         self.numbers.remove(&saved.id);
         let mut node = saved.into_node(self.now);
         // No file was ever so, but a saved one can be damaged, and a cycle would never stop.
@@ -231,12 +253,16 @@ impl Turn<'_> {
         for node in self.project.nodes.values_mut().filter(|node| !node.is_living()) {
             node.unheard = false;
         }
+        let checks = self.project.nodes.values().filter(|node| node.is_check());
+        for name in checks.map(|node| node.id.name.clone()).collect::<Vec<_>>() {
+            self.resume_check(&name);
+        }
         self.look_at_all();
     }
 
     /// Neither shim nor record is left of a life.
     pub fn missing(&mut self, name: &Arc<str>, life: u64, at: String) {
-        let Some(node) = self.living(name, life) else { return };
+        let Some(node) = self.process(name, life) else { return };
         let never = match node.phase {
             Phase::Spawning => true,
             Phase::Stopping(_) => node.life.pid.is_none(),
@@ -277,6 +303,7 @@ impl Turn<'_> {
             let mut node = Node::new(id, definition, life, now);
             node.named = true;
             node.want = Want::Up;
+            self.project.edition += 1;
             self.project.nodes.insert(name.clone(), node);
         }
         let Some(node) = self.project.nodes.get_mut(name) else { return };

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::{
     action::Action,
     node::{Node, Phase, Why},
-    nouns::Kind,
+    nouns::{Kind, Want},
     time::Time,
     words,
     world::Turn,
@@ -19,6 +19,10 @@ impl Turn<'_> {
         let now = self.now;
         let Some(node) = self.project.nodes.get_mut(name) else { return };
         come(&mut node.life.held_until, now);
+        if node.linger.is_some_and(|linger| linger.until <= now) {
+            self.end_linger(name);
+        }
+        let Some(node) = self.project.nodes.get_mut(name) else { return };
         match node.phase {
             // A backoff that is over is seen when it is looked at.
             Phase::Down | Phase::Waiting | Phase::Backoff { .. } | Phase::Done | Phase::Failed => {}
@@ -30,6 +34,10 @@ impl Turn<'_> {
                     come(&mut node.life.grace_at, now);
                     self.stop_if_overdue(name);
                 }
+            }
+            Phase::Unhealthy if node.is_check() => {
+                come(&mut node.life.grace_at, now);
+                self.stop_if_overdue(name);
             }
             Phase::Ready | Phase::Unhealthy => {}
             Phase::Stopping(_) | Phase::Ended(_) => {
@@ -47,8 +55,16 @@ impl Turn<'_> {
     fn stop_if_overdue(&mut self, name: &Arc<str>) {
         let now = self.now;
         let Some(node) = self.project.nodes.get_mut(name) else { return };
+        if !come(&mut node.life.overdue_at, now) {
+            return;
+        }
+        if node.is_check() {
+            return self.check_is_overdue(name);
+        }
         // One that is to go anyway goes in its turn.
-        if come(&mut node.life.overdue_at, now) && node.leaving.is_none() {
+        node.life.overdue_at = node.linger.map(|linger| linger.until);
+        let goes = node.linger.is_some() || node.leaving.is_some() || node.want == Want::Down;
+        if !goes {
             let message = overdue_words(node);
             self.stop(name, Why::Overdue, message);
         }
@@ -60,7 +76,7 @@ fn come(deadline: &mut Option<Time>, now: Time) -> bool {
     deadline.take_if(|at| *at <= now).is_some()
 }
 
-fn overdue_words(node: &Node) -> String {
+pub(crate) fn overdue_words(node: &Node) -> String {
     let limit = words::duration(node.definition.start_timeout.unwrap_or_default());
     match node.definition.kind {
         Kind::Oneshot => format!("not done within {limit}"),

@@ -21,11 +21,12 @@ pub struct NodeView {
     pub display: Option<String>,
     /// Its place in the file.
     pub order: u32,
-    /// What was asked for.
+    /// What was asked for. `Up` also while it lingers.
     pub want: Want,
     /// What is seen.
     pub state: State,
-    /// The words of the last change of state.
+    /// The words of the last change of state; of one that waits, what it waits for and how that is
+    /// now; of one that lingers, for how long.
     pub message: String,
     /// The leader's pid while there is one.
     pub pid: Option<u32>,
@@ -43,8 +44,10 @@ pub struct NodeView {
     pub life: u64,
     /// What it needs that is not there, while it waits.
     pub waits_for: Vec<Arc<str>>,
-    /// Why it is wanted; empty where it is not.
+    /// Why it is wanted; empty where it is not, and where it lingers.
     pub held_by: Vec<Holder>,
+    /// When it goes, for nobody holds it any more; `None`: it does not linger.
+    pub lingers_until: Option<Time>,
 }
 
 /// Health of a node.
@@ -94,15 +97,17 @@ fn view(project: &Project, node: &Node) -> NodeView {
         order: node.definition.order,
         want: node.want,
         state: node.state(),
-        message: node.message.clone(),
+        message: project.said(node),
         pid: if node.has_leader() { node.life.pid } else { None },
         since: node.since,
-        restarts: node.history.restarts,
-        exit: node.exit.clone(),
+        // Of a check: those of a service that had the name.
+        restarts: if node.is_check() { 0 } else { node.history.restarts },
+        exit: node.exit.clone().filter(|_| !node.is_check()),
         health: health::of(project, node),
         fingerprint: node.definition.fingerprint,
         life: node.life.number,
         waits_for: project.waits_for(node),
         held_by: project.holders(node),
+        lingers_until: node.linger.map(|linger| linger.until),
     }
 }

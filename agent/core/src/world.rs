@@ -5,7 +5,7 @@
 //! would be a service that waits for ever for what is long ready.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     sync::Arc,
 };
 
@@ -16,13 +16,14 @@ use crate::{
     nouns::{ServiceId, Want},
     project::Project,
     time::Time,
+    timers::Timers,
 };
 
 /// All services of all projects.
 #[derive(Debug, Default)]
 pub struct World {
     projects: BTreeMap<Arc<str>, Project>,
-    timers: BTreeSet<(Time, ServiceId)>,
+    timers: Timers,
     /// Last lives of services that have no node (yet).
     numbers: BTreeMap<ServiceId, u64>,
     /// Names of the project at hand that are to be looked at; empty between steps.
@@ -33,7 +34,7 @@ pub struct World {
 pub(crate) struct Turn<'w> {
     pub path: Arc<str>,
     pub project: &'w mut Project,
-    pub timers: &'w mut BTreeSet<(Time, ServiceId)>,
+    pub timers: &'w mut Timers,
     pub numbers: &'w mut BTreeMap<ServiceId, u64>,
     pub queue: &'w mut VecDeque<Arc<str>>,
     pub actions: &'w mut Vec<Action>,
@@ -130,7 +131,7 @@ impl World {
     /// When the next `Tick` is due; it may come later. `None`: nothing waits for time to pass.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Time> {
-        self.timers.first().map(|(time, _)| *time)
+        self.timers.first()
     }
 
     /// Says which life of a service was its last, as its log or record has it, so that the next
@@ -178,11 +179,7 @@ impl World {
 
     /// Every node whose deadline has come, by deadline.
     fn tick(&mut self, actions: &mut Vec<Action>, now: Time) {
-        let due: Vec<ServiceId> = {
-            let past = self.timers.iter().take_while(|(time, _)| *time <= now);
-            past.map(|(_, id)| id.clone()).collect()
-        };
-        for id in due {
+        for id in self.timers.due(now) {
             self.turn(&id.project, actions, now, |turn| turn.tick(&id.name));
         }
     }
@@ -216,8 +213,15 @@ impl Turn<'_> {
     /// The node, where it is known and in this life. There is news of it, so it was heard.
     pub fn living(&mut self, name: &str, life: u64) -> Option<&mut Node> {
         let node = self.project.nodes.get_mut(name).filter(|node| node.lives(life))?;
-        node.unheard = false;
+        // A check is heard when its agent begins to ask.
+        node.unheard &= node.is_check();
         Some(node)
+    }
+
+    /// The same, where the life is that of a process.
+    pub fn process(&mut self, name: &str, life: u64) -> Option<&mut Node> {
+        let known = self.project.nodes.get(name);
+        if known.is_some_and(Node::is_check) { None } else { self.living(name, life) }
     }
 
     pub fn id(&self, name: &Arc<str>) -> ServiceId {
@@ -245,15 +249,9 @@ impl Turn<'_> {
     pub fn arm(&mut self, name: &str) {
         let Some(node) = self.project.nodes.get_mut(name) else { return };
         let deadline = node.deadline();
-        if node.armed == deadline {
-            return;
+        if node.armed != deadline {
+            node.armed = deadline;
+            self.timers.set(&mut node.timer, &node.id, deadline);
         }
-        if let Some(old) = node.armed {
-            self.timers.remove(&(old, node.id.clone()));
-        }
-        if let Some(new) = deadline {
-            self.timers.insert((new, node.id.clone()));
-        }
-        node.armed = deadline;
     }
 }

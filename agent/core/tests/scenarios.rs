@@ -51,8 +51,9 @@ fn down_takes_dependents_first_and_what_only_they_needed_after() {
     assert_eq!(stage.exits("web", 0), [""; 0], "its tree is not empty yet");
     assert_eq!(stage.emptied("web"), ["acknowledge web 1", "stop api 1"]);
     assert_eq!(stage.outcome(&["api"], Goal::Down), None);
-    assert_eq!(stage.ends("api", 0), ["acknowledge api 1", "stop db 1"]);
-    assert_eq!(stage.outcome(&["api"], Goal::Down), Some(Outcome::Down));
+    assert_eq!(stage.ends("api", 0), ["acknowledge api 1"]);
+    assert_eq!(stage.outcome(&["api"], Goal::Down), Some(Outcome::Down), "db is not waited for");
+    assert_eq!(stage.after(ms(10_000)), ["stop db 1"], "its linger");
     stage.ends("db", 0);
     assert!(stage.world.is_idle() && stage.world.next_deadline().is_none());
 }
@@ -422,4 +423,96 @@ fn readiness_counts_from_the_lifes_beginning_whichever_agent_saw_it() {
     second.after(ms(100));
     assert_eq!(second.state("a"), State::Ready);
     assert!(second.world.lived(&id("a"), second.now) >= ms(2_000));
+}
+
+#[test]
+fn one_that_waits_says_how_things_are_now_and_changes_its_state_once() {
+    let file =
+        [("db", service(&[])), ("migrate", oneshot(&["db"])), ("api", service(&["migrate"]))];
+    let mut stage = Stage::new(&file);
+    stage.up(&[]);
+    let says = |stage: &Stage| stage.world.view(&id("api")).unwrap().message;
+    assert_eq!(says(&stage), "waits for migrate (waiting)");
+    stage.comes_up("db");
+    assert_eq!(says(&stage), "waits for migrate (starting)");
+    stage.started("migrate");
+    stage.ends("migrate", 1);
+    assert_eq!(stage.said, ["migrate backoff: exited with code 1, next try in 100ms"]);
+    let words = "waits for migrate (backoff: exited with code 1, next try in 100ms)";
+    assert_eq!((says(&stage).as_str(), stage.health("api").1.as_str()), (words, words));
+}
+
+#[test]
+fn a_loss_goes_through_a_chain_in_order_and_so_does_its_return() {
+    let file = [
+        ("db", tested(&[])),
+        ("migrate", lost_stop(oneshot(&["db"]))),
+        ("api", lost_stop(service(&["db", "migrate"]))),
+        ("web", lost_stop(service(&["api"]))),
+    ];
+    let mut stage = Stage::new(&file);
+    stage.up(&[]);
+    stage.started("db");
+    stage.passes("db");
+    stage.started("migrate");
+    stage.ends("migrate", 0);
+    stage.comes_up("api");
+    stage.comes_up("web");
+    let flaps = |stage: &mut Stage| {
+        stage.after(ms(30_000));
+        for _ in 0..3 {
+            stage.fails("db");
+            stage.after(ms(1_000));
+        }
+    };
+    flaps(&mut stage);
+    assert_eq!(stage.state("web"), State::Stopping);
+    assert_eq!(stage.state("api"), State::Ready, "after web");
+    assert_eq!(stage.ends("web", 0), ["acknowledge web 1", "stop api 1"]);
+    assert_eq!(stage.world.view(&id("web")).unwrap().waits_for, names(&["api"]));
+    stage.ends("api", 0);
+    assert_eq!(stage.health("api").1, "waits for db (unhealthy: connection refused)");
+    assert_eq!(stage.state("migrate"), State::Done);
+    assert_eq!(stage.passes("db"), ["spawn api 2"], "migrate does not run again for that");
+    assert_eq!(stage.comes_up("api"), ["mark api 2", "spawn web 2"]);
+    flaps(&mut stage);
+    assert_eq!(stage.passes("db"), [""; 0], "back before web has gone: api stays");
+    assert_eq!(stage.ends("web", 0), ["acknowledge web 2", "spawn web 3"]);
+    assert_eq!((stage.life("api"), stage.state("api")), (2, State::Ready));
+}
+
+#[test]
+fn work_in_between_is_no_failure_and_breaks_a_row() {
+    let mut stage = running(&[("db", tested(&[]))], &["db"]);
+    stage.passes("db");
+    let says = |stage: &mut Stage, verdict: Verdict| {
+        stage.after(ms(30_000));
+        stage.probed("db", 0, verdict);
+        stage.state("db")
+    };
+    let (no, busy) = (Verdict::Fail("no".into()), Verdict::Loading("vacuums".into()));
+    for verdict in [&no, &no, &busy, &busy, &busy, &no, &no] {
+        assert_eq!(says(&mut stage, verdict.clone()), State::Ready);
+    }
+    assert_eq!(says(&mut stage, no), State::Unhealthy);
+    assert_eq!(says(&mut stage, busy), State::Unhealthy, "at work again is not ready again");
+}
+
+#[test]
+fn a_wait_that_asks_for_nothing_waits_for_what_nobody_wants_and_fails_with_what_failed() {
+    let mut stage = Stage::new(&[("db", service(&[])), ("api", service(&["db"]))]);
+    assert_eq!(stage.outcome(&["api"], Goal::Arrive), None, "not known yet");
+    assert!(matches!(stage.outcome(&["api"], Goal::Ready), Some(Outcome::Failed { .. })));
+    stage.up(&["db"]);
+    assert_eq!(stage.outcome(&["api"], Goal::Arrive), None, "not wanted yet");
+    stage.comes_up("db");
+    assert_eq!(stage.outcome(&["db"], Goal::Arrive), Some(Outcome::Ready));
+    stage.down(&[]);
+    stage.ends("db", 0);
+    assert_eq!(stage.outcome(&["db"], Goal::Arrive), None, "not wanted any more: not yet again");
+    stage.up(&["api"]);
+    stage.start_fails("db", "not found");
+    let (failed, not_ready) = (names(&["db"]), names(&["api"]));
+    let outcome = Some(Outcome::Failed { failed, not_ready });
+    assert_eq!(stage.outcome(&["api"], Goal::Arrive), outcome);
 }

@@ -20,6 +20,7 @@ use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 
 use crate::capture::Capture;
+use crate::owner::Node;
 
 /// Version of the content. Fields may be added without another one.
 const VERSION: u32 = 1;
@@ -43,6 +44,12 @@ pub(crate) struct Part {
     pub(crate) order: u32,
     /// Which of the captures it took.
     pub(crate) capture: Option<usize>,
+    /// It is in no file.
+    #[serde(default)]
+    pub(crate) loose: bool,
+    /// What was chosen for its `port = "auto"`: `state.json` may be damaged while it runs on.
+    #[serde(default)]
+    pub(crate) port: Option<u16>,
 }
 
 /// As shims hold it.
@@ -62,22 +69,18 @@ impl Bundle {
         Self { version: VERSION, captures: Vec::new(), services: BTreeMap::new() }
     }
 
-    /// Adds a service. What shares one capture in memory shares it here.
-    pub(crate) fn add(
-        &mut self,
-        name: &str,
-        versions: Vec<Arc<Service>>,
-        order: u32,
-        capture: Option<&Arc<Capture>>,
-    ) {
-        let capture = capture.map(|capture| {
+    /// Adds a service, with the port that was chosen for it. What shares one capture in memory shares it
+    /// here.
+    pub(crate) fn add(&mut self, name: &str, order: u32, node: &Node, port: Option<u16>) {
+        let capture = node.capture.as_ref().map(|capture| {
             let known = self.captures.iter().position(|known| known == capture);
             known.unwrap_or_else(|| {
                 self.captures.push(Arc::clone(capture));
                 self.captures.len() - 1
             })
         });
-        self.services.insert(name.to_owned(), Part { versions, order, capture });
+        let (versions, loose) = (node.versions().to_vec(), node.loose);
+        self.services.insert(name.to_owned(), Part { versions, order, capture, loose, port });
     }
 
     /// Seals it; `None`: it is what `last` has.
@@ -150,8 +153,11 @@ mod tests {
         let env = [("PATH".to_owned(), "/bin".to_owned())].into();
         let capture = Arc::new(Capture { env, umask: 0o27, limits: BTreeMap::default() });
         let mut bundle = Bundle::new();
+        let mut node = Node::default();
+        (node.capture, node.loose) = (Some(Arc::clone(&capture)), true);
+        node.offer(Arc::clone(&service));
         for name in ["a", "b"] {
-            bundle.add(name, vec![Arc::clone(&service)], 3, Some(&capture));
+            bundle.add(name, 3, &node, Some(20_000));
         }
         assert_eq!(bundle.captures.len(), 1, "they share it");
         let held = bundle.seal(None, 7).unwrap().unwrap();
@@ -162,5 +168,6 @@ mod tests {
         assert_eq!(found.captures, [capture]);
         let part = &found.services["b"];
         assert_eq!((&*part.versions[0], part.order, part.capture), (&*service, 3, Some(0)));
+        assert_eq!((part.loose, part.port), (true, Some(20_000)));
     }
 }

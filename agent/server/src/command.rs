@@ -1,14 +1,17 @@
 //! What routes ask of the owner, and the port by which they do.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hearth_api::{HealthReport, ServiceRow};
-use hearth_config::Project;
+use hearth_api::{Check, ServiceRow};
+use hearth_config::{Project, Service};
 use hearth_core::ServiceId;
 use hearth_lifecycle::Luggage;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::capture::Capture;
+use crate::capture::{Capture, Taken};
+use crate::measure::Trees;
+use crate::owner::Environment;
 use crate::refuse::Refusal;
 use crate::upstream::Upstream;
 
@@ -17,12 +20,22 @@ use crate::upstream::Upstream;
 pub(crate) enum Command {
     /// These shall run, or begin a new life.
     Up(Up, Reply<Result<Upstream, Refusal>>),
+    /// This shall run, which is in no file.
+    Run(Box<Run>, Reply<Result<Upstream, Refusal>>),
+    /// Tell when these are ready.
+    Wait(Wait, Reply<Result<Upstream, Refusal>>),
+    /// With which environment does it run?
+    Env(Env, Reply<Result<Environment, Refusal>>),
     /// These shall not.
     Down(Down, Reply<Result<Upstream, Refusal>>),
     /// How are they?
     Rows(Option<Arc<str>>, Reply<Vec<ServiceRow>>),
-    /// Are they well?
-    Health(Option<Arc<str>>, Reply<HealthReport>),
+    /// Which trees of processes are there?
+    Trees(Reply<Trees>),
+    /// Do you answer?
+    Pulse(Reply<()>),
+    /// Are they well? What the agent says of itself is not in it.
+    Health(Option<Arc<str>>, Reply<BTreeMap<String, Check>>),
     /// Which are there, in file order?
     Names(Option<Arc<str>>, Reply<Vec<ServiceId>>),
     /// A successor takes over: streams end, and nothing more is done or decided until it is known
@@ -40,27 +53,64 @@ pub(crate) type Reply<T> = oneshot::Sender<T>;
 /// `up` and `restart`.
 #[derive(Debug)]
 pub(crate) struct Up {
-    /// Its path.
+    /// Its path; empty: services of no project.
     pub(crate) project: Arc<str>,
     /// Its file, just read.
     pub(crate) file: Arc<Project>,
-    /// Names; empty: all that are enabled. All are in the file.
-    pub(crate) targets: Vec<Arc<str>>,
+    /// Names of services and groups; empty: all that are enabled.
+    pub(crate) names: Vec<String>,
     /// What the caller's shell gave.
-    pub(crate) capture: Capture,
-    /// A new life for the targets, although they run.
+    pub(crate) taken: Taken,
+    /// A new life for what is named, although it runs.
     pub(crate) restart: bool,
     /// The request's id: one that was carried out already is only waited for.
     pub(crate) request: Option<String>,
 }
 
+/// `run`.
+#[derive(Debug)]
+pub(crate) struct Run {
+    /// The path of its project; empty: none.
+    pub(crate) project: Arc<str>,
+    /// The project's file, just read: whose names are taken.
+    pub(crate) file: Arc<Project>,
+    /// What is to run.
+    pub(crate) service: Service,
+    /// What the caller's shell gave.
+    pub(crate) taken: Taken,
+    /// As in [`Up`].
+    pub(crate) request: Option<String>,
+}
+
+/// `wait`.
+#[derive(Debug)]
+pub(crate) struct Wait {
+    /// Its path; empty: services of no project.
+    pub(crate) project: Arc<str>,
+    /// Names of services and groups; empty: all that are enabled.
+    pub(crate) names: Vec<String>,
+}
+
+/// `env`.
+#[derive(Debug)]
+pub(crate) struct Env {
+    /// Its path; empty: services of no project.
+    pub(crate) project: Arc<str>,
+    /// Its file, just read, or why it can't be: not needed for what runs.
+    pub(crate) file: Result<Arc<Project>, Refusal>,
+    /// Its name; `None`: what a client of all needs.
+    pub(crate) service: Option<String>,
+    /// What the caller's shell gives, for what is not up.
+    pub(crate) capture: Capture,
+}
+
 /// `down`.
 #[derive(Debug)]
 pub(crate) struct Down {
-    /// Its path; `None`: every project.
+    /// Its path; empty: services of no project; `None`: every project.
     pub(crate) project: Option<Arc<str>>,
-    /// Names; empty: all.
-    pub(crate) targets: Vec<Arc<str>>,
+    /// Names of services and groups; empty: all.
+    pub(crate) names: Vec<String>,
 }
 
 /// The way to the owner.

@@ -10,6 +10,11 @@ use hearth_core::{Backoff, Definition, GiveUp, Need, Test};
 use hearth_process::Signal;
 use hearth_shim::frames;
 
+/// A project on the wire: its path; null for services of none.
+pub(crate) fn project(path: &str) -> Option<String> {
+    (!path.is_empty()).then(|| path.to_owned())
+}
+
 /// What decisions about it are made by. `order`: its place in the file.
 pub(crate) fn definition(service: &Service, order: u32) -> Definition {
     Definition {

@@ -1,11 +1,11 @@
 //! The `hearth.toml` of each project as it is now, for `changed` and for rows of what never ran.
 //!
-//! Invariant: read again only when the kernel says that it is another one, so a status costs one
-//! stat(2) a project.
+//! Invariant: read again only when the kernel says that one of the files that it was made of is another
+//! one, so a status costs a stat(2) for each of those.
 
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hearth_config::{FILE, LOCAL_FILE, Project};
@@ -21,8 +21,20 @@ pub(crate) struct Files {
 
 #[derive(Debug)]
 struct Seen {
-    stamp: [Option<Stamp>; 2],
-    project: Option<Arc<Project>>,
+    stamps: Vec<(PathBuf, Option<Stamp>)>,
+    project: Arc<Project>,
+}
+
+/// What there is where no file is: that of the services of no project.
+pub(crate) fn no_project() -> Project {
+    Project {
+        root: PathBuf::new(),
+        file: PathBuf::new(),
+        sources: Vec::new(),
+        auto: false,
+        services: Vec::new(),
+        groups: Vec::new(),
+    }
 }
 
 /// Device, inode, size, and the times of content and inode in nanoseconds.
@@ -31,25 +43,33 @@ type Stamp = (u64, u64, u64, [i64; 4]);
 impl Files {
     /// The project as its file says; `None`: the file is gone or broken.
     pub(crate) fn read(&mut self, root: &Arc<str>) -> Option<Arc<Project>> {
-        let dir = Path::new(&**root);
-        let stamp = [stamp(&dir.join(FILE)), stamp(&dir.join(LOCAL_FILE))];
-        if let Some(seen) = self.seen.get(root)
-            && seen.stamp == stamp
-        {
-            return seen.project.clone();
+        if root.is_empty() {
+            // A relative path would be somebody's file.
+            return None;
         }
+        let dir = Path::new(&**root);
+        if let Some(seen) = self.seen.get(root)
+            && seen.stamps.iter().all(|(path, was)| stamp(path) == *was)
+        {
+            return Some(Arc::clone(&seen.project));
+        }
+        self.seen.remove(root);
+        // Before it is read: what is written meanwhile is seen the next time.
+        let own = [dir.join(FILE), dir.join(LOCAL_FILE)].map(|path| (stamp(&path), path));
+        own[0].0?;
         // A directory that is missing makes a file faulty too, so a broken one is not remembered.
-        let project = stamp[0].and_then(|_| hearth_config::load(dir).ok()).map(Arc::new);
+        let project = Arc::new(hearth_config::load(dir).ok()?);
+        let mut stamps: Vec<_> = own.into_iter().map(|(was, path)| (path, was)).collect();
+        for source in &project.sources {
+            if !stamps.iter().any(|(path, _)| path == source) {
+                stamps.push((source.clone(), stamp(source)));
+            }
+        }
         if self.seen.len() >= REMEMBERED {
             self.seen.clear();
         }
-        match &project {
-            Some(_) => {
-                self.seen.insert(Arc::clone(root), Seen { stamp, project: project.clone() });
-            }
-            None => drop(self.seen.remove(root)),
-        }
-        project
+        self.seen.insert(Arc::clone(root), Seen { stamps, project: Arc::clone(&project) });
+        Some(project)
     }
 }
 

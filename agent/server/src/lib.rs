@@ -31,13 +31,16 @@ mod execute;
 mod files;
 mod keep;
 mod logs;
+mod measure;
 mod owner;
 mod place;
+mod ports;
 mod refuse;
 mod routes;
 mod rows;
 mod store;
 mod upstream;
+mod well;
 
 use std::process::ExitCode;
 
@@ -50,6 +53,7 @@ use tracing_subscriber::fmt::writer::{BoxMakeWriter, MakeWriterExt};
 
 use clock::Clock;
 use command::{Command, Port};
+use measure::Measuring;
 use owner::Owner;
 use place::Place;
 use routes::Routes;
@@ -147,7 +151,8 @@ async fn serve(
 ) -> Result<Stopped, ServeError> {
     let handle = agent.handle();
     let (port, commands) = Port::open();
-    let mut owner = Owner::new(place.clone(), Clock::start(), handle.clone());
+    let clock = Clock::start();
+    let mut owner = Owner::new(place.clone(), clock, handle.clone());
     let unfinished = agent.died_before().is_some() || luggage.is_some();
     owner.unpack(luggage.unwrap_or_default());
     owner.adopt(unfinished).await;
@@ -169,5 +174,15 @@ async fn serve(
         // The owner may be gone already: then so are its shims' connections.
         let _ = leaving.ask(|reply: oneshot::Sender<()>| Command::Leave(reply)).await;
     });
-    agent.serve(routes::table(Routes { port, handle, place })).await
+    let well = well::checks(port.clone(), place.home());
+    agent
+        .serve(routes::table(Routes {
+            port,
+            handle,
+            place,
+            clock,
+            well,
+            measuring: Measuring::default(),
+        }))
+        .await
 }

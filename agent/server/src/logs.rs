@@ -15,6 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::spawn_blocking;
 use tracing::warn;
 
+use crate::convert;
 use crate::execute::fd::{self, Followed};
 
 /// Bytes that go out in one piece.
@@ -153,7 +154,7 @@ async fn relay(
 fn write(piece: &mut Vec<u8>, service: &Service, line: &Line) {
     let line = LogLine {
         at: line.at.map(rfc3339),
-        project: Some(service.id.project.to_string()),
+        project: convert::project(&service.id.project),
         service: service.id.name.to_string(),
         life: line.life,
         stream: line.stream.map(|stream| match stream {

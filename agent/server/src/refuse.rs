@@ -99,6 +99,15 @@ fn distance(from: &str, to: &str) -> usize {
     row[to.len()]
 }
 
+/// Where services are looked for, in words. Empty: those of no project; `None`: everywhere.
+pub(crate) fn place(project: Option<&str>) -> &str {
+    match project {
+        None => "any project that runs",
+        Some("") => "no project: among what `hearth run` started outside of one",
+        Some(path) => path,
+    }
+}
+
 /// 404 for a name that is no service there.
 pub(crate) fn no_such_service(name: &str, place: &str, known: &[&str]) -> Refusal {
     let shown: String = name.chars().take(64).flat_map(char::escape_debug).collect();

@@ -8,11 +8,13 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use hearth_api::time::rfc3339;
-use hearth_api::{Check, Health, HealthReport, HealthStatus, HeldBy, ServiceRow};
+use hearth_api::{Check, Health, HealthStatus, HeldBy, ServiceRow};
 use hearth_config::{Kind, Project, Service};
 use hearth_core::{Holder, NodeView, ServiceId, State, Want};
 
+use crate::convert;
 use crate::owner::Owner;
+use crate::well;
 
 /// One service as it is: by the core, or by its file alone if it was never up.
 enum Entry {
@@ -69,17 +71,22 @@ impl Owner {
     fn row(&mut self, entry: Entry) -> ServiceRow {
         let view = match entry {
             Entry::Known(view) => *view,
-            Entry::Unused(id, file, at) => return unused(&id, &file.services[at]),
+            Entry::Unused(id, file, at) => {
+                let service = &file.services[at];
+                return unused(&id, service, self.would_listen_on(&id, service));
+            }
         };
         let file = self.files().read(&view.id.project);
         let service = file.as_ref().and_then(|file| file.service(&view.id.name));
         // What is down runs nothing that a file could differ from.
-        let changed = view.state != State::Down
-            && service.is_none_or(|service| service.fingerprint != view.fingerprint);
+        let differs = service.is_none_or(|service| service.fingerprint != view.fingerprint);
         let node = self.node(&view.id);
-        let ports = node.and_then(|node| node.version(view.fingerprint)).map(|s| s.ports.clone());
+        // What is in no file can't differ from it.
+        let in_no_file = service.is_none() && node.is_some_and(|node| node.loose);
+        let changed = view.state != State::Down && differs && !in_no_file;
+        let ports = self.listens_on(&view.id, view.fingerprint);
         ServiceRow {
-            project: Some(view.id.project.to_string()),
+            project: convert::project(&view.id.project),
             name: view.id.name.to_string(),
             kind: view.kind,
             want: Some(view.want),
@@ -89,7 +96,7 @@ impl Owner {
             restarts: Some(view.restarts),
             exit: view.exit,
             health: Some(Health { status: view.health.status, message: view.health.message }),
-            ports: ports.unwrap_or_default(),
+            ports,
             cpu_percent: None,
             memory_bytes: None,
             changed: Some(changed),
@@ -97,22 +104,21 @@ impl Owner {
         }
     }
 
-    /// The agent, and every service that has a name in health.
-    pub(crate) fn health(&mut self, project: Option<&Arc<str>>) -> HealthReport {
+    /// Every node that has a name in health.
+    pub(crate) fn health(&mut self, project: Option<&Arc<str>>) -> BTreeMap<String, Check> {
         let found: Vec<Found> =
             self.entries(project).into_iter().filter_map(|entry| self.found(entry)).collect();
         let mut checks = BTreeMap::new();
-        let began = self.clock().began();
-        checks.insert("agent".to_owned(), check(HealthStatus::Success, String::new(), began));
         for one in &found {
             let name = one.name.as_str();
             let clash =
                 found.iter().any(|other| other.name == name && other.project != one.project);
-            let name = if clash || name == "agent" { one.prefixed() } else { name.to_owned() };
+            // Those are the agent's own.
+            let clash = clash || well::NAMES.contains(&name);
+            let name = if clash { one.prefixed() } else { name.to_owned() };
             checks.insert(name, one.check.clone());
         }
-        let healthy = checks.values().all(|check| check.healthy);
-        HealthReport { healthy, uptime_s: self.clock().uptime().as_secs_f64(), checks }
+        checks
     }
 
     fn found(&mut self, entry: Entry) -> Option<Found> {
@@ -152,7 +158,7 @@ impl Found {
     }
 }
 
-fn check(status: HealthStatus, message: String, at: SystemTime) -> Check {
+pub(crate) fn check(status: HealthStatus, message: String, at: SystemTime) -> Check {
     let healthy = match status {
         HealthStatus::Success | HealthStatus::Disabled => true,
         HealthStatus::Loading
@@ -171,9 +177,9 @@ fn held_by(holder: Holder) -> HeldBy {
 }
 
 /// A service of the file that was never up under this agent.
-fn unused(id: &ServiceId, service: &Service) -> ServiceRow {
+fn unused(id: &ServiceId, service: &Service, ports: Vec<u16>) -> ServiceRow {
     ServiceRow {
-        project: Some(id.project.to_string()),
+        project: convert::project(&id.project),
         name: service.name.clone(),
         kind: match service.kind {
             Kind::Service => hearth_core::Kind::Service,
@@ -187,7 +193,7 @@ fn unused(id: &ServiceId, service: &Service) -> ServiceRow {
         restarts: Some(0),
         exit: None,
         health: Some(Health { status: HealthStatus::Disabled, message: "not started".to_owned() }),
-        ports: service.ports.clone(),
+        ports,
         cpu_percent: None,
         memory_bytes: None,
         changed: Some(false),

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::bundle::hash;
+use crate::ports::Chosen;
 
 /// Version of the file. Fields may be added without another one; readers pass over what they do not
 /// know.
@@ -40,6 +41,9 @@ pub(crate) struct Entry {
     /// The last change of state, in milliseconds since the Unix epoch.
     #[serde(default)]
     pub(crate) since: Option<u64>,
+    /// It is in no file.
+    #[serde(default)]
+    pub(crate) loose: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -48,6 +52,8 @@ struct Whole {
     boot: String,
     pid_ns: u64,
     services: Vec<Entry>,
+    #[serde(default)]
+    ports: Vec<Chosen>,
 }
 
 /// What an earlier agent has left.
@@ -55,6 +61,8 @@ struct Whole {
 pub(crate) struct Left {
     /// Its services.
     pub(crate) services: Vec<Entry>,
+    /// What it has chosen for `port = "auto"`; for ever, whatever was started anew.
+    pub(crate) ports: Vec<Chosen>,
     /// The machine, or the container, was started anew since: no process of that time is left.
     pub(crate) other_world: bool,
 }
@@ -94,7 +102,7 @@ impl Store {
                 self.written = Some(hash(&bytes));
                 let other_world = BootId::from(whole.boot.as_str()) != facts::boot_id()
                     || whole.pid_ns != facts::pid_namespace();
-                Left { services: whole.services, other_world }
+                Left { services: whole.services, ports: whole.ports, other_world }
             }
             Err(reason) => {
                 self.set_aside(&reason);
@@ -141,13 +149,14 @@ impl Store {
     }
 
     /// Writes it, if it is not what the file has.
-    pub(crate) fn write(&mut self, services: Vec<Entry>) {
+    pub(crate) fn write(&mut self, services: Vec<Entry>, ports: Vec<Chosen>) {
         self.dirty = false;
-        if services.is_empty() && self.written.is_none() {
+        if services.is_empty() && ports.is_empty() && self.written.is_none() {
             return;
         }
         let boot = facts::boot_id().as_str().to_owned();
-        let whole = Whole { version: VERSION, boot, pid_ns: facts::pid_namespace(), services };
+        let pid_ns = facts::pid_namespace();
+        let whole = Whole { version: VERSION, boot, pid_ns, services, ports };
         let bytes = match serde_json::to_vec(&whole) {
             Ok(bytes) => bytes,
             Err(error) => return self.failed(&error.into()),
@@ -260,14 +269,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("state.json");
         let mut store = Store::new(dir.path());
-        store.write(Vec::new());
+        store.write(Vec::new(), Vec::new());
         assert!(!file.exists(), "nothing is nothing to write");
         store.written = Some(0);
-        store.write(Vec::new());
+        store.write(Vec::new(), Vec::new());
         assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
         std::fs::remove_file(&file).unwrap();
         store.touch();
-        store.write(Vec::new());
+        store.write(Vec::new(), Vec::new());
         assert!(!file.exists(), "the same is not written again");
         assert_eq!(store.due(), None);
     }

@@ -11,8 +11,11 @@ use std::task::{Context, Poll, ready};
 use hearth_api::stream::{Failed, Line, Outcome};
 use hearth_core::Exit;
 use hearth_logs::Reader;
+use hearth_shim::Record;
 use hyper::body::{Body, Bytes, Frame};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
+
+use crate::execute::taken;
 
 /// Lines that may wait for a slow reader.
 const BEHIND: usize = 10_000;
@@ -56,12 +59,34 @@ pub(crate) struct Lost {
     pub(crate) life: u64,
     /// Where its log is.
     pub(crate) log: PathBuf,
+    /// Ports of this machine at which it is tested, and that nobody has looked at.
+    pub(crate) tested: Vec<u16>,
+    /// The record of its shim, as long as there is one.
+    pub(crate) record: PathBuf,
 }
 
 impl Ending {
     /// With nothing more to say than the word.
     pub(crate) fn plain(result: hearth_api::Result) -> Self {
         Self { result, failed: Vec::new(), not_ready: Vec::new(), notes: Vec::new() }
+    }
+
+    /// Whether there is more to find out, by what may take its time: see [`Ending::looked`].
+    pub(crate) fn is_to_be_looked_at(&self) -> bool {
+        self.failed.iter().any(|lost| !lost.tested.is_empty())
+    }
+
+    /// With what keeps a service from listening where it should, as far as that can be seen. Blocks.
+    pub(crate) fn looked(mut self) -> Self {
+        for lost in &mut self.failed {
+            let shim = Record::read(&lost.record).ok().flatten().map(|record| record.shim.pid);
+            for port in lost.tested.drain(..) {
+                if let Some(words) = taken::by_stranger(port, shim) {
+                    lost.message = format!("{}; {words}", lost.message);
+                }
+            }
+        }
+        self
     }
 
     fn line(self) -> Bytes {

@@ -29,6 +29,7 @@ mod ending;
 pub mod frames;
 mod limits;
 mod notify;
+pub mod one_shot;
 mod output;
 mod probes;
 mod reap;

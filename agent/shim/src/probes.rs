@@ -1,9 +1,10 @@
 //! Commands that run beside the service and tell how it is: in its surroundings, but in sessions
 //! of their own, so that they are no part of its tree.
 //!
-//! Invariants: each is bounded in time, and ends with all that hangs on it; of its output one line
-//! is kept, however much it writes. What a probe that exits in time has put into a session of its
-//! own (a daemon) is not followed: it becomes part of the service's tree and ends with that.
+//! Invariants: each is bounded in time, and one that is cut off ends with all that hangs on it, or has
+//! lost its parent and still holds its output (Linux); of its output one line is kept, however much it
+//! writes. What a probe that exits in time has put into a session of its own (a daemon) is not
+//! followed: it becomes part of the service's tree and ends with that.
 
 use std::io::{self, PipeReader};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -39,6 +40,8 @@ struct Probe {
     pid: u32,
     due: Option<Instant>,
     pipe: Option<PipeReader>,
+    /// Its inode: whoever holds it open was started by the probe.
+    inode: Option<u64>,
     tail: Tail,
     fate: Fate,
 }
@@ -68,9 +71,10 @@ impl Probes {
         }
         match begin(run, surroundings) {
             Ok((pid, pipe)) => {
+                let inode = rustix::fs::fstat(&pipe).ok().map(|found| found.st_ino);
                 let (tail, pipe) = (Tail::default(), Some(pipe));
                 let due = Instant::now().checked_add(timeout);
-                self.running.push(Probe { id, pid, due, pipe, tail, fate: Fate::Own });
+                self.running.push(Probe { id, pid, due, pipe, inode, tail, fate: Fate::Own });
                 None
             }
             Err(reason) => Some(not_run(id, reason)),
@@ -153,13 +157,13 @@ impl Probe {
         if self.fate != Fate::Cancelled {
             self.fate = fate;
         }
-        tree::kill_probe(self.pid);
+        tree::kill_probe(self.pid, self.inode);
     }
 
     /// How many bytes were there; at the end of the pipe it is closed.
     fn read(&mut self) -> usize {
         let Some(pipe) = &self.pipe else { return 0 };
-        let mut bytes = [0; 2048];
+        let mut bytes = [0; 8192];
         match rustix::io::read(pipe, &mut bytes) {
             Ok(0) => self.pipe = None,
             Ok(count) => {
@@ -202,12 +206,17 @@ struct Tail {
 
 impl Tail {
     fn push(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            match byte {
-                b'\n' if self.open.trim_ascii().is_empty() => self.open.clear(),
-                b'\n' => self.whole = std::mem::take(&mut self.open),
-                byte if self.open.len() < LINE => self.open.push(*byte),
-                _ => {}
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let (piece, ended) = match piece.strip_suffix(b"\n") {
+                Some(piece) => (piece, true),
+                None => (piece, false),
+            };
+            let room = LINE.saturating_sub(self.open.len());
+            self.open.extend_from_slice(&piece[..piece.len().min(room)]);
+            match ended {
+                true if self.open.trim_ascii().is_empty() => self.open.clear(),
+                true => self.whole = std::mem::take(&mut self.open),
+                false => {}
             }
         }
     }

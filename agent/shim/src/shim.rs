@@ -25,7 +25,7 @@ use crate::record::Record;
 use crate::refusal::{self, why};
 use crate::signals::{Came, Signals};
 use crate::spawn::{Stdio, spawn};
-use crate::surroundings::Surroundings;
+use crate::surroundings::{Given, Surroundings};
 use crate::tree::{self, Tree};
 
 /// What `start` has made.
@@ -121,7 +121,7 @@ impl Shim {
     }
 
     fn start(&mut self, spec: &Spec, umask: libc::mode_t) -> Result<ProcessId, String> {
-        let surroundings = Surroundings::new(spec, umask)?;
+        let surroundings = Surroundings::new(&Given::by(spec, umask))?;
         let command = command::find(&spec.run, &spec.dir, surroundings.variable("PATH"))?;
         let (output, ends) = Output::open(spec).map_err(|error| {
             format!("its log in {} can't be written: {}", spec.log_dir.display(), why(&error))

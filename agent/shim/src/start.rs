@@ -46,21 +46,28 @@ pub fn main() -> ! {
 
 /// Cuts everything that ties this process to its caller, but the connection.
 fn prepare() -> io::Result<Connection> {
+    let control = Connection::inherited(inherit()?)?;
+    if rustix::process::getsid(None)? != rustix::process::getpid() {
+        detach()?;
+    }
+    Ok(control)
+}
+
+/// The socket that was standard input; nothing else that the caller had open stays, but 1 and 2.
+pub(crate) fn inherit() -> io::Result<UnixStream> {
     stdio::ensure_open()?;
     child::default_signals();
     child::keep_only(&[])?;
-    let input = io::stdin();
-    let control = Connection::inherited(UnixStream::from(input.as_fd().try_clone_to_owned()?))?;
+    let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    // Said by the kernel for what is no connected socket.
+    socket.peer_addr()?;
     let null = std::fs::File::open("/dev/null")?;
     // SAFETY: 0 is open and meant to be replaced; Rust's stdin has read nothing.
     if unsafe { libc::dup2(null.as_raw_fd(), 0) } < 0 {
         return Err(io::Error::last_os_error());
     }
     std::env::set_current_dir("/")?;
-    if rustix::process::getsid(None)? != rustix::process::getpid() {
-        detach()?;
-    }
-    Ok(control)
+    Ok(socket)
 }
 
 /// The second fork (the agent's was the first): returns in the process that becomes the shim. The

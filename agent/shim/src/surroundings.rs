@@ -3,11 +3,12 @@
 //! Invariant: a child gets exactly this and nothing by accident. Kept for the whole life, since
 //! probes run in it, and therefore packed: an environment as a map takes several times its size.
 
+use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, c_char};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use crate::frames::{Spec, User};
+use crate::frames::{Limit, Spec, User};
 use crate::limits::{self, SetLimit};
 use crate::notify;
 
@@ -27,20 +28,50 @@ pub struct Surroundings {
     env: Box<[u8]>,
 }
 
+/// What they are made of.
+pub struct Given<'a> {
+    /// Where it runs.
+    pub dir: &'a Path,
+    /// The whole environment.
+    pub env: &'a BTreeMap<String, String>,
+    /// As whom; None: as the shim.
+    pub user: Option<&'a User>,
+    /// With which umask.
+    pub umask: libc::mode_t,
+    /// With which limits.
+    pub limits: &'a BTreeMap<String, Limit>,
+    /// Whether the service gets a notify socket.
+    pub notifies: bool,
+}
+
+impl<'a> Given<'a> {
+    /// By a spec; `umask` is the one that holds where the spec has none.
+    pub fn by(spec: &'a Spec, umask: libc::mode_t) -> Self {
+        Self {
+            dir: &spec.dir,
+            env: &spec.env,
+            user: spec.user.as_ref(),
+            umask: spec.umask.map_or(umask, |umask| umask as libc::mode_t),
+            limits: &spec.limits,
+            notifies: spec.notify_path.is_some(),
+        }
+    }
+}
+
 impl Surroundings {
-    /// Takes them from a spec; `umask` is the one that holds where the spec has none.
+    /// Checks and packs them.
     ///
     /// Errors: the reason, in words for people.
-    pub fn new(spec: &Spec, umask: libc::mode_t) -> Result<Self, String> {
-        check_dir(&spec.dir)?;
+    pub fn new(given: &Given<'_>) -> Result<Self, String> {
+        check_dir(given.dir)?;
         Ok(Self {
-            dir: spec.dir.clone(),
-            dir_c: CString::new(spec.dir.as_os_str().as_bytes())
-                .map_err(|_| format!("the directory `{}` has a NUL in it", spec.dir.display()))?,
-            user: other_user(spec.user.as_ref())?,
-            umask: spec.umask.map_or(umask, |umask| umask as libc::mode_t),
-            limits: limits::known(&spec.limits)?,
-            env: pack(spec)?,
+            dir: given.dir.to_owned(),
+            dir_c: CString::new(given.dir.as_os_str().as_bytes())
+                .map_err(|_| format!("the directory `{}` has a NUL in it", given.dir.display()))?,
+            user: other_user(given.user)?,
+            umask: given.umask,
+            limits: limits::known(given.limits)?,
+            env: pack(given)?,
         })
     }
 
@@ -65,12 +96,12 @@ impl Surroundings {
     }
 }
 
-fn pack(spec: &Spec) -> Result<Box<[u8]>, String> {
-    let size = spec.env.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
+fn pack(given: &Given<'_>) -> Result<Box<[u8]>, String> {
+    let size = given.env.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
     let mut packed = Vec::with_capacity(size);
     // The one that is made here is the service's alone: a probe has nothing to tell by it.
-    let replaced = |name: &str| spec.notify_path.is_some() && name == notify::VARIABLE;
-    for (name, value) in spec.env.iter().filter(|(name, _)| !replaced(name)) {
+    let replaced = |name: &str| given.notifies && name == notify::VARIABLE;
+    for (name, value) in given.env.iter().filter(|(name, _)| !replaced(name)) {
         if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
             return Err(format!(
                 "the variable `{}` can't be in an environment: `=` or NUL in it, or no name",

@@ -67,14 +67,16 @@ impl Tree {
     }
 }
 
-/// SIGKILL to a probe's leader and all below it.
-pub fn kill_probe(leader: u32) {
+/// SIGKILL to a probe's leader, to all below it, and to who has lost its parent and still holds the
+/// `output` that it was started with, by inode.
+pub fn kill_probe(leader: u32, output: Option<u64>) {
     signal_group(leader, Signal::KILL);
     // An unreadable /proc: its group was all that could be reached.
     let _ = kill_all(|| {
         let below = hearth_process::tree::below(leader, &|_| false)?;
         Ok(below.into_iter().map(|member| member.id).collect())
     });
+    let _ = kill_all(|| hearth_process::tree::holding(output.as_slice()));
     signal_group(leader, Signal::KILL);
 }
 

@@ -114,7 +114,7 @@ pub struct HealthReport {
     pub healthy: bool,
     /// Seconds since the agent started.
     pub uptime_s: f64,
-    /// By name: `agent`, and the display names of the project's services.
+    /// By name: `agent` and `home`, the agent's own, and the display names of the nodes.
     pub checks: BTreeMap<String, Check>,
 }
 

@@ -19,9 +19,9 @@ pub struct Limit {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UpRequest {
-    /// Canonical path of the project's directory.
+    /// Canonical path of the project's directory. Empty: services of no project, which `run` began.
     pub project: String,
-    /// Names; none means every enabled service of the project.
+    /// Names of services, checks and groups; none means all that are enabled.
     #[serde(default)]
     pub services: Vec<String>,
     /// The caller's environment.
@@ -44,8 +44,8 @@ pub struct UpRequest {
 pub struct RunRequest {
     /// Canonical path of the project that it is to belong to; null: it belongs to none.
     pub project: Option<String>,
-    /// Its name, `[a-z0-9][a-z0-9_-]{0,62}`, which no service of the project's file has and none
-    /// that runs.
+    /// Its name, `[a-z0-9][a-z0-9_-]{0,62}`, which nothing in the project's file has and no service
+    /// that runs; else `bad-request`.
     pub name: String,
     /// What is executed, as it is.
     pub run: Vec<String>,
@@ -100,10 +100,11 @@ pub struct EnvRequest {
 #[serde(deny_unknown_fields)]
 pub struct DownRequest {
     /// Canonical path of the project's directory; null means every project. It has to be said: to
-    /// take everything down must not be what is left when a field was forgotten.
+    /// take everything down must not be what is left when a field was forgotten. Empty: services of
+    /// no project, which `run` began.
     #[serde(deserialize_with = "said")]
     pub project: Option<String>,
-    /// Names; none means all of the project.
+    /// Names of services, checks and groups; none means all of the project.
     #[serde(default)]
     pub services: Vec<String>,
     /// Although sessions hold leases.

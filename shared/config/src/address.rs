@@ -17,6 +17,15 @@ pub(crate) fn port(number: i128) -> Result<u16, Invalid> {
     }
 }
 
+/// A port of this machine, or `host:port`.
+pub(crate) fn tcp(text: &str) -> Result<(String, u16), Invalid> {
+    if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
+        return host_port(text);
+    }
+    let number = text.parse().unwrap_or(i128::MAX);
+    Ok(("localhost".to_owned(), port(number)?))
+}
+
 /// `host:port` or `[v6]:port`; the host without brackets.
 pub(crate) fn host_port(text: &str) -> Result<(String, u16), Invalid> {
     let bad = |why: &str| Invalid::new(format!("bad address {}: {why}", quoted(text)), HOST_PORT);
@@ -40,8 +49,14 @@ fn host_name(host: &str) -> Option<&str> {
     (!host.is_empty() && host.len() <= 253 && host.bytes().all(plain)).then_some(host)
 }
 
-/// An `http://` URL. `https://` is for the caller to refuse as not built yet.
+/// An `http://` URL.
 pub(crate) fn http(text: &str) -> Result<Http, Invalid> {
+    if text.starts_with("https://") {
+        return Err(Invalid::new(
+            format!("`https` can't be tested: {}", quoted(text)),
+            "an `http://` URL, or `exec = \"curl -fsS https://...\"`",
+        ));
+    }
     let bad = |why: &str| Invalid::new(format!("bad URL {}: {why}", quoted(text)), URL);
     if text.contains('#') {
         return Err(bad("a fragment (`#`) is never sent to a server"));

@@ -80,36 +80,56 @@ impl Fault {
         let text = lines.text;
         let start = text.floor_char_boundary(span.start);
         let end = text.floor_char_boundary(span.end.max(start));
-        let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
-        let line = text[line_start..].split('\n').next().unwrap_or_default();
-        let line = line.strip_suffix('\r').unwrap_or(line);
-        let in_line = |at: usize| {
-            let at = (at - line_start).min(line.len());
-            line[..line.floor_char_boundary(at)].chars().count()
-        };
-        let from = in_line(start);
+        let number = lines.line_of(start);
+        let from = lines.column_of(start);
+        let row = &text[lines.row.clone()];
+        let before = start.min(lines.row.end) - lines.row.start;
+        let end = end.min(lines.row.end).max(lines.row.start + before) - lines.row.start;
         Self {
             file: file.to_owned(),
-            line: lines.line_of(line_start),
+            line: number,
             column: from + 1,
             message,
             expected,
-            excerpt: Excerpt::new(line, from, in_line(end).saturating_sub(from)),
+            excerpt: Excerpt::new(row, before..end, from),
         }
     }
 }
 
-/// Counts the lines of a text up to places that come in its order; one out of order is counted
-/// from the start again.
+impl Fault {
+    /// The same with the line's secrets out of sight: of an env file only names may be shown, for
+    /// faults end up in logs.
+    pub(crate) fn without_values(mut self) -> Self {
+        let text = &self.excerpt.text;
+        let name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-' | ' ');
+        let shown = match text.split_once('=') {
+            Some((before, _)) if before.chars().all(name) => before.chars().count() + 1,
+            Some(_) | None => 0,
+        };
+        let hide = |(n, c)| if n < shown || c == '\t' { c } else { '*' };
+        self.excerpt.text = text.chars().enumerate().map(hide).collect();
+        self
+    }
+}
+
+/// Counts lines and columns of a text up to places that come in its order; one out of order is
+/// counted from the start again. A line is walked through once for all its faults, for a file may
+/// be one line with ten thousand of them.
 pub(crate) struct LineCount<'t> {
     text: &'t str,
     at: usize,
     line: usize,
+    /// The line that was asked for last, without its end.
+    row: Range<usize>,
+    /// A place in it, and how many characters stand before that.
+    column: (usize, usize),
 }
 
 impl<'t> LineCount<'t> {
     pub(crate) fn of(text: &'t str) -> Self {
-        Self { text, at: 0, line: 1 }
+        let mut lines = Self { text, at: 0, line: 1, row: 0..0, column: (0, 0) };
+        lines.enter(0);
+        lines
     }
 
     /// The line, from 1, that holds the byte `at`.
@@ -119,20 +139,48 @@ impl<'t> LineCount<'t> {
         }
         self.line += self.text[self.at..at].bytes().filter(|byte| *byte == b'\n').count();
         self.at = at;
+        if !(self.row.start..=self.row.end).contains(&at) {
+            self.enter(at);
+        }
         self.line
+    }
+
+    fn enter(&mut self, at: usize) {
+        let start = self.text[..at].rfind('\n').map_or(0, |end| end + 1);
+        let row = self.text[start..].split('\n').next().unwrap_or_default();
+        let row = row.strip_suffix('\r').unwrap_or(row);
+        self.row = start..start + row.len();
+        self.column = (start, 0);
+    }
+
+    /// Characters before the byte `at` of the line that was asked for last.
+    fn column_of(&mut self, at: usize) -> usize {
+        let at = at.min(self.row.end);
+        if at < self.column.0 {
+            self.column = (self.row.start, 0);
+        }
+        let (from, before) = self.column;
+        self.column = (at, before + self.text[from..at].chars().count());
+        self.column.1
     }
 }
 
 impl Excerpt {
-    fn new(line: &str, from: usize, width: usize) -> Self {
-        let length = line.chars().count();
-        let cut = if length > WIDEST && from > BEFORE { from - BEFORE } else { 0 };
-        let shown = line.chars().skip(cut).take(WIDEST);
-        let text: String = shown
+    /// The bytes `span` of a line, before which `from` characters stand.
+    fn new(line: &str, span: Range<usize>, from: usize) -> Self {
+        let is_long = line.chars().nth(WIDEST).is_some();
+        let back = line[..span.start].char_indices().rev().map(|(at, _)| at);
+        let (cut, before) = match back.take(BEFORE).last() {
+            Some(cut) if is_long && from > BEFORE => (cut, BEFORE),
+            Some(_) | None => (0, from),
+        };
+        let text: String = line[cut..]
+            .chars()
+            .take(WIDEST)
             .map(|c| if c.is_control() && c != '\t' { char::REPLACEMENT_CHARACTER } else { c })
             .collect();
-        let before = from - cut;
         let room = text.chars().count().saturating_sub(before);
+        let width = line[span].chars().take(WIDEST).count();
         Self { before, width: width.min(room).max(1), text }
     }
 

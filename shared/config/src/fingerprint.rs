@@ -7,6 +7,7 @@
 
 use std::fmt::Display;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::time::Duration;
 
 use crate::project::{Kind, Lost, Need, Port, Restart, Run, Scope, Service};
@@ -108,7 +109,7 @@ impl Canonical for Scope {
 /// The fingerprint of `service`; its own field of that name does not count.
 pub(crate) fn of(service: &Service) -> u64 {
     // Taken apart by name, so that a new field can't be forgotten here. `ports` follow from
-    // `ready`.
+    // `port` and `ready`, and of the env files it matters what they say, not where.
     let Service {
         name,
         run,
@@ -118,6 +119,7 @@ pub(crate) fn of(service: &Service) -> u64 {
         needs,
         dir,
         env,
+        env_files: _,
         env_file,
         user,
         port,
@@ -208,7 +210,7 @@ fn put_test(canon: &mut Canon, test: &Test) {
         Probe::Notify => put(canon, "notify", &true),
         Probe::Unix(path) => canon.put("ready.unix", path.as_os_str().as_bytes()),
         Probe::File(path) => canon.put("ready.file", path.as_os_str().as_bytes()),
-        Probe::Later(Later { kind, text, status, body }) => {
+        Probe::Later(Later { kind, text, base, status, body }) => {
             let kind = match kind {
                 LaterKind::Tcp => "tcp",
                 LaterKind::Http => "http",
@@ -216,6 +218,9 @@ fn put_test(canon: &mut Canon, test: &Test) {
                 LaterKind::File => "file",
             };
             put(canon, kind, text);
+            if *base != Path::new("") {
+                canon.put("ready.base", base.as_os_str().as_bytes());
+            }
             if *status != Probe::STATUS {
                 put(canon, "status", &format_args!("{}-{}", status.0, status.1));
             }

@@ -36,9 +36,12 @@ pub(crate) fn quoted(text: &str) -> String {
 /// The one of `known` that `text` was probably meant to be, by edit distance. At most a third of
 /// the letters may be wrong: a far-fetched guess is worse than none.
 pub(crate) fn nearest<'k>(text: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
-    let furthest = (text.chars().count() / 3).clamp(1, 4);
+    let length = text.chars().count();
+    let furthest = (length / 3).clamp(1, 4);
     known
         .into_iter()
+        // Cheap, and no name that is so much longer or shorter can be near.
+        .filter(|name| name.chars().count().abs_diff(length) <= furthest)
         .map(|name| (strsim::damerau_levenshtein(text, name), name))
         .filter(|(distance, _)| *distance <= furthest)
         .min_by_key(|(distance, _)| *distance)

@@ -1,4 +1,4 @@
-//! Finding and reading the file. The project's canonical path is its identity, so both start from
+//! Finding and reading the files. The project's canonical path is its identity, so both start from
 //! canonical paths: a directory that is entered through a link is the same project.
 
 use std::fs::File;
@@ -6,13 +6,14 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use crate::fault::{Fault, Faults};
-use crate::parse::parse;
+use crate::merge::{Source, Texts};
+use crate::parse;
 use crate::project::Project;
 
 /// The name of the file that makes a directory a project.
 pub const FILE: &str = "hearth.toml";
 
-/// The file beside it that is to be merged over it; refused until that is built.
+/// The file beside it that is merged over it, for what one machine or one person has otherwise.
 pub const LOCAL_FILE: &str = "hearth.local.toml";
 
 /// Most bytes of a file that are read.
@@ -48,28 +49,40 @@ pub fn find(start: &Path) -> Option<PathBuf> {
     found.map(Path::to_owned)
 }
 
-/// Reads, parses and validates the `hearth.toml` of a directory. Who may have written it is not
-/// looked at here, see [`crate::check_ownership`].
+/// Reads, merges and validates the `hearth.toml` of a directory, the `hearth.local.toml` beside it
+/// where there is one, and the env files that they name. Who may have written them is not looked at
+/// here, see [`crate::check_ownership`].
 pub fn load(project_dir: &Path) -> Result<Project, LoadError> {
     let named = project_dir.join(FILE);
     let root = match project_dir.canonicalize() {
         Ok(root) => root,
         Err(source) => return Err(unreadable(named, source)),
     };
-    let file = root.join(FILE);
-    let bytes = read(&file).map_err(|source| unreadable(file.clone(), source))?;
-    let parsed = match String::from_utf8(bytes) {
-        Ok(text) => parse(&text, &file, &root),
-        Err(error) => Err(Faults(vec![no_utf8(&file, error.as_bytes())])),
-    };
-    match (parsed, local_fault(&root)) {
-        (Ok(project), None) => Ok(project),
-        (Ok(_), Some(local)) => Err(LoadError::Faulty(Faults(vec![local]))),
-        (Err(mut faults), local) => {
-            faults.0.extend(local);
-            Err(LoadError::Faulty(faults))
+    let (file, local) = (root.join(FILE), root.join(LOCAL_FILE));
+    let base = read(&file).map_err(|source| unreadable(file.clone(), source))?;
+    let over = match local.symlink_metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Ok(_) | Err(_) => {
+            let bytes = read(&local);
+            Some(bytes.map_err(|source| LoadError::Unreadable { path: local.clone(), source })?)
         }
-    }
+    };
+    let (over, no_text) = match over.map(|bytes| text(bytes, &local)) {
+        Some(Ok(text)) => (Some(text), None),
+        Some(Err(fault)) => (None, Some(*fault)),
+        None => (None, None),
+    };
+    let base = match text(base, &file) {
+        Ok(text) => text,
+        Err(fault) => {
+            return Err(LoadError::Faulty(Faults([*fault].into_iter().chain(no_text).collect())));
+        }
+    };
+    let over = over.as_deref().map(|text| Source { text, file: &local });
+    let texts = Texts { base: Source { text: &base, file: &file }, local: over };
+    let mut project = parse::all(&texts, no_text, &root).map_err(LoadError::Faulty)?;
+    project.sources.insert(1, local);
+    Ok(project)
 }
 
 fn unreadable(path: PathBuf, source: io::Error) -> LoadError {
@@ -81,7 +94,7 @@ fn unreadable(path: PathBuf, source: io::Error) -> LoadError {
 
 /// The bytes of a regular file. Anything else is refused before it is opened: opening a fifo would
 /// wait for its other end. (Exchanged in between, it would; who can do that can do worse.)
-fn read(file: &Path) -> io::Result<Vec<u8>> {
+pub(crate) fn read(file: &Path) -> io::Result<Vec<u8>> {
     if !file.metadata()?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file"));
     }
@@ -94,18 +107,14 @@ fn read(file: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn no_utf8(file: &Path, bytes: &[u8]) -> Fault {
-    let text = String::from_utf8_lossy(bytes);
-    let at = text.find(char::REPLACEMENT_CHARACTER).unwrap_or(0);
-    Fault::new(&text, file, at..at + 1, "the file is not UTF-8", Some("a text in UTF-8".to_owned()))
-}
-
-fn local_fault(root: &Path) -> Option<Fault> {
-    let file = root.join(LOCAL_FILE);
-    file.symlink_metadata().ok()?;
-    let message = format!("`{LOCAL_FILE}` is not built yet in this version of hearth");
-    let expected = format!("no such file; what it says can stand in {FILE}");
-    Some(Fault::new("", &file, 0..0, message, Some(expected)))
+/// The bytes as a text, or the place at which they are none.
+pub(crate) fn text(bytes: Vec<u8>, file: &Path) -> Result<String, Box<Fault>> {
+    String::from_utf8(bytes).map_err(|error| {
+        let text = String::from_utf8_lossy(error.as_bytes());
+        let at = error.utf8_error().valid_up_to();
+        let expected = Some("a text in UTF-8".to_owned());
+        Box::new(Fault::new(&text, file, at..at + 1, "the file is not UTF-8", expected))
+    })
 }
 
 #[cfg(test)]
@@ -155,12 +164,26 @@ mod tests {
     }
 
     #[test]
-    fn a_local_file_is_refused_beside_all_other_faults() {
-        let (_dir, root) = project(b"x = 1\n");
-        std::fs::write(root.join(LOCAL_FILE), "").expect("a file");
+    fn a_local_file_that_is_no_text_is_told_beside_the_faults_of_the_other() {
+        let (_dir, root) = project(b"x = 1\n[services.a]\n");
+        std::fs::write(root.join(LOCAL_FILE), b"\xff").expect("a file");
         let Err(LoadError::Faulty(faults)) = load(&root) else { panic!("faulty") };
-        let messages: Vec<&str> = faults.0.iter().map(|fault| fault.message.as_str()).collect();
-        assert_eq!(messages.len(), 2);
-        assert_eq!(messages[1], "`hearth.local.toml` is not built yet in this version of hearth");
+        let all: Vec<(&Path, &str)> =
+            faults.0.iter().map(|fault| (fault.file.as_path(), fault.message.as_str())).collect();
+        assert_eq!(all.len(), 2, "its `run` may stand in the local file: {all:?}");
+        assert_eq!(all[1], (root.join(LOCAL_FILE).as_path(), "the file is not UTF-8"));
+        std::fs::remove_file(root.join(LOCAL_FILE)).expect("removed");
+        std::os::unix::fs::symlink("nowhere", root.join(LOCAL_FILE)).expect("a link");
+        assert!(matches!(load(&root), Err(LoadError::Unreadable { .. })));
+    }
+
+    #[test]
+    fn every_file_that_can_change_it_is_a_source() {
+        let (_dir, root) = project(b"[services.a]\nrun='x'\nenv_file=['.env', 'b.env', '.env']\n");
+        for name in [".env", "b.env"] {
+            std::fs::write(root.join(name), "").expect("a file");
+        }
+        let sources = [FILE, LOCAL_FILE, ".env", "b.env"].map(|name| root.join(name));
+        assert_eq!(load(&root).expect("a project").sources, sources);
     }
 }

@@ -1,7 +1,8 @@
-//! Who may have written the file. It says what is executed, so a planted one must not run code:
-//! file and directory must belong to the caller or root, and nobody else may write them.
+//! Who may have written the files. They say what is executed, so a planted one must not run code:
+//! each and the directory must belong to the caller or root, and nobody else may write them. Env
+//! files too: `LD_PRELOAD=...` is code.
 //!
-//! Only the two are looked at, not the directories above: who may exchange the project's directory
+//! Only these are looked at, not the directories above: who may exchange the project's directory
 //! for another is caught by the owner of what he puts there. Access control lists are not read;
 //! on Linux the group bits of the mode show their mask (acl(5)), so those that let others write
 //! are refused by it.
@@ -14,7 +15,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::ptr;
 
-use crate::load::FILE;
+use crate::load::{self, FILE, LOCAL_FILE};
 
 /// Why a file or its directory is not trusted. Each message ends with the command that mends it.
 #[derive(Debug, thiserror::Error)]
@@ -61,16 +62,38 @@ pub enum Ownership {
     },
 }
 
-/// Checks `hearth.toml` of a directory, and the directory, for the caller `euid`. A link is
-/// followed: what it leads to is checked, and who could change the link could write the directory.
+/// Checks `hearth.toml` of a directory, `hearth.local.toml` where there is one, the env files that
+/// they name, and the directory, for the caller `euid`. A link is followed: what it leads to is
+/// checked, and who could change the link could write the directory. The env files of a project
+/// that is faulty are not looked at: nothing of it can be started.
 pub fn check_ownership(project_dir: &Path, euid: u32) -> Result<(), Ownership> {
-    for path in [project_dir.to_owned(), project_dir.join(FILE)] {
-        match path.metadata() {
-            Ok(what) => check(&path, &what, euid)?,
-            Err(source) => return Err(Ownership::Unreadable { path, source }),
+    let (file, local) = (project_dir.join(FILE), project_dir.join(LOCAL_FILE));
+    let has_local = local.symlink_metadata().is_ok();
+    for path in [project_dir, &file].into_iter().chain(has_local.then_some(local.as_path())) {
+        check_path(path, euid)?;
+    }
+    // Reading a file costs a hundredth of parsing it, and few have such a key.
+    let names_one = |path: &Path| {
+        load::read(path).is_ok_and(|text| text.windows(KEY.len()).any(|bytes| bytes == KEY))
+    };
+    if (names_one(&file) || has_local && names_one(&local))
+        && let Ok(project) = load::load(project_dir)
+    {
+        let env_files = project.services.iter().flat_map(|service| &service.env_files);
+        for path in env_files.collect::<std::collections::BTreeSet<_>>() {
+            check_path(path, euid)?;
         }
     }
     Ok(())
+}
+
+const KEY: &[u8] = b"env_file";
+
+fn check_path(path: &Path, euid: u32) -> Result<(), Ownership> {
+    match path.metadata() {
+        Ok(what) => check(path, &what, euid),
+        Err(source) => Err(Ownership::Unreadable { path: path.to_owned(), source }),
+    }
 }
 
 fn check(path: &Path, what: &Metadata, euid: u32) -> Result<(), Ownership> {
@@ -222,6 +245,33 @@ mod tests {
         let reason = check_ownership(dir.path(), uid).expect_err("writable").to_string();
         assert!(reason.contains("chmod "), "{reason}");
         chmod(dir.path(), 0o700);
+    }
+
+    #[test]
+    fn the_other_files_that_it_is_read_from_are_looked_at_too() {
+        let (dir, uid) = project();
+        let at = |name: &str| dir.path().join(name);
+        let write = |name: &str, text: &str| {
+            std::fs::write(at(name), text).expect("a file");
+            chmod(&at(name), 0o644);
+        };
+        write(LOCAL_FILE, "[services.a]\nrun = 'x'\nenv_file = ['.env', 'b.env']\n");
+        write(".env", "");
+        write("b.env", "");
+        check_ownership(dir.path(), uid).expect("trusted");
+        for name in [LOCAL_FILE, ".env", "b.env"] {
+            chmod(&at(name), 0o666);
+            let reason = check_ownership(dir.path(), uid).expect_err("writable").to_string();
+            assert!(reason.contains(&format!("{name} (owner ")), "{reason}");
+            chmod(&at(name), 0o644);
+        }
+        if uid == 0 {
+            std::os::unix::fs::chown(at("b.env"), Some(4242), None).expect("chown");
+            let reason = check_ownership(dir.path(), uid).expect_err("foreign").to_string();
+            assert!(reason.contains("b.env belongs to uid 4242"), "{reason}");
+        }
+        std::fs::remove_file(at("b.env")).expect("removed");
+        check_ownership(dir.path(), uid).expect("it is faulty, which is told elsewhere");
     }
 
     #[test]

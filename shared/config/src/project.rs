@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::invalid::Invalid;
 use crate::ready::Test;
 
 /// A directory with a `hearth.toml`.
@@ -83,7 +84,10 @@ pub struct Service {
     /// Variables to set, or with `None` to unset. Texts may have `${...}` in them, see
     /// [`Service::resolve`].
     pub env: BTreeMap<String, Option<String>>,
-    /// What its `env_file`s say, the later over the earlier.
+    /// Its `env_file`s; absolute.
+    #[serde(default)]
+    pub env_files: Vec<PathBuf>,
+    /// What they say, the later over the earlier.
     #[serde(default)]
     pub env_file: BTreeMap<String, String>,
     /// As whom it runs; `None`: as the agent.
@@ -139,14 +143,15 @@ impl Service {
             needs: Vec::new(),
             dir,
             env: BTreeMap::new(),
+            env_files: Vec::new(),
             env_file: BTreeMap::new(),
             user: None,
             port: None,
             ready: Vec::new(),
             settle: Self::SETTLE,
             start_timeout: match kind {
-                Kind::Service => Some(Self::START_TIMEOUT),
-                Kind::Oneshot | Kind::Check => None,
+                Kind::Service | Kind::Check => Some(Self::START_TIMEOUT),
+                Kind::Oneshot => None,
             },
             restart: Restart::OnFailure,
             backoff: Backoff::default(),
@@ -169,6 +174,24 @@ pub enum Run {
     List(Vec<String>),
     /// By `sh -c`; not blank.
     Shell(String),
+}
+
+impl Run {
+    /// What is expected of one.
+    pub(crate) const EXPECTED: &str = "a command: a list, executed as it is \
+                                       (`[\"cargo\", \"run\"]`), or a string, run by `sh -c` \
+                                       (`\"cargo run\"`)";
+
+    /// A list that can be executed. Errors: no program, or a NUL.
+    pub(crate) fn list(words: Vec<String>) -> Result<Self, Invalid> {
+        if words.first().is_none_or(String::is_empty) {
+            return Err(Invalid::new("`run` is empty", Self::EXPECTED));
+        }
+        if words.iter().any(|word| word.contains('\0')) {
+            return Err(Invalid::new("`run` holds a NUL", Self::EXPECTED));
+        }
+        Ok(Self::List(words))
+    }
 }
 
 /// Long-running, or once.

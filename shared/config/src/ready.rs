@@ -45,6 +45,110 @@ impl Test {
     }
 }
 
+/// Tests as they are built in code. What they hold is checked by [`crate::Builder::build`].
+impl Test {
+    fn later(kind: LaterKind, text: &str) -> Self {
+        let (text, base) = (text.to_owned(), PathBuf::new());
+        Self::new(Probe::Later(Later { kind, text, base, status: Probe::STATUS, body: None }))
+    }
+
+    /// Connects to a port of this machine.
+    pub fn tcp(port: u16) -> Self {
+        Self::new(Probe::Tcp { host: "localhost".to_owned(), port })
+    }
+
+    /// Connects to `host:port`.
+    pub fn tcp_at(address: &str) -> Self {
+        Self::later(LaterKind::Tcp, address)
+    }
+
+    /// Gets an `http://` URL.
+    pub fn http(url: &str) -> Self {
+        Self::later(LaterKind::Http, url)
+    }
+
+    /// Connects to the socket of this path.
+    pub fn unix(path: &str) -> Self {
+        Self::later(LaterKind::Unix, path)
+    }
+
+    /// A file of this path exists.
+    pub fn file(path: &str) -> Self {
+        Self::later(LaterKind::File, path)
+    }
+
+    /// Runs a command.
+    pub fn exec(run: impl Into<Run>) -> Self {
+        Self::new(Probe::Exec(run.into()))
+    }
+
+    /// Looks for a pattern in the lines of the output.
+    pub fn log(pattern: &str) -> Self {
+        Self::new(Probe::Log(pattern.to_owned()))
+    }
+
+    /// Waits for `READY=1` of the service.
+    pub fn notify() -> Self {
+        Self::new(Probe::Notify)
+    }
+
+    /// Passes after this long.
+    pub fn delay(delay: Duration) -> Self {
+        Self::new(Probe::Delay(delay))
+    }
+
+    /// Pause between tries until it passes, and while it fails.
+    pub fn every(self, every: Duration) -> Self {
+        Self { every, ..self }
+    }
+
+    /// Pause between tries while it passes.
+    pub fn then_every(self, then_every: Duration) -> Self {
+        Self { then_every, ..self }
+    }
+
+    /// Bound of one try.
+    pub fn timeout(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
+    }
+
+    /// How long a failure after the start is told as starting.
+    pub fn grace(self, grace: Duration) -> Self {
+        Self { grace, ..self }
+    }
+
+    /// How many tries in a row must fail.
+    pub fn failures(self, failures: u32) -> Self {
+        Self { failures, ..self }
+    }
+
+    /// What health says when it passes.
+    pub fn ok(self, message: &str) -> Self {
+        Self { ok: Some(message.to_owned()), ..self }
+    }
+
+    /// What health says when it fails.
+    pub fn failing(self, message: &str) -> Self {
+        Self { failing: Some(message.to_owned()), ..self }
+    }
+
+    /// First and last status that passes; of `http` alone, and of no meaning elsewhere.
+    pub fn status(mut self, first: u16, last: u16) -> Self {
+        if let Probe::Http { status, .. } | Probe::Later(Later { status, .. }) = &mut self.probe {
+            *status = (first, last);
+        }
+        self
+    }
+
+    /// The pattern that must be found in the body; of `http` alone, and of no meaning elsewhere.
+    pub fn body(mut self, pattern: &str) -> Self {
+        if let Probe::Http { body, .. } | Probe::Later(Later { body, .. }) = &mut self.probe {
+            *body = Some(pattern.to_owned());
+        }
+        self
+    }
+}
+
 /// What a test looks at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -90,6 +194,9 @@ pub struct Later {
     pub kind: LaterKind,
     /// As it stands in the file.
     pub text: String,
+    /// Of `unix` and `file`: what a relative path starts from.
+    #[serde(default)]
+    pub base: PathBuf,
     /// Of `http`: first and last status that passes.
     pub status: (u16, u16),
     /// Of `http`: the pattern for the body.

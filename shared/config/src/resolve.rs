@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 
 use crate::invalid::Invalid;
 use crate::project::{Port, Run, Service};
-use crate::ready::Test;
+use crate::ready::{Later, LaterKind, Probe, Test};
+use crate::replace::{Kind, Sources};
+use crate::{address, place};
 
 /// What `${...}` may stand for.
 #[derive(Clone, Copy, Debug)]
@@ -46,12 +48,75 @@ impl Service {
             Some(Port::Auto) => values.ports.get(&self.name).copied(),
             None => None,
         };
+        let sources = Sources { service: &self.name, port, values, env_file: &self.env_file };
         let mut env: BTreeMap<String, Option<String>> = BTreeMap::new();
         let said = self.env_file.iter().map(|(name, value)| (name.clone(), Some(value.clone())));
         env.extend(said);
         env.extend(port.map(|port| ("PORT".to_owned(), Some(port.to_string()))));
-        env.extend(self.env.iter().map(|(name, value)| (name.clone(), value.clone())));
-        let (run, ready, ports) = (self.run.clone(), self.ready.clone(), self.ports.clone());
+        for (name, value) in &self.env {
+            let value = match value {
+                Some(text) => Some(sources.replace(text, Kind::Value)?),
+                None => None,
+            };
+            env.insert(name.clone(), value);
+        }
+        let command = Kind::Command { port: self.port.is_some() };
+        let run = self.run.as_ref().map(|run| replaced(run, &sources, command)).transpose()?;
+        let ready: Result<Vec<Test>, Invalid> = self
+            .ready
+            .iter()
+            .map(|test| Ok(Test { probe: probe(&test.probe, &sources, command)?, ..test.clone() }))
+            .collect();
+        let ready = ready?;
+        let mut ports = Vec::new();
+        for port in port.into_iter().chain(ready.iter().filter_map(|test| test.probe.local_port()))
+        {
+            if !ports.contains(&port) {
+                ports.push(port);
+            }
+        }
         Ok(Resolved { run, env, port, ready, ports })
     }
+}
+
+fn replaced(run: &Run, sources: &Sources<'_>, command: Kind) -> Result<Run, Invalid> {
+    match run {
+        Run::Shell(line) => sources.replace(line, command).map(Run::Shell),
+        Run::List(words) => {
+            let words: Result<_, _> =
+                words.iter().map(|word| sources.replace(word, command)).collect();
+            words.map(Run::List)
+        }
+    }
+}
+
+fn probe(probe: &Probe, sources: &Sources<'_>, command: Kind) -> Result<Probe, Invalid> {
+    match probe {
+        Probe::Exec(run) => replaced(run, sources, command).map(Probe::Exec),
+        Probe::Later(later) => of_text(later, &sources.replace(&later.text, Kind::Value)?),
+        Probe::Tcp { .. }
+        | Probe::Http { .. }
+        | Probe::Log(_)
+        | Probe::Delay(_)
+        | Probe::Notify
+        | Probe::Unix(_)
+        | Probe::File(_) => Ok(probe.clone()),
+    }
+}
+
+/// The probe that `later` is with this text.
+pub(crate) fn of_text(later: &Later, text: &str) -> Result<Probe, Invalid> {
+    Ok(match later.kind {
+        LaterKind::Tcp => {
+            let (host, port) = address::tcp(text)?;
+            Probe::Tcp { host, port }
+        }
+        LaterKind::Http => Probe::Http {
+            url: address::http(text)?,
+            status: later.status,
+            body: later.body.clone(),
+        },
+        LaterKind::Unix => Probe::Unix(place::path(&later.base, text)?),
+        LaterKind::File => Probe::File(place::path(&later.base, text)?),
+    })
 }

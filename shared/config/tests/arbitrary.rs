@@ -20,10 +20,10 @@ fn answer(text: &str) {
 /// Lines that look like those of a real file, so that the readers are reached.
 fn line() -> impl Strategy<Value = String> {
     let key = "(run|kind|needs|env|dir|ready|stop|log|backoff|give_up|user|port|linger|env_file|\
-               restart|display|ready.tcp|ready.http|ready.log|ready.exec|ready.status|env.A|x)";
-    let value = r#"(1|0|-5|0x1f|1\.5|true|false|1979-05-27|\[\]|\{\}|"[a-z:/\[\]\$\{\}~. é\t]{0,12}"|'1m30s'|\["a", 1\]|\["b"\]|\{ tcp = 80, every = "1s" \}|\{ service = "b" \}|"\\u0000"|\[|")"#;
-    let header =
-        r"\[(services|services\.[a-c]|services\.'A b'|groups|checks\.x|\[services\.a\.ready\])\]";
+               restart|display|ready.tcp|ready.http|ready.log|ready.exec|ready.unix|ready.file|\
+               ready.status|env.A|auto|x)";
+    let value = r#"(1|0|-5|0x1f|1\.5|true|false|1979-05-27|\[\]|\{\}|"[a-z:/\[\]\$\{\}~. é\t]{0,12}"|'1m30s'|\["a", 1\]|\["b"\]|\{ tcp = 80, every = "1s" \}|\{ service = "b" \}|"\\u0000"|"[\$\{\}]{0,6}(port|services.a.port|A:-)[\}\$\{]{0,3}"|"auto"|\{ service = "c", lost = "stop" \}|\[|")"#;
+    let header = r"\[(services|services\.[a-c]|services\.'A b'|groups|checks\.x|checks\.a|\[services\.a\.ready\])\]";
     prop_oneof![
         6 => proptest::string::string_regex(&format!("{key} = {value}")).expect("a pattern"),
         2 => proptest::string::string_regex(header).expect("a pattern"),
@@ -41,6 +41,31 @@ proptest! {
     #[test]
     fn any_likely_text_is_answered(lines in prop::collection::vec(line(), 0..20)) {
         answer(&lines.join("\n"));
+    }
+
+    #[test]
+    fn any_two_files_and_any_env_file_are_answered(
+        base in prop::collection::vec(line(), 0..12),
+        local in prop::collection::vec(line(), 0..12),
+        env in "((export )?[A-C]?=?['\"]?[$\\\\{}A-C# é]{0,5}['\"]?\n?){0,6}",
+    ) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let texts = [
+            ("hearth.toml", format!("{}\n[services.z]\nrun = 'x'\nenv_file = '.env'", base.join("\n"))),
+            ("hearth.local.toml", local.join("\n")),
+            (".env", env),
+        ];
+        for (name, text) in &texts {
+            std::fs::write(dir.path().join(name), text).expect("a file");
+        }
+        if let Err(hearth_config::LoadError::Faulty(faults)) = hearth_config::load(dir.path()) {
+            prop_assert!(!faults.as_slice().is_empty());
+            for fault in faults.as_slice() {
+                let name = fault.file.file_name().expect("a name");
+                let (_, text) = texts.iter().find(|(file, _)| *file == name).expect("one of them");
+                prop_assert!((1..=text.split('\n').count()).contains(&fault.line), "{}", fault);
+            }
+        }
     }
 
     #[test]

@@ -34,7 +34,7 @@ fn one(rest: &str, message: &str) {
 fn all_faults_of_a_file_are_told_at_once_and_in_its_order() {
     let text = "[services.api]\n\
                 run = []\n\
-                \tport = 8080\n\
+                \tport = \"auot\"\n\
                 needs = [\"dv\"]\n\
                 [services.db]\n\
                 start_timeout = 5\n\
@@ -71,30 +71,6 @@ fn what_is_serialised() {
     assert_eq!(json[0]["message"], "wrong type for `run`: an integer");
     assert!(json[0]["expected"].as_str().is_some_and(|text| text.starts_with("a command")));
     assert_eq!(json[0].as_object().map(serde_json::Map::len), Some(5));
-}
-
-#[test]
-fn keys_that_are_not_built_are_refused_as_such() {
-    for (rest, what) in [
-        ("port = 8080", "`port`"),
-        ("port = 'auto'", "`port`"),
-        ("env_file = ['.env']", "`env_file`"),
-        ("linger = '1m'", "`linger`"),
-        ("needs = [{ service = 'b', lost = 'stop' }]\n[services.b]\nrun='x'", "`lost = \"stop\"`"),
-        ("ready = { unix = 'x' }", "`unix`"),
-        ("ready = { file = 'x', every = '1s' }", "`file`"),
-        ("ready = { http = 'https://localhost/' }", "`https`"),
-        ("ready = { http = 'http://localhost:${port}/' }", "`${...}` in `http`"),
-        ("ready = { tcp = 'localhost:${port}' }", "`${...}` in `tcp`"),
-        ("ready = { exec = 'curl localhost:${port}' }", "`${...}` in `exec`"),
-        ("env = { A = '${HOME}/x' }", "`${...}` in `env`"),
-        ("[checks.broker]\nready = { tcp = 1 }", "`checks`"),
-        ("[groups]\ndev = ['a']", "`groups`"),
-    ] {
-        one(rest, &format!("{what} is not built yet in this version of hearth"));
-    }
-    let fault = &faults("auto = true\n").into_vec()[0];
-    assert_eq!(fault.message, "`auto` is not built yet in this version of hearth");
 }
 
 #[test]
@@ -156,6 +132,7 @@ fn values_that_can_not_be() {
         ("ready = { tcp = -1 }", "bad port `-1`"),
         ("ready = { tcp = 'localhost' }", "no `host:`"),
         ("ready = { http = 'localhost:80' }", "bad URL"),
+        ("ready = { http = 'https://a/' }", "`https` can't be tested: `https://a/`"),
         ("ready = { log = '(' }", "bad regex `(`: unclosed group"),
         ("ready = { http = 'http://a/', body = '[' }", "bad regex `[`"),
         ("ready = { http = 'http://a/', status = '2xx' }", "bad status `2xx`"),
@@ -173,6 +150,27 @@ fn values_that_can_not_be() {
         ("log.max_size = '10mb'", "unknown unit `mb`"),
         ("log.keep = 0", "`keep` is out of range"),
         ("display = ''", "`display` is empty"),
+        ("display = \"a\\u001b[31m\"", "`display` holds a control character: `a\\u{1b}[31m`"),
+        ("port = 0", "bad port `0`"),
+        ("port = 65536", "bad port `65536`"),
+        ("port = -1", "bad port `-1`"),
+        ("port = 99999999999999999999", "bad port"),
+        ("port = 'Auto'", "bad port `Auto`"),
+        ("port = 80.5", "wrong type for `port`: a float"),
+        ("linger = '-1s'", "bad duration `-1s`"),
+        ("env_file = 1", "wrong type for `env_file`: an integer"),
+        ("env_file = ['no.env', 'no.env']", "`env_file` `no.env` can't be read: it is missing"),
+        ("env_file = '~/.env'", "bad path `~/.env`: `~` is not expanded"),
+        ("env_file = 'dev/null'", "it is not a file"),
+        ("env_file = ''", "bad path ``: it is empty"),
+        ("ready = { unix = '' }", "bad path ``: it is empty"),
+        ("ready = { file = '~/x' }", "bad path `~/x`: `~` is not expanded"),
+        ("ready = { unix = 1 }", "wrong type for `unix`: an integer"),
+        ("ready = [{ file = 'x' }, { file = 1 }]", "wrong type for `file`: an integer"),
+        (
+            "needs = [{ service = 'b', lost = 'stpo' }]\n[services.b]\nrun='x'",
+            "bad value `stpo` for `lost`; did you mean `stop`?",
+        ),
         ("dir = 'no/such'", "bad directory `no/such`: it is missing"),
         ("dir = 'etc/passwd'", "bad directory `etc/passwd`: it is no directory"),
         ("dir = '~/x'", "`~` is not expanded"),
@@ -250,4 +248,20 @@ fn a_file_full_of_faults_is_answered() {
     let text: String = (0..20_000).map(|n| format!("k{n} = 1\n")).collect();
     let all = faults(&text).into_vec();
     assert_eq!((all.len(), all[19_999].line), (20_000, 20_000));
+}
+
+/// Everything that looks at all of the rest is asked for as often as a file has room for.
+#[test]
+fn a_file_of_strangers_is_answered() {
+    let many = |one: &dyn Fn(usize) -> String| (0..20_000).map(one).collect::<String>();
+    let service = |n: usize| format!("[services.s{n}]\nrun='x'\nneeds=['n{n}']\n");
+    assert_eq!(faults(&many(&service)).into_vec().len(), 20_000);
+    let named = many(&|n| format!("'n{n}',"));
+    let files = many(&|n| format!("'{n}',"));
+    let ports = many(&|n| format!("${{services.n{n}.port}}"));
+    let text = format!(
+        "[services.a]\nrun='x'\nneeds=[{named}]\nenv_file=[{files}]\nenv.A='{ports}'\n\
+         [groups]\ng=[{named}]\n"
+    );
+    assert_eq!(faults(&text).into_vec().len(), 80_000);
 }

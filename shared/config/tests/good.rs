@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use hearth_config::{Kind, Lost, Probe, Project, Restart, Run, Scope, Service, parse};
+use hearth_config::{
+    Kind, LaterKind, Lost, Port, Probe, Project, Restart, Run, Scope, Service, parse,
+};
 
 fn project(text: &str) -> Project {
     let root = Path::new("/");
@@ -75,7 +77,9 @@ fn the_keys_of_a_service() {
         kind = "service"
         enabled = false
         display = false
-        needs = ["cache", { service = "db", lost = "keep" }]
+        needs = ["cache", { service = "db", lost = "stop" }]
+        port = 8080
+        linger = "1m"
         dir = "./usr/."
         env = { PORT = 8080, MODE = "dev", PATH_INFO = false, MASK = 0o22 }
         user = "postgres"
@@ -95,7 +99,9 @@ fn the_keys_of_a_service() {
     assert!(!api.enabled && api.display.is_none());
     let needs: Vec<(&str, Lost)> =
         api.needs.iter().map(|need| (need.service.as_str(), need.lost)).collect();
-    assert_eq!(needs, [("cache", Lost::Keep), ("db", Lost::Keep)]);
+    assert_eq!(needs, [("cache", Lost::Keep), ("db", Lost::Stop)]);
+    assert_eq!((api.port, &*api.ports), (Some(Port::Fixed(8080)), &[8080][..]));
+    assert_eq!(api.linger, Duration::from_secs(60));
     assert_eq!(api.dir, Path::new("/usr"));
     let text = |value: &str| Some(value.to_owned());
     assert_eq!(api.env["PORT"], text("8080"));
@@ -147,6 +153,12 @@ fn every_kind_of_readiness() {
         delay = "2s"
         [[services.api.ready]]
         notify = true
+        [[services.api.ready]]
+        unix = "./run/s.sock"
+        [[services.api.ready]]
+        file = "/tmp/../tmp/x"
+        [[services.api.ready]]
+        unix = "${RUN:-/run}/s.sock"
         "#,
     );
     let probes: Vec<&Probe> = api.ready.iter().map(|test| &test.probe).collect();
@@ -161,6 +173,9 @@ fn every_kind_of_readiness() {
     assert!(matches!(probes[6], Probe::Log(_)));
     assert_eq!(*probes[7], Probe::Delay(Duration::from_secs(2)));
     assert_eq!(*probes[8], Probe::Notify);
+    assert_eq!(*probes[9], Probe::Unix("/run/s.sock".into()));
+    assert_eq!(*probes[10], Probe::File("/tmp/../tmp/x".into()));
+    assert!(matches!(probes[11], Probe::Later(later) if later.kind == LaterKind::Unix));
     assert_eq!(api.ports, [5432, 5433, 8080]);
     let test = &api.ready[1];
     assert_eq!((test.failures, test.grace), (1, Duration::ZERO));
@@ -194,6 +209,18 @@ fn the_fingerprint_tells_what_changed_and_not_how_it_was_written() {
         "env.A = '2'",
         "env.A = false",
         "env.A = 'none'",
+        "port = 1",
+        "port = 'auto'",
+        "linger = '0s'",
+        "needs = ['b']\n[services.b]\nrun = 'x'",
+        "needs = [{ service = 'b', lost = 'stop' }]\n[services.b]\nrun = 'x'",
+        "ready = { unix = 'x' }",
+        "ready = { file = 'x' }",
+        "ready = { file = '${A}' }",
+        "ready = { unix = '${A}' }",
+        "ready = { tcp = '${A}' }",
+        "ready = { http = '${A}' }",
+        "ready = { http = '${A}', body = 'x' }",
         "dir = 'usr'",
         "kind = 'oneshot'",
         "enabled = false",
@@ -242,11 +269,77 @@ fn the_fingerprint_tells_what_changed_and_not_how_it_was_written() {
 const PLAIN: u64 = 581527582827026537;
 
 #[test]
+fn checks_and_groups() {
+    let project = project(
+        "auto = true\n[checks.net]\nready = { tcp = 'example.com:443' }\n[services.api]\nrun = 'x'\n\
+         needs = ['net']\n[checks.late]\nready = [{ file = 'x' }, { exec = 'true' }]\n\
+         needs = ['api']\nenabled = false\ndisplay = false\nstart_timeout = '5s'\n\
+         [groups]\nb = ['late', 'api']\na = ['net']\n",
+    );
+    assert!(project.auto);
+    let names: Vec<&str> = project.services.iter().map(|one| one.name.as_str()).collect();
+    assert_eq!(names, ["net", "api", "late"], "in the order of the file, whatever they are");
+    let net = project.service("net").expect("it is there");
+    assert_eq!((net.kind, &net.run, net.enabled), (Kind::Check, &None, true));
+    assert_eq!((net.display.as_deref(), &*net.ports), (Some("net"), &[][..]));
+    assert_eq!(net.start_timeout, Some(Duration::from_secs(60)));
+    let late = project.service("late").expect("it is there");
+    assert_eq!((late.enabled, &late.display, late.ready.len()), (false, &None, 2));
+    assert_eq!((late.line, late.start_timeout), (7, Some(Duration::from_secs(5))));
+    let groups: Vec<(&str, usize)> =
+        project.groups.iter().map(|group| (group.name.as_str(), group.services.len())).collect();
+    assert_eq!(groups, [("b", 2), ("a", 1)]);
+    let names = ["a".to_owned(), "api".to_owned(), "b".to_owned()];
+    assert_eq!(project.expand(&names).expect("known"), ["net", "api", "late"]);
+}
+
+#[test]
+fn what_an_env_file_says_is_part_of_the_service_and_where_it_stands_is_not() {
+    let dir = tempfile::tempdir().expect("a directory");
+    for (name, text) in [("1", "A=1\nB=1\n"), ("2", "B='2'"), ("12", "A=1\nB=2")] {
+        std::fs::write(dir.path().join(name), text).expect("a file");
+    }
+    let of = |files: &str| {
+        let text = format!("[services.a]\nrun = 'x'\nenv_file = {files}\n");
+        let file = dir.path().join("hearth.toml");
+        parse(&text, &file, dir.path()).expect("a good file").services.remove(0)
+    };
+    let both = of("['1', '2']");
+    let said: Vec<(&str, &str)> =
+        both.env_file.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    assert_eq!(said, [("A", "1"), ("B", "2")]);
+    assert_eq!(both.fingerprint, of("'12'").fingerprint);
+    assert_ne!(both.fingerprint, of("'1'").fingerprint);
+    assert_eq!(of("[]").fingerprint, of("[]").fingerprint);
+}
+
+#[test]
 fn a_project_survives_being_kept_as_json() {
     let project =
         project("[services.a]\nrun='x'\nready={ http='http://localhost/', every='1s' }\n");
     let json = serde_json::to_string(&project).expect("written");
     assert_eq!(serde_json::from_str::<Project>(&json).expect("read"), project);
+}
+
+/// A promise of the template that nobody could keep would be found out by a beginner.
+#[test]
+fn what_the_template_suggests_is_valid_too() {
+    let dir = tempfile::tempdir().expect("a directory");
+    std::fs::create_dir(dir.path().join("web")).expect("a directory");
+    std::fs::write(dir.path().join(".env"), "").expect("a file");
+    let suggested = |line: &str| {
+        let line = line.strip_prefix("# ").unwrap_or(line);
+        let key = line.split(['=', ']']).next().unwrap_or_default().trim_end();
+        let is_key = key.chars().all(|c| c.is_ascii_lowercase() || "._[".contains(c));
+        if is_key && line.contains(['=', ']']) { line.to_owned() } else { format!("# {line}") }
+    };
+    let text: Vec<String> = hearth_config::template().lines().map(suggested).collect();
+    let text = text.join("\n");
+    let project = parse(&text, &dir.path().join("hearth.toml"), dir.path())
+        .unwrap_or_else(|faults| panic!("{faults}"));
+    let names: Vec<&str> = project.services.iter().map(|one| one.name.as_str()).collect();
+    assert_eq!(names, ["hello", "web", "migrate", "mail"]);
+    assert_eq!((project.services[1].env.len(), project.groups.len()), (3, 1));
 }
 
 #[test]

@@ -23,6 +23,7 @@ mod ensure;
 mod exec;
 mod failures;
 mod handover;
+pub mod health;
 mod home;
 mod http;
 mod log;

@@ -22,6 +22,7 @@
 //! | [`executable`] | the file to start another of our kind from |
 //! | [`watch`] | changes in a directory |
 //! | [`sealed`] | memory that is shared by a descriptor and never on disk |
+//! | [`port`] | which ports are free, and who listens |
 //! | [`facts`] | boot, namespaces, host name, users |
 //!
 //! Linux 5.3 or newer (`pidfd_open(2)`), macOS 11 or newer.
@@ -36,6 +37,7 @@ pub mod locked;
 mod own;
 pub mod pass;
 mod peer;
+pub mod port;
 pub mod sealed;
 mod signal;
 pub mod stdio;

@@ -48,6 +48,11 @@ pub fn tested(needs: &[&str]) -> Definition {
     Definition { tests: vec![test()], ..service(needs) }
 }
 
+/// A check with one test that is probed.
+pub fn check(needs: &[&str]) -> Definition {
+    Definition { kind: Kind::Check, linger: ms(0), ..tested(needs) }
+}
+
 pub fn test() -> Test {
     Test {
         event_driven: false,

@@ -1,47 +1,71 @@
-//! One question to a service. Bounded in time, and gone when its task is aborted.
+//! One question to a service or a check. Bounded in time, and gone when its task is aborted.
 //!
-//! `exec` is not here: it is the shim that runs it, in the service's own surroundings. `notify` is
-//! no question: the service speaks, its shim keeps the latest, and [`said`] judges it.
+//! `exec` is not here: for a service it is its shim that runs it, in the service's own surroundings,
+//! and for a check `one_shot`. `notify` is no question: the service speaks, its shim keeps the latest,
+//! and [`said`] judges it. Nor is `file`, which is watched ([`super::file`]) and speaks unasked.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
-use hearth_config::{Probe, Service, Test};
-use hearth_core::Verdict;
+use hearth_config::{Probe, Test};
+use hearth_core::{ServiceId, Verdict};
 use hearth_shim::frames::{FromShim, Notify};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::UnixStream;
+use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
+use super::connect::connect;
 use super::http::{self, Expected};
+use super::link::Told;
 use super::log;
+use super::words::{short, shown};
 
 /// The exit code by which an `exec` test says that it is still at work.
 const STILL_AT_WORK: i32 = 75;
 
-/// Asks test number `test` of a service; `None` where there is no such one, or it is an `exec`
-/// or a `notify`.
+/// Who hears what a test says.
+#[derive(Clone, Debug)]
+pub(crate) struct Answers {
+    /// Whose.
+    pub(crate) id: ServiceId,
+    /// Which life.
+    pub(crate) life: u64,
+    /// Number of the test.
+    pub(crate) test: usize,
+    /// The owner.
+    pub(crate) tell: mpsc::Sender<Told>,
+}
+
+impl Answers {
+    /// Tells it; an owner that is gone does not want to know.
+    pub(crate) async fn tell(&self, verdict: Verdict) {
+        let (id, life, test) = (self.id.clone(), self.life, self.test);
+        let _ = self.tell.send(Told::Probed { id, life, test, verdict }).await;
+    }
+}
+
+/// Asks a test; `None` where it is of a kind that is not asked here. `log_dir`, `life` and `lived`
+/// are those of the service.
 pub(crate) async fn ask(
-    service: Arc<Service>,
-    test: usize,
+    test: &Test,
     log_dir: PathBuf,
     life: u64,
     lived: Duration,
 ) -> Option<Verdict> {
-    let test = service.ready.get(test)?;
     let verdict = match &test.probe {
         Probe::Tcp { host, port } => {
             within(test.timeout, async {
-                match TcpStream::connect((host.as_str(), *port)).await {
+                match connect(host, *port).await {
                     Ok(_) => Verdict::Pass(format!("{host}:{port} accepts connections")),
-                    Err(error) => Verdict::Fail(format!("{host}:{port}: {}", short(&error))),
+                    Err(words) => Verdict::Fail(format!("{host}:{port}: {words}")),
                 }
             })
             .await
         }
         Probe::Http { url, status, body } => {
-            let expected = Expected { status: *status, body: body.as_deref() };
-            within(test.timeout, http::get(url, &expected)).await
+            let within = test.timeout;
+            http::get(url, &Expected { status: *status, body: body.as_deref(), within }).await
         }
         Probe::Log(pattern) => log::watch(log_dir, life, pattern).await,
         Probe::Delay(delay) => {
@@ -52,6 +76,10 @@ pub(crate) async fn ask(
             within(test.timeout, async {
                 match UnixStream::connect(path).await {
                     Ok(_) => Verdict::Pass(format!("{} accepts connections", path.display())),
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => Verdict::Fail(format!(
+                        "{}: nobody takes the connections that wait there",
+                        path.display()
+                    )),
                     Err(error) => Verdict::Fail(format!("{}: {}", path.display(), short(&error))),
                 }
             })
@@ -69,19 +97,14 @@ async fn within(bound: Duration, asking: impl Future<Output = Verdict>) -> Verdi
     }
 }
 
-fn no_answer(bound: Duration) -> String {
+pub(crate) fn no_answer(bound: Duration) -> String {
     format!("no answer within {}", humantime::format_duration(bound))
-}
-
-/// Without Rust's "(os error 111)".
-fn short(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().unwrap_or(&text).to_lowercase()
 }
 
 /// What the shim's answer to an `exec` means; `None`: it is no answer to one.
 pub(crate) fn judge(test: &Test, answer: FromShim) -> Option<Verdict> {
     let FromShim::Probed { code, last_line, timed_out, .. } = answer else { return None };
+    let last_line = shown(last_line.as_bytes());
     let verdict = match (code, timed_out) {
         (_, true) => Verdict::Fail(no_answer(test.timeout)),
         (Some(0), false) => Verdict::Pass(last_line),
@@ -112,7 +135,7 @@ pub(crate) fn said(test: &Test, notify: &Notify) -> Option<Verdict> {
 }
 
 /// The file's own words go before the probe's.
-fn in_its_words(test: &Test, verdict: Verdict) -> Verdict {
+pub(crate) fn in_its_words(test: &Test, verdict: Verdict) -> Verdict {
     match (verdict, &test.ok, &test.failing) {
         (Verdict::Pass(_), Some(ok), _) => Verdict::Pass(ok.clone()),
         (Verdict::Fail(_), _, Some(failing)) => Verdict::Fail(failing.clone()),
@@ -173,8 +196,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let text = format!("[services.a]\nrun = 'x'\nready = {{ tcp = \"127.0.0.1:{port}\" }}\n");
         std::fs::write(dir.path().join("hearth.toml"), text).unwrap();
-        let service = Arc::new(hearth_config::load(dir.path()).unwrap().services.remove(0));
-        let asked = || ask(Arc::clone(&service), 0, PathBuf::new(), 1, Duration::ZERO);
+        let service = hearth_config::load(dir.path()).unwrap().services.remove(0);
+        let asked = || ask(&service.ready[0], PathBuf::new(), 1, Duration::ZERO);
         assert!(matches!(asked().await, Some(Verdict::Pass(_))));
         drop(listener);
         assert!(matches!(asked().await, Some(Verdict::Fail(_))));

@@ -11,31 +11,28 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream as Socket;
 use std::path::PathBuf;
+use std::process::Child;
 use std::sync::Arc;
 #[cfg(target_os = "linux")]
 use std::{ffi::CString, os::unix::ffi::OsStringExt};
 #[cfg(not(target_os = "linux"))]
 use std::{
     os::{fd::OwnedFd, unix::process::CommandExt},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
 };
 
-use hearth_config::{Probe, Service};
+use hearth_config::{Probe, Resolved, Service};
 use hearth_core::ServiceId;
 use hearth_process::facts::{self, User};
-use hearth_process::pass;
-#[cfg(not(target_os = "linux"))]
-use hearth_process::{ProcessHandle, ProcessId};
+use hearth_process::{ProcessHandle, ProcessId, pass};
 use hearth_shim::frames::{self, Decoder, LogLimits, Spec, ToShim, encode};
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
-#[cfg(not(target_os = "linux"))]
-use super::fd;
-use super::link;
 use super::link::{Ending, Line, Link, Seen, Told};
+use super::{fd, link, taken};
 use crate::bundle::Held;
 use crate::capture::Capture;
 use crate::convert;
@@ -52,6 +49,8 @@ pub(crate) struct Order {
     pub(crate) life: u64,
     /// What the file says.
     pub(crate) service: Arc<Service>,
+    /// The same with its `${...}` replaced.
+    pub(crate) resolved: Arc<Resolved>,
     /// What the shell gave.
     pub(crate) capture: Arc<Capture>,
     /// For the agent that adopts it.
@@ -91,7 +90,15 @@ pub(crate) fn ending(service: &Service) -> Ending {
 
 async fn start(mut order: Order, place: &Place) -> Result<UnixStream, String> {
     let held = order.held.take();
-    let name = format!("{}/{}", order.id.project, order.id.name);
+    if let Some(port) = order.resolved.port
+        && let Some(words) = taken::told(port).await
+    {
+        return Err(words);
+    }
+    let name = match &*order.id.project {
+        "" => order.id.name.to_string(),
+        project => format!("{project}/{}", order.id.name),
+    };
     let spec = spec(order, place).await?;
     let failed = |error: io::Error| format!("its shim could not be started: {error}");
     let (ours, theirs) = Socket::pair().map_err(failed)?;
@@ -150,7 +157,7 @@ fn execute(name: &str, control: Socket, place: &Place) -> io::Result<()> {
 
 /// Our own file: a shim must be of its agent's version, also after an upgrade in place. By its
 /// name where that is still the same file, so that `ps` shows it.
-fn executable() -> PathBuf {
+pub(super) fn executable() -> PathBuf {
     let running = PathBuf::from("/proc/self/exe");
     let inode = |path: &PathBuf| path.metadata().map(|found| (found.dev(), found.ino())).ok();
     match (std::env::current_exe(), inode(&running)) {
@@ -162,9 +169,8 @@ fn executable() -> PathBuf {
     }
 }
 
-/// Takes the exit of the process from which the shim detached itself.
-#[cfg(not(target_os = "linux"))]
-async fn reap(mut child: Child) {
+/// Takes the exit of a child as soon as there is one.
+pub(super) async fn reap(mut child: Child) {
     let waited = match ProcessId::of(child.id()).map(|id| ProcessHandle::open(&id)) {
         Ok(Ok(handle)) => fd::ended(handle).await.is_ok(),
         // Ended already, or no descriptor left.
@@ -176,7 +182,6 @@ async fn reap(mut child: Child) {
 }
 
 /// Where its end was seen, waiting takes no time; where not, a thread does it.
-#[cfg(not(target_os = "linux"))]
 async fn spawn_or_wait(mut child: Child, ended: bool) -> io::Result<()> {
     if ended {
         return child.wait().map(drop);
@@ -185,7 +190,7 @@ async fn spawn_or_wait(mut child: Child, ended: bool) -> io::Result<()> {
 }
 
 async fn spec(order: Order, place: &Place) -> Result<Spec, String> {
-    let Order { id, life, service, capture, keep, held: _ } = order;
+    let Order { id, life, service, resolved, capture, keep, held: _ } = order;
     let user = match service.user.clone() {
         None => None,
         // The user database may ask the network.
@@ -197,7 +202,7 @@ async fn spec(order: Order, place: &Place) -> Result<Spec, String> {
     };
     let becomes = become_user(user.as_ref(), rustix::process::geteuid().as_raw())?;
     let shim = Place::shim(&id);
-    let notifies = service.ready.iter().any(|test| test.probe == Probe::Notify);
+    let notifies = resolved.ready.iter().any(|test| test.probe == Probe::Notify);
     let notify_path = notifies.then(|| place.notify(&shim));
     Ok(Spec {
         home: place.home().to_owned(),
@@ -207,9 +212,9 @@ async fn spec(order: Order, place: &Place) -> Result<Spec, String> {
         project: id.project.to_string(),
         service: id.name.to_string(),
         life,
-        run: convert::run(service.run.as_ref().ok_or("it has no command")?),
+        run: convert::run(resolved.run.as_ref().ok_or("it has no command")?),
         dir: service.dir.clone(),
-        env: environment(&capture.env, user.as_ref().filter(|_| becomes.is_some()), &service.env),
+        env: environment(&capture.env, user.as_ref().filter(|_| becomes.is_some()), &resolved.env),
         user: becomes,
         umask: Some(capture.umask),
         limits: capture
@@ -246,7 +251,7 @@ fn become_user(user: Option<&User>, euid: u32) -> Result<Option<frames::User>, S
 }
 
 /// The captured variables, those of the user that it becomes over them, those of the file over all.
-fn environment(
+pub(crate) fn environment(
     captured: &BTreeMap<String, String>,
     user: Option<&User>,
     file: &BTreeMap<String, Option<String>>,

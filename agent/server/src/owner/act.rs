@@ -6,18 +6,19 @@ use std::time::SystemTime;
 
 use hearth_api::stream::Line;
 use hearth_api::time::rfc3339;
-use hearth_config::Probe;
+use hearth_config::{Port, Probe, Values};
 use hearth_core::{Action, Event, Kind, Need, ServiceId, State, Transition, Verdict};
+use hearth_process::port;
 use hearth_shim::frames::ToShim;
 use tracing::{debug, info};
 
 use super::Owner;
 use super::nodes::Running;
-use crate::convert;
-use crate::execute::{link, probe, spawn};
+use crate::execute::{probe, spawn};
 use crate::keep::{Finished, Keep};
 use crate::place::Place;
 use crate::upstream::to_bytes;
+use crate::{convert, ports};
 
 impl Owner {
     pub(super) fn act(&mut self, action: Action) {
@@ -52,34 +53,49 @@ impl Owner {
         match self.order(&id, life) {
             Ok(order) => {
                 let service = Arc::clone(&order.service);
+                let resolved = Arc::clone(&order.resolved);
                 self.ours.insert(Place::shim(&id));
                 let link = spawn::begin(order, &self.place, self.tell.clone());
                 let holds = self.bundles.get(&id.project).map(|held| held.generation);
                 if let Some(node) = self.nodes.get_mut(&id) {
-                    let mut running = Running::new(life, link, Some(service));
+                    let mut running = Running::new(life, link, Some(service), Some(resolved));
                     running.holds = holds;
                     node.running = Some(running);
                 }
             }
             // A shim that is mute may hold what is missing: it is waited for.
-            Err(_) if self.world.unheard().iter().any(|(other, _)| other.project == id.project) => {
+            Err(Unready::Missing)
+                if self.world.unheard().iter().any(|(other, _)| other.project == id.project) =>
+            {
                 if let Some(node) = self.nodes.get_mut(&id) {
                     node.next = Some(life);
                 }
             }
             // To try again would not help.
-            Err(reason) => self.later.push_back(Event::Unstartable { id, life, reason }),
+            Err(unready) => {
+                let reason = unready.words();
+                self.later.push_back(Event::Unstartable { id, life, reason });
+            }
         }
     }
 
-    fn order(&self, id: &ServiceId, life: u64) -> Result<spawn::Order, String> {
+    fn order(&self, id: &ServiceId, life: u64) -> Result<spawn::Order, Unready> {
         // Where the definition is gone, so is the environment: they lie together.
-        let missing = || "its environment is gone, run `hearth up`".to_owned();
+        let missing = || match self.nodes.get(id).is_some_and(|node| node.loose) {
+            false => Unready::Missing,
+            true => Unready::Faulty("its command is gone, run it again with `hearth run`".into()),
+        };
         let definition = self.world.definition(id).ok_or_else(missing)?;
         let view = self.world.view(id).ok_or_else(missing)?;
         let node = self.nodes.get(id).ok_or_else(missing)?;
         let service = node.version(definition.fingerprint).ok_or_else(missing)?;
         let capture = node.capture.as_ref().ok_or_else(missing)?;
+        if service.port == Some(Port::Auto) && self.ports.chosen(id).is_none() {
+            return Err(Unready::Faulty(ports::none_left(&port::ephemeral())));
+        }
+        let values = Values { ports: self.ports.of(&id.project), captured: &capture.env };
+        let resolved = service.resolve(&values);
+        let resolved = resolved.map_err(|invalid| Unready::Faulty(invalid.to_string()))?;
         let done = self.finished_below(id);
         let (print, order) = (definition.fingerprint, definition.order);
         let keep = Keep::new(print, order, view.want, view.restarts, done);
@@ -87,8 +103,9 @@ impl Owner {
             id: id.clone(),
             life,
             service: Arc::clone(service),
+            resolved: Arc::new(resolved),
             capture: Arc::clone(capture),
-            keep: keep.to_text()?,
+            keep: keep.to_text().map_err(Unready::Faulty)?,
             held: self.bundles.get(&id.project).cloned(),
         })
     }
@@ -141,12 +158,15 @@ impl Owner {
     }
 
     fn probe(&mut self, id: ServiceId, life: u64, test: usize) {
+        if self.is_check(&id) {
+            return self.ask_check(id, life, test);
+        }
         self.probes += 1;
         let (number, log, tell) = (self.probes, self.place.log(&id), self.tell.clone());
         let lived = self.world.lived(&id, self.clock.now());
         let Some(running) = self.running(&id, life) else { return };
-        let Some(service) = running.service.clone() else { return };
-        let Some(asked) = service.ready.get(test) else { return };
+        let Some(resolved) = running.resolved.clone() else { return };
+        let Some(asked) = resolved.ready.get(test) else { return };
         if let Probe::Exec(run) = &asked.probe {
             let timeout_ms = convert::milliseconds(asked.timeout);
             running.link.tell(ToShim::Probe { id: number, run: convert::run(run), timeout_ms });
@@ -162,9 +182,14 @@ impl Owner {
             }
             return;
         }
+        if let Probe::File(_) = asked.probe {
+            let asked = asked.clone();
+            return self.watch_file(id, life, test, asked);
+        }
+        let (asked, answers) = (asked.clone(), probe::Answers { id, life, test, tell });
         let task = tokio::spawn(async move {
-            if let Some(verdict) = probe::ask(service, test, log, life, lived).await {
-                let _ = tell.send(link::Told::Probed { id, life, test, verdict }).await;
+            if let Some(verdict) = probe::ask(&asked, log, life, lived).await {
+                answers.tell(verdict).await;
             }
         });
         if let Some(before) = running.probes.insert(test, task.abort_handle()) {
@@ -173,6 +198,7 @@ impl Owner {
     }
 
     fn cancel_probes(&mut self, id: &ServiceId, life: u64) {
+        self.end_checking(id, life);
         let Some(running) = self.running(id, life) else { return };
         for number in running.cancel_probes() {
             running.link.tell(ToShim::CancelProbe { id: number });
@@ -202,7 +228,7 @@ impl Owner {
             }
         }
         let line = Line::Transition {
-            project: Some(id.project.to_string()),
+            project: convert::project(&id.project),
             service: id.name.to_string(),
             from,
             to,
@@ -210,6 +236,23 @@ impl Owner {
             message,
         };
         self.publish(&id, &to_bytes(&line));
+    }
+}
+
+/// Why a life can't begin.
+enum Unready {
+    /// What it needs may be in a shim that is not heard.
+    Missing,
+    /// To try again would not help.
+    Faulty(String),
+}
+
+impl Unready {
+    fn words(self) -> String {
+        match self {
+            Self::Missing => "its environment is gone, run `hearth up`".to_owned(),
+            Self::Faulty(words) => words,
+        }
     }
 }
 

@@ -4,29 +4,58 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use hearth_api::stream::Line;
-use hearth_config::Project;
+use hearth_config::{Kind, Project, Service};
 use hearth_core::{Event, Goal, ServiceId, Want};
 
+use super::kept::Kept;
+use super::loose::{Whole, taken_over};
 use super::streams::Listener;
 use super::{Owner, REPEATABLE};
-use crate::capture::Capture;
-use crate::command::{Command, Down, Up};
-use crate::convert;
+use crate::capture::{Capture, Taken};
+use crate::command::{Command, Down, Up, Wait};
 use crate::refuse::{self, Refusal};
 use crate::upstream::{self, Item, Upstream, to_bytes};
+use crate::{convert, files};
 
 impl Owner {
     pub(super) fn answer(&mut self, command: Command) {
+        let parks = match &command {
+            Command::Up(Up { project, .. }, _) | Command::Wait(Wait { project, .. }, _) => {
+                self.buries(project)
+            }
+            Command::Run(run, _) => self.buries(&run.project),
+            Command::Down(..)
+            | Command::Env(..)
+            | Command::Rows(..)
+            | Command::Trees(_)
+            | Command::Pulse(_)
+            | Command::Health(..)
+            | Command::Names(..)
+            | Command::Freeze(_)
+            | Command::Thaw(_)
+            | Command::Leave(_) => false,
+        };
+        match parks {
+            true => self.parked.push(command),
+            false => self.carry_out_command(command),
+        }
+    }
+
+    fn carry_out_command(&mut self, command: Command) {
         // Who asked may be gone: what was asked for is done nevertheless.
         match command {
-            Command::Up(up, reply) if self.buries(&up.project) => self.parked.push((up, reply)),
-            Command::Up(up, reply) => drop(reply.send(Ok(self.up(up)))),
+            Command::Up(up, reply) => drop(reply.send(self.up(up))),
+            Command::Run(run, reply) => drop(reply.send(self.run_loose(*run))),
+            Command::Wait(wait, reply) => drop(reply.send(self.wait(wait))),
+            Command::Env(env, reply) => drop(reply.send(self.environment(env))),
             Command::Down(down, reply) => {
                 // In the order in which they came.
                 self.unpark(true);
                 drop(reply.send(self.down(down)));
             }
             Command::Rows(project, reply) => drop(reply.send(self.rows(project.as_ref()))),
+            Command::Trees(reply) => drop(reply.send(self.trees())),
+            Command::Pulse(reply) => drop(reply.send(())),
             Command::Health(project, reply) => drop(reply.send(self.health(project.as_ref()))),
             Command::Names(project, reply) => drop(reply.send(self.names(project.as_ref()))),
             // The loop has these.
@@ -43,76 +72,134 @@ impl Owner {
 
     /// Carries out what waited for that; `all`: what still would, too.
     pub(super) fn unpark(&mut self, all: bool) {
-        let (due, parked) = std::mem::take(&mut self.parked)
-            .into_iter()
-            .partition::<Vec<_>, _>(|(up, _)| all || !self.buries(&up.project));
-        self.parked = parked;
-        for (up, reply) in due {
-            drop(reply.send(Ok(self.up(up))));
+        for command in std::mem::take(&mut self.parked) {
+            match all {
+                true => self.carry_out_command(command),
+                false => self.answer(command),
+            }
         }
     }
 
-    fn up(&mut self, up: Up) -> Upstream {
-        let Up { project, file, targets, capture, restart, request } = up;
+    fn up(&mut self, up: Up) -> Result<Upstream, Refusal> {
+        let Up { project, file, names, taken, restart, request } = up;
+        let Whole { file, replaced } = self.whole(&project, file);
+        let targets = meant(&project, &file, &names)?;
         let before = self.before(Some(&project));
         let mut scope = reach(&project, &file, &targets);
-        if self.is_new(request) {
-            self.take_in(&project, &file);
-            let definitions = definitions(&file);
-            let event = match restart {
-                true => Event::Restart {
-                    project: project.clone(),
-                    definitions,
-                    targets: targets.clone(),
-                },
-                false => {
-                    Event::Up { project: project.clone(), definitions, targets: targets.clone() }
-                }
-            };
-            let actions = self.world.step(event, self.clock.now());
-            scope.extend(self.now_unwanted(&before.wanted));
-            let anew = if restart { chosen(&project, &file, &targets) } else { BTreeSet::new() };
-            self.give_capture(&project, &before.wanted, &anew, capture);
-            self.renew_bundle(&project);
-            self.save();
-            let stream =
-                self.listen(&before, scope, vec![Arc::clone(&project)], targets, Goal::Ready);
-            self.carry_out_and_tell(actions);
-            // One that waited for its environment has got it by this.
-            self.begin_all_next(&project);
-            return stream;
+        let goal = Goal::Ready;
+        if !self.is_new(request) {
+            let wait = Wanted { projects: vec![project], targets, goal, notes: Vec::new() };
+            let stream = self.listen(&before, scope, wait);
+            self.carry_out_and_tell(Vec::new());
+            return Ok(stream);
         }
-        let stream = self.listen(&before, scope, vec![project], targets, Goal::Ready);
+        self.take_in(&project, &file);
+        let mut notes: Vec<String> = replaced.iter().map(|name| taken_over(name)).collect();
+        notes.extend(self.take_in_ports(&project, &file, &scope));
+        let definitions = definitions(&file);
+        let (path, named) = (project.clone(), targets.clone());
+        let event = match restart {
+            true => Event::Restart { project: path, definitions, targets: named },
+            false => Event::Up { project: path, definitions, targets: named },
+        };
+        let actions = self.world.step(event, self.clock.now());
+        scope.extend(self.now_unwanted(&before.wanted));
+        let anew = if restart { chosen(&project, &file, &targets) } else { BTreeSet::new() };
+        self.give_capture(&project, &before.wanted, (&scope, &anew), taken, &mut notes);
+        self.renew_bundle(&project);
+        self.save();
+        let wait = Wanted { projects: vec![Arc::clone(&project)], targets, goal, notes };
+        let stream = self.listen(&before, scope, wait);
+        self.carry_out_and_tell(actions);
+        // One that waited for its environment has got it by this.
+        self.begin_all_next(&project);
+        Ok(stream)
+    }
+
+    fn wait(&mut self, wait: Wait) -> Result<Upstream, Refusal> {
+        let Wait { project, names } = wait;
+        let file = self.files.read(&project);
+        let readable = file.is_some() || project.is_empty();
+        let file = file.unwrap_or_else(|| Arc::new(files::no_project()));
+        let Whole { file, .. } = self.whole(&project, file);
+        let (targets, scope) = match readable {
+            true => {
+                let targets = meant(&project, &file, &names)?;
+                // All that are enabled, also those that nobody has wanted yet; checks where they are
+                // needed.
+                let all = file.services.iter().filter(|s| s.enabled && s.kind != Kind::Check);
+                let targets = match targets.is_empty() {
+                    true => all.map(|service| Arc::from(service.name.as_str())).collect(),
+                    false => targets,
+                };
+                let scope = reach(&project, &file, &targets);
+                (targets, scope)
+            }
+            // Of what runs, where the file does not tell.
+            false => {
+                self.must_know(Some(&project), &names)?;
+                let ids = names.iter().map(|name| ServiceId::new(project.clone(), name.as_str()));
+                (names.iter().map(|name| Arc::from(name.as_str())).collect(), ids.collect())
+            }
+        };
+        let before = self.before(Some(&project));
+        let notes = Vec::new();
+        let wait = Wanted { projects: vec![project], targets, goal: Goal::Arrive, notes };
+        let stream = self.listen(&before, scope, wait);
         self.carry_out_and_tell(Vec::new());
-        stream
+        Ok(stream)
     }
 
     fn down(&mut self, down: Down) -> Result<Upstream, Refusal> {
-        let Down { project, targets } = down;
-        let names = self.names(project.as_ref());
-        for target in &targets {
-            if !names.iter().any(|id| id.name == *target) {
-                let known: Vec<&str> = names.iter().map(|id| &*id.name).collect();
-                let place = project.as_deref().unwrap_or("any project that runs");
-                return Err(refuse::no_such_service(target, place, &known));
-            }
-        }
+        let Down { project, names } = down;
+        let names = self.ungrouped(project.as_ref(), names);
+        let known = self.must_know(project.as_ref(), &names)?;
+        let targets: Vec<Arc<str>> = names.into_iter().map(Arc::from).collect();
         let before = self.before(project.as_ref());
         let mine = |id: &&ServiceId| targets.is_empty() || targets.contains(&id.name);
-        let mut scope: BTreeSet<ServiceId> = names.iter().filter(mine).cloned().collect();
-        let mut projects: Vec<Arc<str>> = names.iter().map(|id| Arc::clone(&id.project)).collect();
+        let mut scope: BTreeSet<ServiceId> = known.iter().filter(mine).cloned().collect();
+        let mut projects: Vec<Arc<str>> = known.iter().map(|id| Arc::clone(&id.project)).collect();
         projects.dedup();
         let event = Event::Down { project, targets: targets.clone() };
         let actions = self.world.step(event, self.clock.now());
         self.save();
         scope.extend(self.now_unwanted(&before.wanted));
-        let stream = self.listen(&before, scope, projects, targets, Goal::Down);
+        let wait = Wanted { projects, targets, goal: Goal::Down, notes: Vec::new() };
+        let stream = self.listen(&before, scope, wait);
         self.carry_out_and_tell(actions);
         Ok(stream)
     }
 
+    /// Names with groups of the project's file taken apart, as far as that can be read.
+    fn ungrouped(&mut self, project: Option<&Arc<str>>, names: Vec<String>) -> Vec<String> {
+        let Some(file) = project.and_then(|project| self.files.read(project)) else { return names };
+        let group = |name: &String| file.groups.iter().find(|group| group.name == *name);
+        let each = names.into_iter().flat_map(|name| match group(&name) {
+            Some(group) => group.services.clone(),
+            None => vec![name],
+        });
+        each.collect()
+    }
+
+    /// All services of a project, or of all. Errors: one of these names is of none of them.
+    fn must_know(
+        &mut self,
+        project: Option<&Arc<str>>,
+        names: &[String],
+    ) -> Result<Vec<ServiceId>, Refusal> {
+        let known = self.names(project);
+        match names.iter().find(|name| !known.iter().any(|id| *id.name == ***name)) {
+            None => Ok(known),
+            Some(name) => {
+                let names: Vec<&str> = known.iter().map(|id| &*id.name).collect();
+                let place = refuse::place(project.map(|project| &**project));
+                Err(refuse::no_such_service(name, place, &names))
+            }
+        }
+    }
+
     /// A request whose id was seen before was carried out: it is only waited for.
-    fn is_new(&mut self, request: Option<String>) -> bool {
+    pub(super) fn is_new(&mut self, request: Option<String>) -> bool {
         let Some(request) = request else { return true };
         if self.done.contains(&request) {
             return false;
@@ -128,32 +215,69 @@ impl Owner {
     fn take_in(&mut self, project: &Arc<str>, file: &Project) {
         for service in &file.services {
             let id = ServiceId::new(Arc::clone(project), service.name.as_str());
-            if self.world.view(&id).is_none()
-                && let Ok(Some(life)) = hearth_logs::Reader::open(self.place.log(&id)).last_life()
-            {
-                self.world.set_last_life(&id, life);
-            }
-            self.nodes.entry(id).or_default().offer(service.clone());
+            self.take_in_one(&id, service);
         }
     }
 
-    /// The caller's environment, for what is wanted only since now, and for what begins `anew`.
+    /// A port that a stranger has taken is exchanged only for what is down and about to be up.
+    fn take_in_ports(
+        &mut self,
+        project: &Arc<str>,
+        file: &Project,
+        scope: &BTreeSet<ServiceId>,
+    ) -> Vec<String> {
+        let world = &self.world;
+        let has_it = |id: &ServiceId| {
+            world.view(id).is_some_and(|view| view.want == Want::Up || world.lives(id, view.life))
+        };
+        self.ports.take_in(project, file, |id| !scope.contains(id) || has_it(id))
+    }
+
+    pub(super) fn take_in_one(&mut self, id: &ServiceId, service: &Service) {
+        if self.world.view(id).is_none()
+            && let Ok(Some(life)) = hearth_logs::Reader::open(self.place.log(id)).last_life()
+        {
+            self.world.set_last_life(id, life);
+        }
+        self.nodes.entry(id.clone()).or_default().offer(service.clone());
+    }
+
+    /// The caller's environment, for what is wanted only since now, and for what begins `anew`. What
+    /// is in `scope` and keeps an old one is told of in `notes`.
     fn give_capture(
         &mut self,
         project: &Arc<str>,
-        wanted: &BTreeSet<ServiceId>,
-        anew: &BTreeSet<ServiceId>,
-        capture: Capture,
+        before: &BTreeSet<ServiceId>,
+        (scope, anew): (&BTreeSet<ServiceId>, &BTreeSet<ServiceId>),
+        taken: Taken,
+        notes: &mut Vec<String>,
     ) {
+        let Taken { capture, notes: cut } = taken;
         let mut shared = None;
+        let mut kept = Kept::default();
         for view in self.world.views(Some(project)) {
             let (id, up) = (view.id, view.want == Want::Up);
-            let has = self.nodes.get(&id).is_some_and(|node| node.capture.is_some());
-            if up && (!wanted.contains(&id) || anew.contains(&id) || !has) {
-                let taken = shared.get_or_insert_with(|| self.share(&id, capture.clone()));
-                let taken = Arc::clone(taken);
-                self.nodes.entry(id).or_default().capture = Some(taken);
+            let node = self.nodes.entry(id.clone()).or_default();
+            match &node.capture {
+                Some(had) if !up || before.contains(&id) && !anew.contains(&id) => {
+                    if up && scope.contains(&id) && view.kind != hearth_core::Kind::Check {
+                        kept.note(&id.name, had, &capture);
+                    }
+                }
+                None if !up => {}
+                Some(_) | None => {
+                    let taken = match &shared {
+                        Some(taken) => Arc::clone(taken),
+                        None => self.share(&id, capture.clone()),
+                    };
+                    shared = Some(Arc::clone(&taken));
+                    self.nodes.entry(id).or_default().capture = Some(taken);
+                }
             }
+        }
+        notes.extend(kept.words());
+        if shared.is_some() {
+            notes.extend(cut);
         }
     }
 
@@ -165,7 +289,7 @@ impl Owner {
         same.map_or_else(|| Arc::new(capture), Arc::clone)
     }
 
-    fn before(&mut self, project: Option<&Arc<str>>) -> Before {
+    pub(super) fn before(&mut self, project: Option<&Arc<str>>) -> Before {
         let views = self.world.views(project.map(|project| &**project));
         let wanted = views.into_iter().filter(|view| view.want == Want::Up).map(|view| view.id);
         Before { wanted: wanted.collect(), rows: self.rows(project) }
@@ -179,29 +303,29 @@ impl Owner {
     }
 
     /// Puts a listener on the list and gives it its snapshot: how things were before.
-    fn listen(
+    pub(super) fn listen(
         &mut self,
         before: &Before,
         scope: BTreeSet<ServiceId>,
-        projects: Vec<Arc<str>>,
-        targets: Vec<Arc<str>>,
-        goal: Goal,
+        wait: Wanted,
     ) -> Upstream {
+        let Wanted { projects, targets, goal, notes } = wait;
         let (source, stream) = upstream::open();
         let mine = |row: &&hearth_api::ServiceRow| {
-            scope
-                .iter()
-                .any(|id| *id.name == *row.name && Some(&*id.project) == row.project.as_deref())
+            let project = row.project.as_deref().unwrap_or_default();
+            scope.contains(&ServiceId::new(project, row.name.as_str()))
         };
         let services = before.rows.iter().filter(mine).cloned().collect();
         source.put(Item::Line(to_bytes(&Line::Snapshot { services })));
         // Who left while nothing happened was not noticed.
         self.listeners.retain(|listener| !listener.source.is_closed());
-        self.listeners.push(Listener { scope, projects, targets, goal, source });
+        let wait = |project| hearth_core::Wait::new(project, targets.iter().cloned(), goal);
+        let waits = projects.into_iter().map(wait).collect();
+        self.listeners.push(Listener { scope, waits, goal, notes, source });
         stream
     }
 
-    fn carry_out_and_tell(&mut self, actions: Vec<hearth_core::Action>) {
+    pub(super) fn carry_out_and_tell(&mut self, actions: Vec<hearth_core::Action>) {
         self.carry_out(actions);
         while let Some(event) = self.later.pop_front() {
             self.step(event);
@@ -212,9 +336,32 @@ impl Owner {
 }
 
 /// How things were when a request came.
-struct Before {
-    wanted: BTreeSet<ServiceId>,
+pub(super) struct Before {
+    pub(super) wanted: BTreeSet<ServiceId>,
     rows: Vec<hearth_api::ServiceRow>,
+}
+
+/// What a verb waits for.
+pub(super) struct Wanted {
+    pub(super) projects: Vec<Arc<str>>,
+    pub(super) targets: Vec<Arc<str>>,
+    pub(super) goal: Goal,
+    pub(super) notes: Vec<String>,
+}
+
+/// Names, groups taken apart. Errors: one that is neither a service nor a group.
+fn meant(project: &str, file: &Project, names: &[String]) -> Result<Vec<Arc<str>>, Refusal> {
+    match file.expand(names) {
+        Ok(names) => Ok(names.into_iter().map(Arc::from).collect()),
+        Err(name) => {
+            let services = file.services.iter().map(|service| service.name.as_str());
+            let groups = file.groups.iter().map(|group| group.name.as_str());
+            let known: Vec<&str> = services.chain(groups).collect();
+            let path = file.file.display().to_string();
+            let place = if project.is_empty() { refuse::place(Some(project)) } else { &path };
+            Err(refuse::no_such_service(name, place, &known))
+        }
+    }
 }
 
 fn definitions(file: &Project) -> BTreeMap<Arc<str>, hearth_core::Definition> {

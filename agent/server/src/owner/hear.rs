@@ -30,9 +30,12 @@ impl Owner {
             Told::Cleared { id, life, record, left } => self.cleared(id, life, &record, left),
             Told::Probed { id, life, test, verdict } => {
                 if let Some(running) = self.running(&id, life) {
-                    running.probes.remove(&test);
-                    self.step(Event::Probed { id, life, test, verdict });
+                    // Who watches a file goes on, and is to be ended with the life.
+                    running.probes.retain(|_, task| !task.is_finished());
+                } else if !self.is_checking(&id, life) {
+                    return;
                 }
+                self.step(Event::Probed { id, life, test, verdict });
             }
         }
     }
@@ -67,15 +70,16 @@ impl Owner {
             }
             FromShim::Probed { id: number, .. } => {
                 let Some(test) = running.execs.remove(&number) else { return };
-                let service = running.service.clone();
-                let asked = service.as_ref().and_then(|service| service.ready.get(test));
+                let resolved = running.resolved.clone();
+                let asked = resolved.as_ref().and_then(|resolved| resolved.ready.get(test));
                 if let Some(verdict) = asked.and_then(|asked| probe::judge(asked, frame)) {
                     self.step(Event::Probed { id, life, test, verdict });
                 }
             }
             FromShim::Notified { notify } => {
                 running.notify = notify;
-                let tests = running.service.iter().flat_map(|service| &service.ready).enumerate();
+                let tests =
+                    running.resolved.iter().flat_map(|resolved| &resolved.ready).enumerate();
                 let said =
                     tests.filter_map(|(n, test)| Some((n, probe::said(test, &running.notify)?)));
                 for (test, verdict) in said.collect::<Vec<_>>() {
@@ -88,6 +92,9 @@ impl Owner {
 
     /// What a shim knows and the core does not yet.
     pub(super) fn catch_up(&mut self, id: ServiceId, life: u64, state: State) {
+        if let Some(running) = self.running(&id, life) {
+            running.shim = Some(state.shim);
+        }
         let mut missed = Vec::new();
         missed.extend(state.leader.map(|leader| FromShim::Started { leader }));
         let notify = state.notify;

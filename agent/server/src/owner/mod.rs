@@ -11,14 +11,20 @@
 
 mod act;
 mod ask;
+mod checks;
 mod ends;
+mod environment;
 mod hand_over;
 mod hear;
+mod kept;
+mod loose;
 mod nodes;
 mod resume;
 mod secrets;
 mod streams;
 mod take_over;
+mod trees;
+mod watched;
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::path::PathBuf;
@@ -35,13 +41,13 @@ use tracing::info;
 use crate::adopt;
 use crate::bundle::Held;
 use crate::clock::Clock;
-use crate::command::{Command, Reply, Up};
+use crate::command::{Command, Reply};
 use crate::execute::link::Told;
 use crate::files::Files;
 use crate::place::Place;
-use crate::refuse::Refusal;
+use crate::ports::Ports;
 use crate::store::Store;
-use crate::upstream::Upstream;
+pub(crate) use environment::Environment;
 pub(crate) use nodes::Node;
 use streams::Listener;
 
@@ -74,10 +80,11 @@ pub(crate) struct Owner {
     busy: Option<BusyGuard>,
     probes: u64,
     store: Store,
+    ports: Ports,
     /// A successor is about to take over: what would begin now is left to it.
     freezing: bool,
     /// Requests that wait until the dead of their project are buried.
-    parked: Vec<(Up, Reply<Result<Upstream, Refusal>>)>,
+    parked: Vec<Command>,
     /// Shims that may go as soon as their ends are saved.
     owed: Vec<(ServiceId, u64)>,
     /// What the shims of each project hold.
@@ -108,6 +115,7 @@ impl Owner {
             busy: None,
             probes: 0,
             store,
+            ports: Ports::default(),
             freezing: false,
             parked: Vec::new(),
             owed: Vec::new(),

@@ -4,12 +4,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use hearth_config::Service;
+use hearth_config::{Resolved, Service};
+use hearth_process::ProcessId;
 use hearth_shim::frames::Notify;
 use tokio::task::AbortHandle;
 
 use crate::capture::Capture;
 use crate::execute::link::Link;
+use crate::owner::checks::Checking;
 
 /// Definitions that are kept: the one in force, the one held back, and one more.
 const VERSIONS: usize = 3;
@@ -19,12 +21,16 @@ const VERSIONS: usize = 3;
 pub(crate) struct Node {
     /// What its file said, newest last; found by fingerprint.
     versions: Vec<Arc<Service>>,
+    /// It is in no file: `hearth run` has brought it.
+    pub(crate) loose: bool,
     /// What the shell gave that wanted it up.
     pub(crate) capture: Option<Arc<Capture>>,
     /// When its state last changed.
     pub(crate) since: Option<SystemTime>,
     /// Its shim.
     pub(crate) running: Option<Running>,
+    /// What asks the tests of a check, while they are asked.
+    pub(crate) checking: Option<Checking>,
     /// Shims that were acknowledged and have not gone yet.
     pub(crate) closing: Vec<(u64, Link)>,
     /// What a dead shim has left is being ended.
@@ -38,8 +44,12 @@ pub(crate) struct Node {
 pub(crate) struct Running {
     pub(crate) life: u64,
     pub(crate) link: Link,
+    /// Who its shim is, as soon as that has said so.
+    pub(crate) shim: Option<ProcessId>,
     /// What it was started with; `None`: nobody knows any more, so its tests can't be asked.
     pub(crate) service: Option<Arc<Service>>,
+    /// The same with its `${...}` replaced: what is asked, and where it listens.
+    pub(crate) resolved: Option<Arc<Resolved>>,
     /// What the core has been told of it.
     pub(crate) told: Told,
     /// Its shim was refused, for this reason: another one has the service, and is being asked.
@@ -123,11 +133,18 @@ impl Node {
 
 impl Running {
     /// A life at its beginning, or as it was found.
-    pub(crate) fn new(life: u64, link: Link, service: Option<Arc<Service>>) -> Self {
+    pub(crate) fn new(
+        life: u64,
+        link: Link,
+        service: Option<Arc<Service>>,
+        resolved: Option<Arc<Resolved>>,
+    ) -> Self {
         Self {
             life,
             link,
+            shim: None,
             service,
+            resolved,
             told: Told::default(),
             refused: None,
             probes: HashMap::new(),

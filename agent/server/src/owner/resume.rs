@@ -27,6 +27,7 @@ use crate::execute::link::{Ending, Told};
 use crate::execute::orphans::Remains;
 use crate::execute::{orphans, spawn};
 use crate::place::Place;
+use crate::ports::Chosen;
 use crate::store::{Entry, Left};
 
 /// After so long it is looked whether those who have not answered were stopped.
@@ -65,16 +66,18 @@ impl Owner {
 
     /// What an earlier agent of this home has saved.
     fn put_back(&mut self) {
-        let Left { services, other_world } = self.store.read();
+        let Left { services, ports, other_world } = self.store.read();
+        ports.into_iter().for_each(|Chosen { id, port }| self.ports.put_back(id, port));
         if services.is_empty() {
             return;
         }
         info!(services = services.len(), other_world, "goes on where the last agent was");
         let mut saved = Vec::with_capacity(services.len());
-        for Entry { state, since } in services {
+        for Entry { state, since, loose } in services {
             let since = since.map(Duration::from_millis);
             let since = since.and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since));
-            self.nodes.entry(state.id().clone()).or_default().since = since;
+            let node = self.nodes.entry(state.id().clone()).or_default();
+            (node.since, node.loose) = (since, loose);
             saved.push(if other_world { state.after_reboot() } else { state });
         }
         self.world.restore(saved, self.clock.now());
@@ -300,7 +303,7 @@ impl Owner {
     }
 
     /// What it runs with, or would.
-    fn service_of(&self, id: &ServiceId) -> Option<&Arc<Service>> {
+    pub(super) fn service_of(&self, id: &ServiceId) -> Option<&Arc<Service>> {
         let definition = self.world.definition(id)?;
         self.nodes.get(id)?.version(definition.fingerprint)
     }
@@ -324,10 +327,11 @@ impl Owner {
     pub(super) fn save(&mut self) {
         let nodes = &self.nodes;
         let entry = |state: hearth_core::Saved| {
-            let since = nodes.get(state.id()).and_then(|node| node.since).map(milliseconds);
-            Entry { state, since }
+            let node = nodes.get(state.id());
+            let since = node.and_then(|node| node.since).map(milliseconds);
+            Entry { loose: node.is_some_and(|node| node.loose), state, since }
         };
         let entries = self.world.saved().into_iter().map(entry).collect();
-        self.store.write(entries);
+        self.store.write(entries, self.ports.all());
     }
 }

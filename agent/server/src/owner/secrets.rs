@@ -17,8 +17,7 @@ impl Owner {
         let mut bundle = Bundle::new();
         for view in self.world.views(Some(project)) {
             if let Some(node) = self.nodes.get(&view.id) {
-                let versions = node.versions().to_vec();
-                bundle.add(&view.id.name, versions, view.order, node.capture.as_ref());
+                bundle.add(&view.id.name, view.order, node, self.ports.chosen(&view.id));
             }
         }
         let last = self.bundles.get(project);
@@ -46,7 +45,14 @@ impl Owner {
         let Bundle { captures, services, .. } = bundle;
         for (name, part) in services {
             let id = hearth_core::ServiceId::new(Arc::clone(project), name);
+            if let Some(port) = part.port {
+                self.ports.put_back(id.clone(), port);
+            }
+            if let Some(service) = part.versions.last() {
+                self.ports.learn(&id, service);
+            }
             let node = self.nodes.entry(id).or_default();
+            node.loose |= part.loose;
             for version in part.versions {
                 if node.version(version.fingerprint).is_none() {
                     node.offer(version);

@@ -7,10 +7,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use hearth_api::Result as Word;
-use hearth_core::{Goal, Outcome, ServiceId, Want};
+use hearth_config::Kind;
+use hearth_core::{Goal, Outcome, ServiceId, Wait, Want};
 use hyper::body::Bytes;
+use tokio::task::spawn_blocking;
 
 use super::Owner;
+use crate::place::Place;
 use crate::upstream::{Ending, Item, Lost, Source};
 
 /// A verb that waits.
@@ -18,12 +21,12 @@ use crate::upstream::{Ending, Item, Lost, Source};
 pub(super) struct Listener {
     /// Whose transitions it is told.
     pub(super) scope: BTreeSet<ServiceId>,
-    /// The projects that it waits for.
-    pub(super) projects: Vec<Arc<str>>,
-    /// Names; empty: all (for `Ready` all that are enabled).
-    pub(super) targets: Vec<Arc<str>>,
+    /// For what, in each project; with what it remembers between two looks.
+    pub(super) waits: Vec<Wait>,
     /// What it waits for.
     pub(super) goal: Goal,
+    /// What it is told besides, at its end.
+    pub(super) notes: Vec<String>,
     /// Where it is told.
     pub(super) source: Source,
 }
@@ -38,9 +41,9 @@ impl Owner {
     /// Everybody whose outcome is decided gets it.
     pub(super) fn tell_outcomes(&mut self) {
         let mut listeners = std::mem::take(&mut self.listeners);
-        listeners.retain(|listener| match self.ending(listener) {
+        listeners.retain_mut(|listener| match self.ending(listener) {
             Some(ending) => {
-                listener.source.put(Item::End(ending));
+                end(listener.source.clone(), ending);
                 false
             }
             None => true,
@@ -55,14 +58,17 @@ impl Owner {
         }
     }
 
-    fn ending(&self, listener: &Listener) -> Option<Ending> {
+    fn ending(&self, listener: &mut Listener) -> Option<Ending> {
         let mut all = Ending::plain(match listener.goal {
-            Goal::Ready => Word::Ready,
+            Goal::Ready | Goal::Arrive => Word::Ready,
             Goal::Down => Word::Down,
         });
         let mut undecided = false;
-        for project in &listener.projects {
-            match self.world.outcome(project, &listener.targets, listener.goal) {
+        let mut waits = std::mem::take(&mut listener.waits);
+        for wait in &mut waits {
+            let outcome = self.world.look(wait);
+            let project = wait.project();
+            match outcome {
                 None => undecided = true,
                 Some(Outcome::Ready | Outcome::Down) => {}
                 Some(Outcome::Failed { failed, not_ready }) => {
@@ -75,8 +81,10 @@ impl Owner {
                 }
             }
         }
+        listener.waits = waits;
         // Several projects: the first that can't come to it ends the wait, all the others are due.
         let decided = !undecided || matches!(all.result, Word::Failed | Word::Interrupted);
+        all.notes.clone_from(&listener.notes);
         decided.then_some(all)
     }
 
@@ -85,6 +93,7 @@ impl Owner {
         let against = match listener.goal {
             Goal::Ready => Want::Down,
             Goal::Down => Want::Up,
+            Goal::Arrive => return false,
         };
         let mut mine = listener.scope.iter().filter(|id| id.project == *project);
         mine.any(|id| self.world.view(id).is_none_or(|view| view.want == against))
@@ -99,6 +108,32 @@ impl Owner {
             message: view.message,
             life: view.life,
             log: self.place.log(&id),
+            tested: self.tested_ports(&id, view.fingerprint),
+            record: self.place.record(&Place::shim(&id)),
         })
     }
+
+    /// Where its tests connect to, if it is a process that has no `port`: who has that one is told when
+    /// it is started.
+    fn tested_ports(&self, id: &ServiceId, fingerprint: u64) -> Vec<u16> {
+        match self.service_of(id) {
+            Some(service) if service.port.is_none() && service.kind != Kind::Check => {
+                self.listens_on(id, fingerprint)
+            }
+            Some(_) | None => Vec::new(),
+        }
+    }
+}
+
+/// The last word to a listener; where it takes a look at the whole machine, by a thread.
+fn end(source: Source, ending: Ending) {
+    if !ending.is_to_be_looked_at() {
+        source.put(Item::End(ending));
+        return;
+    }
+    tokio::spawn(async move {
+        if let Ok(ending) = spawn_blocking(move || ending.looked()).await {
+            source.put(Item::End(ending));
+        }
+    });
 }

@@ -76,9 +76,13 @@ impl Owner {
         if let Some(keep) = keep {
             self.take_notes(&id, keep);
         }
+        let resolved = service.as_ref().and_then(|service| self.resolve_anew(&id, service));
         let want = if unwanted { Want::Down } else { want };
         let before = self.world.view(&id).map(|view| view.state);
-        let mut running = Running::new(life, link, service);
+        if let Some(service) = &service {
+            self.ports.learn(&id, service);
+        }
+        let mut running = Running::new(life, link, service, resolved);
         running.told.started = state.leader.is_some();
         running.told.exited = state.exit.is_some();
         running.holds = state.held;
@@ -102,7 +106,8 @@ impl Owner {
             node.since = began.or(node.since);
         }
         let project = Arc::clone(&id.project);
-        self.catch_up(id, life, state);
+        self.catch_up(id.clone(), life, state);
+        self.watch_files(&id, life);
         if self.answers_late.load(Ordering::Relaxed) {
             self.hold_all();
             self.begin_all_next(&project);

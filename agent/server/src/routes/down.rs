@@ -1,7 +1,5 @@
 //! `POST /v1/down`: want down, and tell how it goes until the trees are empty.
 
-use std::sync::Arc;
-
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::Response;
@@ -20,8 +18,7 @@ pub(super) async fn answer(
     no_session(session.as_deref())?;
     let project = project.as_deref().map(query::project).transpose()?;
     let place = stream_place(&routes.handle).await?;
-    let targets = services.into_iter().map(Arc::from).collect();
-    let down = Down { project, targets };
+    let down = Down { project, names: services };
     let upstream = routes.port.ask(|reply| Command::Down(down, reply)).await??;
     Ok(stream(upstream, place))
 }

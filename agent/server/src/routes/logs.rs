@@ -91,7 +91,7 @@ fn choose(asked: &Asked, known: Vec<ServiceId>) -> Result<Vec<ServiceId>, Refusa
     for name in &asked.services {
         if !known.iter().any(|id| *id.name == **name) {
             let names: Vec<&str> = known.iter().map(|id| &*id.name).collect();
-            let place = asked.project.as_deref().unwrap_or("any project that runs");
+            let place = refuse::place(asked.project.as_deref());
             return Err(refuse::no_such_service(name, place, &names));
         }
     }

@@ -2,12 +2,15 @@
 //! here; nor do bodies over the limit, foreign uids, or ranges of versions that do not meet.
 
 mod down;
+mod env;
 mod health;
 mod logs;
 mod query;
 mod restart;
+mod run;
 mod services;
 mod up;
+mod wait;
 
 use axum::Router;
 use axum::body::Body;
@@ -16,10 +19,13 @@ use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, get, post};
 use hearth_api::{Code, Problem};
 use hearth_lifecycle::agent::Handle;
+use hearth_lifecycle::health::Checks;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::clock::Clock;
 use crate::command::Port;
+use crate::measure::Measuring;
 use crate::place::Place;
 use crate::refuse::Refusal;
 use crate::upstream::Upstream;
@@ -33,6 +39,12 @@ pub(crate) struct Routes {
     pub(crate) handle: Handle,
     /// Where things stand.
     pub(crate) place: Place,
+    /// The time.
+    pub(crate) clock: Clock,
+    /// The agent's own checks.
+    pub(crate) well: Checks,
+    /// Figures of services.
+    pub(crate) measuring: Measuring,
 }
 
 /// The table.
@@ -43,7 +55,10 @@ pub(crate) fn table(routes: Routes) -> Router {
         .route("/v1/logs", only("GET", get(logs::answer)))
         .route("/v1/up", only("POST", post(up::answer)))
         .route("/v1/restart", only("POST", post(restart::answer)))
+        .route("/v1/run", only("POST", post(run::answer)))
         .route("/v1/down", only("POST", post(down::answer)))
+        .route("/v1/wait", only("GET", get(wait::answer)))
+        .route("/v1/env", only("POST", post(env::answer)))
         .fallback(unknown)
         .with_state(routes)
 }

@@ -37,8 +37,36 @@ pub(super) fn project_only(query: Option<&str>) -> Result<Option<Arc<str>>, Refu
     }
 }
 
-/// A project's identity: its canonical path. One whose directory is gone keeps the path it had.
+/// The same, and whether `measure=true` stands there.
+pub(super) fn project_and_measure(
+    query: Option<&str>,
+) -> Result<(Option<Arc<str>>, bool), Refusal> {
+    let (mut named, mut measured) = (None, None);
+    for (name, value) in pairs(query, &["project", "measure"])? {
+        let twice = match &*name {
+            "project" => named.replace(project(&value)?).is_some(),
+            _ => measured.replace(truth(&value)?).is_some(),
+        };
+        if twice {
+            return Err(Refusal::bad_request(format!("`{name}` may stand once")));
+        }
+    }
+    Ok((named, measured.unwrap_or(false)))
+}
+
+fn truth(value: &str) -> Result<bool, Refusal> {
+    value.parse().map_err(|_| {
+        let shown = value.escape_debug();
+        Refusal::bad_request(format!("`measure` must be true or false, not `{shown}`"))
+    })
+}
+
+/// A project's identity: its canonical path. One whose directory is gone keeps the path it had. The
+/// empty one is that of services of no project.
 pub(super) fn project(text: &str) -> Result<Arc<str>, Refusal> {
+    if text.is_empty() {
+        return Ok(Arc::from(text));
+    }
     if !text.starts_with('/') || text.contains('\0') {
         return Err(Refusal::bad_request("`project` must be an absolute path"));
     }
@@ -56,7 +84,14 @@ mod tests {
         assert!(project_only(Some("projekt=/a")).is_err());
         assert!(project_only(Some("project=a")).is_err());
         assert!(project_only(Some("project=/a&project=/b")).is_err());
+        for query in ["measure=yes", "measure=true&measure=true", "project=/a&project=/b", "x=1"] {
+            assert!(project_and_measure(Some(query)).is_err(), "{query}");
+        }
+        let both = project_and_measure(Some("measure=true&project=%2Fno")).unwrap();
+        assert_eq!((both.0.as_deref(), both.1), (Some("/no"), true));
+        assert_eq!(project_and_measure(None).unwrap(), (None, false));
         assert_eq!(project_only(None).unwrap(), None);
+        assert_eq!(project_only(Some("project=")).unwrap().as_deref(), Some(""));
         let gone = project_only(Some("project=%2Fno%20such%2Fdir")).unwrap();
         assert_eq!(gone.as_deref(), Some("/no such/dir"));
     }

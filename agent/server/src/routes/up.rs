@@ -10,9 +10,10 @@ use hearth_api::UpRequest;
 use hearth_config::Project;
 
 use super::{Routes, no_session, parse, query, stream, stream_place};
-use crate::capture::Capture;
+use crate::capture::Taken;
 use crate::command::{Command, Up};
-use crate::refuse::{self, Refusal};
+use crate::files;
+use crate::refuse::Refusal;
 
 /// The header that makes a request repeatable.
 const REQUEST: &str = "hearth-request";
@@ -34,42 +35,31 @@ pub(super) async fn begin(
     body: &[u8],
     restart: bool,
 ) -> Result<Response<Body>, Refusal> {
-    let mut request: UpRequest = parse(body)?;
-    no_session(request.session.as_deref())?;
+    let UpRequest { project, services: names, env, umask, limits, session } = parse(body)?;
+    no_session(session.as_deref())?;
     let place = stream_place(&routes.handle).await?;
-    let asked = query::project(&request.project)?;
-    let file = hearth_config::load(Path::new(&*asked))?;
-    let project = root(&file)?;
-    let targets = targets(&file, &request.services)?;
-    let capture = Capture::of(&mut request)?;
+    let (project, file) = load(&project)?;
+    let taken = Taken::of(env, umask, limits)?;
     let request = request_id(headers)?;
-    let up = Up { project, file: Arc::new(file), targets, capture, restart, request };
+    let up = Up { project, file, names, taken, restart, request };
     let upstream = routes.port.ask(|reply| Command::Up(up, reply)).await??;
     Ok(stream(upstream, place))
 }
 
-fn root(file: &Project) -> Result<Arc<str>, Refusal> {
-    let root = file.root.to_str();
-    root.map(Arc::from).ok_or_else(|| Refusal::bad_request("`project`: its path is not UTF-8"))
-}
-
-/// The names, each once. Errors: one that the file does not have.
-fn targets(file: &Project, names: &[String]) -> Result<Vec<Arc<str>>, Refusal> {
-    let mut targets: Vec<Arc<str>> = Vec::new();
-    for name in names {
-        let Some(service) = file.service(name) else {
-            let known: Vec<&str> =
-                file.services.iter().map(|service| service.name.as_str()).collect();
-            return Err(refuse::no_such_service(name, &file.file.display().to_string(), &known));
-        };
-        if !targets.iter().any(|target| **target == *service.name) {
-            targets.push(Arc::from(service.name.as_str()));
-        }
+/// A project and its file; the empty one has none. Errors: no file, or one that is not right.
+pub(super) fn load(project: &str) -> Result<(Arc<str>, Arc<Project>), Refusal> {
+    let asked = query::project(project)?;
+    if asked.is_empty() {
+        return Ok((asked, Arc::new(files::no_project())));
     }
-    Ok(targets)
+    let file = hearth_config::load(Path::new(&*asked))?;
+    let root = file.root.to_str().map(Arc::from);
+    let root = root.ok_or_else(|| Refusal::bad_request("`project`: its path is not UTF-8"))?;
+    Ok((root, Arc::new(file)))
 }
 
-fn request_id(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
+/// What makes it repeatable, if anything does.
+pub(super) fn request_id(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
     let Some(value) = headers.get(REQUEST) else { return Ok(None) };
     match value.to_str() {
         Ok(id) if !id.is_empty() && id.len() <= LONGEST => Ok(Some(id.to_owned())),

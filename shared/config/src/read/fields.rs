@@ -47,12 +47,6 @@ impl<'t, 'i> Field<'t, 'i> {
         };
         found.fault(span, format!("wrong type for {}: {what}", quoted(self.key)), expected);
     }
-
-    /// The key is known, and this version can't do it.
-    pub(crate) fn not_built(&self, instead: &str, found: &mut Found) {
-        let message = format!("{} is not built yet in this version of hearth", quoted(self.key));
-        found.fault(self.key_span.clone(), message, instead);
-    }
 }
 
 /// The keys of one table.
@@ -60,13 +54,12 @@ pub(crate) struct Fields<'t, 'i> {
     table: &'t DeTable<'i>,
     place: &'static str,
     asked: Vec<&'static str>,
-    refused: Vec<&'static str>,
 }
 
 impl<'t, 'i> Fields<'t, 'i> {
     /// `place` follows on "unknown key `x`", such as " of `stop`"; empty at the top.
     pub(crate) fn of(table: &'t DeTable<'i>, place: &'static str) -> Self {
-        Self { table, place, asked: Vec::new(), refused: Vec::new() }
+        Self { table, place, asked: Vec::new() }
     }
 
     /// The value of a key.
@@ -82,22 +75,14 @@ impl<'t, 'i> Fields<'t, 'i> {
         Some(Field { key: name.get_ref(), key_span: name.span(), value })
     }
 
-    /// A key that is known and not built: refused where it stands, not listed as expected.
-    pub(crate) fn refuse(&mut self, key: &'static str, instead: &str, found: &mut Found) {
-        self.refused.push(key);
-        if let Some(field) = self.look_up(key) {
-            field.not_built(instead, found);
-        }
-    }
-
     /// All keys have been asked for; any other is unknown.
     pub(crate) fn finish(self, found: &mut Found) {
         for (name, value) in self.table {
             let key: &str = name.get_ref();
-            if self.asked.contains(&key) || self.refused.contains(&key) {
+            if self.asked.contains(&key) {
                 continue;
             }
-            let known = || self.asked.iter().chain(&self.refused).copied();
+            let known = || self.asked.iter().copied();
             let message =
                 format!("unknown key {}{}{}", quoted(key), self.place, did_you_mean(key, known()));
             let forgot_services = self.place.is_empty()

@@ -1,16 +1,89 @@
-//! What only the whole file can tell: whether the names in `needs` exist, and whether following
-//! them ever ends.
+//! What only the whole file can tell: whether the names in `needs` and in `${services...}` exist,
+//! whether following the needs ever ends, and whether two want the same name or port.
 
 use std::collections::HashMap;
 
 use super::Found;
-use super::service::Draft;
+use super::service::{Draft, PortRef};
 use crate::invalid::{did_you_mean, quoted};
+use crate::name::is_name;
+use crate::project::{Kind, Port, Service};
 
-/// Notes unknown names, services that need themselves, and cycles.
+/// Notes unknown names, services that need themselves, cycles, and what two can't share.
 pub(crate) fn check(drafts: &[Draft], found: &mut Found) {
     let places: HashMap<&str, usize> =
         drafts.iter().enumerate().map(|(n, draft)| (draft.service.name.as_str(), n)).collect();
+    needs(drafts, &places, found);
+    same_name(drafts, found);
+    same_port(drafts, found);
+    for draft in drafts {
+        for (port, span) in &draft.port_refs {
+            let name = match port {
+                PortRef::Own => &draft.service.name,
+                PortRef::Of(name) => name,
+            };
+            match places.get(name.as_str()) {
+                Some(other) => no_port(port, &drafts[*other].service, span.clone(), found),
+                None => unknown(name, span.clone(), drafts, found),
+            }
+        }
+    }
+}
+
+/// What a draft is, with its article.
+pub(super) fn noun(draft: &Draft) -> &'static str {
+    match draft.service.kind {
+        Kind::Service | Kind::Oneshot => "a service",
+        Kind::Check => "a check",
+    }
+}
+
+/// A table has each name once, but `services` and `checks` are two.
+fn same_name(drafts: &[Draft], found: &mut Found) {
+    let mut first: HashMap<&str, &Draft> = HashMap::new();
+    for draft in drafts {
+        let name = draft.service.name.as_str();
+        if let Some(other) = first.insert(name, draft) {
+            let message = format!("{} is {} already", quoted(name), noun(other));
+            let expected = "a name that no service, check or group has";
+            found.fault(draft.name_span.clone(), message, expected);
+        }
+    }
+}
+
+fn same_port(drafts: &[Draft], found: &mut Found) {
+    let mut first: HashMap<u16, &str> = HashMap::new();
+    for draft in drafts {
+        let (Some(Port::Fixed(port)), Some(span)) = (draft.service.port, &draft.port_span) else {
+            continue;
+        };
+        let name = draft.service.name.as_str();
+        if let Some(other) = first.insert(port, name) {
+            let (other, name) = (quoted(other), quoted(name));
+            let message = format!("{other} and {name} are both on port {port}");
+            found.fault(span.clone(), message, "a port of its own, or \"auto\"");
+        }
+    }
+}
+
+/// `${port}` or `${services.NAME.port}` of a service that has none.
+fn no_port(port: &PortRef, of: &Service, span: std::ops::Range<usize>, found: &mut Found) {
+    if of.port.is_some() {
+        return;
+    }
+    let (name, text) = match port {
+        PortRef::Own => (&of.name, "${port}".to_owned()),
+        PortRef::Of(name) => (name, format!("${{services.{name}.port}}")),
+    };
+    let message = format!("{} but {} has no `port`", quoted(&text), quoted(name));
+    let expected = match of.kind {
+        Kind::Service | Kind::Oneshot => format!("`port = 8080` or `port = \"auto\"` of {name}"),
+        Kind::Check => "the port of a service: `${services.NAME.port}`".to_owned(),
+    };
+    found.absent(span, message, expected);
+}
+
+fn needs(drafts: &[Draft], places: &HashMap<&str, usize>, found: &mut Found) {
     let mut edges: Vec<Vec<Edge>> = Vec::new();
     for (n, draft) in drafts.iter().enumerate() {
         let mut own = Vec::new();
@@ -33,12 +106,26 @@ pub(crate) fn check(drafts: &[Draft], found: &mut Found) {
     }
 }
 
-fn unknown(name: &str, span: std::ops::Range<usize>, drafts: &[Draft], found: &mut Found) {
+pub(super) fn unknown(
+    name: &str,
+    span: std::ops::Range<usize>,
+    drafts: &[Draft],
+    found: &mut Found,
+) {
     let names = || drafts.iter().map(|draft| draft.service.name.as_str());
-    let message = format!("unknown service {}{}", quoted(name), did_you_mean(name, names()));
-    let known: Vec<&str> = names().take(20).collect();
-    let more = if drafts.len() > known.len() { ", ..." } else { "" };
-    found.absent(span, message, format!("one of {}{more}", known.join(", ")));
+    // A guess looks at every name: a file with ten thousand faults has to be answered too.
+    const GUESSES: usize = 20;
+    let guess = if found.count() < GUESSES { did_you_mean(name, names()) } else { String::new() };
+    let message = format!("unknown service {}{guess}", quoted(name));
+    // A bad name is told elsewhere, and must not steer a terminal from here.
+    let mut good = names().filter(|name| is_name(name));
+    let known: Vec<&str> = good.by_ref().take(20).collect();
+    let more = if good.next().is_some() { ", ..." } else { "" };
+    let expected = match known.as_slice() {
+        [] => "a service of this file; it has none".to_owned(),
+        known => format!("one of {}{more}", known.join(", ")),
+    };
+    found.absent(span, message, expected);
 }
 
 struct Edge {

@@ -2,20 +2,27 @@
 //! returns nothing, and its caller goes on with the default: the project is thrown away if any
 //! fault was noted, so a stand-in never gets out.
 
+mod env_files;
 mod fields;
 mod graph;
+mod groups;
+mod policy;
 mod readiness;
 mod service;
 mod value;
 
+use std::collections::HashSet;
 use std::ops::Range;
-use std::path::Path;
+use std::path::PathBuf;
 
 use toml::de::DeTable;
 
+use crate::fault::Fault;
 use crate::invalid::Invalid;
-use crate::project::Service;
+use crate::merge::Places;
+use crate::project::Project;
 pub(crate) use fields::{Field, Fields};
+pub(crate) use readiness::TESTS;
 
 /// A fault before its place has been worked out.
 pub(crate) struct Raw {
@@ -28,6 +35,9 @@ pub(crate) struct Raw {
 #[derive(Default)]
 pub(crate) struct Found {
     faults: Vec<Raw>,
+    elsewhere: Vec<Fault>,
+    /// Where those stand.
+    places: HashSet<(PathBuf, usize, usize)>,
     partial: bool,
 }
 
@@ -74,40 +84,59 @@ impl Found {
         }
     }
 
-    pub(crate) fn into_faults(self) -> Vec<Raw> {
-        self.faults
+    /// How many so far.
+    pub(crate) fn count(&self) -> usize {
+        self.faults.len()
+    }
+
+    /// A fault of another file, told once however many services it concerns.
+    pub(crate) fn elsewhere(&mut self, fault: Fault) {
+        if self.places.insert((fault.file.clone(), fault.line, fault.column)) {
+            self.elsewhere.push(fault);
+        }
+    }
+
+    /// Those of the text itself, and those of other files.
+    pub(crate) fn into_faults(self) -> (Vec<Raw>, Vec<Fault>) {
+        (self.faults, self.elsewhere)
     }
 }
 
-/// The services of a whole file, in its order.
+/// Reads a whole file into `project`, whose `root` and `file` are known.
 pub(crate) fn project(
-    text: &str,
     tree: &DeTable<'_>,
-    root: &Path,
+    places: &mut Places<'_>,
+    project: &mut Project,
     found: &mut Found,
-) -> Vec<Service> {
+) {
     let mut top = Fields::of(tree, "");
-    if let Some(auto) = top.get("auto")
-        && value::boolean(&auto, found) == Some(true)
-    {
-        auto.not_built("`auto = false`; run `hearth up` in the directory", found);
+    if let Some(auto) = top.get("auto") {
+        project.auto = value::boolean(&auto, found).unwrap_or_default();
     }
-    for (key, instead) in [
-        ("checks", "no checks; a test can be the `ready` of a service, or the `run` of a oneshot"),
-        ("groups", "no groups; name the services: `hearth up api worker`"),
-    ] {
-        if let Some(field) = top.get(key)
-            && value::table(&field, found).is_some_and(|table| !table.is_empty())
-        {
-            field.not_built(instead, found);
+    let mut drafts = Vec::new();
+    let mut around = service::Around { root: &project.root, files: env_files::Files::default() };
+    for (key, is_check) in [("services", false), ("checks", true)] {
+        let Some(table) = top.get(key).and_then(|field| value::table(&field, found)) else {
+            continue;
+        };
+        for (name, value) in table {
+            let field = Field { key: name.get_ref(), key_span: name.span(), value };
+            drafts.push(match is_check {
+                false => service::service(&field, &mut around, found),
+                true => service::check(&field, &around, found),
+            });
         }
     }
-    let services = top.get("services");
-    top.finish(found);
-    let Some(table) = services.and_then(|field| value::table(&field, found)) else {
-        return Vec::new();
-    };
-    let drafts = service::all(text, table, root, found);
+    // In the order of the file, and what only a file that is merged over it has, after that.
+    drafts.sort_by_key(|draft| draft.name_span.start);
     graph::check(&drafts, found);
-    drafts.into_iter().map(service::Draft::finish).collect()
+    if let Some(table) = top.get("groups").and_then(|field| value::table(&field, found)) {
+        project.groups = groups::read(table, &drafts, found);
+    }
+    top.finish(found);
+    project.sources.extend(around.files.into_paths());
+    for draft in drafts {
+        let line = places.line_of(draft.name_span.start);
+        project.services.push(draft.finish(line));
+    }
 }

@@ -1,36 +1,49 @@
 //! `ready`: a table with one test, or a list of such.
 
+use std::path::{Path, PathBuf};
+
 use toml::de::{DeTable, DeValue};
 
+use super::service::Draft;
 use super::{Field, Fields, Found, value};
-use crate::address;
 use crate::invalid::{Invalid, quoted};
-use crate::project::{Kind, Service};
-use crate::ready::{Http, Probe, Test};
+use crate::project::Kind;
+use crate::ready::{Later, LaterKind, Probe, Test};
+use crate::{address, replace, resolve};
 
-const READY: &str = "a test, or a list of such: `{ tcp = 5432 }`, `{ http = \"http://...\" }`, \
-                     `{ exec = \"cmd\" }`, `{ log = \"regex\" }`, `{ notify = true }`, \
-                     `{ delay = \"2s\" }`, `{ settle = \"500ms\" }`";
+const READY: &str = "a test, or a list of such: `{ tcp = 5432 }`, `{ unix = \"path\" }`, \
+                     `{ http = \"http://...\" }`, `{ exec = \"cmd\" }`, `{ log = \"regex\" }`, \
+                     `{ file = \"path\" }`, `{ notify = true }`, `{ delay = \"2s\" }`, \
+                     `{ settle = \"500ms\" }`";
+const OF_CHECK: &str = "a test that needs no process: `tcp`, `unix`, `http`, `exec`, `file` or \
+                        `delay`";
 const STATUS: &str = "a status or a range of such, from 100 to 599: \"200-399\"";
 
+/// The keys that name a test; a table has one of them.
+pub(crate) const TESTS: [&str; 9] =
+    ["tcp", "unix", "http", "exec", "log", "file", "notify", "delay", "settle"];
+
 /// Sets `ready` and `settle` of the service.
-pub(crate) fn read(field: &Field<'_, '_>, service: &mut Service, found: &mut Found) {
-    if service.kind == Kind::Oneshot {
-        let message = "`ready` has no meaning for a oneshot";
-        found.fault(
-            field.key_span.clone(),
-            message,
-            "none: it is ready when it exits with success",
-        );
+pub(crate) fn read(field: &Field<'_, '_>, draft: &mut Draft, root: &Path, found: &mut Found) {
+    match draft.service.kind {
+        Kind::Oneshot => {
+            let message = "`ready` has no meaning for a oneshot";
+            let expected = "none: it is ready when it exits with success";
+            found.fault(field.key_span.clone(), message, expected);
+        }
+        Kind::Service | Kind::Check => {}
     }
     match field.value.get_ref() {
-        DeValue::Table(table) => one(table, field, true, service, found),
+        DeValue::Table(table) => one(table, field, true, draft, root, found),
         DeValue::Array(elements) => {
+            if elements.is_empty() && draft.service.kind == Kind::Check {
+                found.absent(field.span(), "`ready` names no test", READY);
+            }
             for element in elements {
                 let entry = field.element(element);
                 match element.get_ref() {
                     DeValue::Table(table) => {
-                        one(table, &entry, elements.len() == 1, service, found);
+                        one(table, &entry, elements.len() == 1, draft, root, found);
                     }
                     _ => entry.wrong_type(READY, found),
                 }
@@ -45,32 +58,30 @@ fn one(
     table: &DeTable<'_>,
     entry: &Field<'_, '_>,
     alone: bool,
-    service: &mut Service,
+    draft: &mut Draft,
+    root: &Path,
     found: &mut Found,
 ) {
     let mut fields = Fields::of(table, " of `ready`");
-    let kinds = ["tcp", "http", "exec", "log", "notify", "delay", "settle"];
-    let kinds: Vec<Field<'_, '_>> = kinds.into_iter().filter_map(|key| fields.get(key)).collect();
-    let refused = not_built(&mut fields, table, found);
+    let kinds: Vec<Field<'_, '_>> = TESTS.into_iter().filter_map(|key| fields.get(key)).collect();
+    let mut test = Test::new(Probe::Log(String::new()));
     match kinds.as_slice() {
-        [] if refused => modifiers(&mut fields, &mut Test::new(Probe::Log(String::new())), found),
-        [] => {
-            found.absent(entry.key_span.clone(), "`ready` names no test", READY);
-            modifiers(&mut fields, &mut Test::new(Probe::Log(String::new())), found);
+        [] => found.absent(entry.key_span.clone(), "`ready` names no test", READY),
+        [kind]
+            if draft.service.kind == Kind::Check
+                && matches!(kind.key, "log" | "notify" | "settle") =>
+        {
+            let message = format!("{} has no meaning for a check", quoted(kind.key));
+            found.fault(kind.key_span.clone(), message, OF_CHECK);
         }
         [settle] if settle.key == "settle" => {
             let read = value::duration(settle, found);
-            service.settle = read.unwrap_or(service.settle);
+            draft.service.settle = read.unwrap_or(draft.service.settle);
             lonely_settle(settle, table.len() == 1, alone, found);
-            modifiers(&mut fields, &mut Test::new(Probe::Log(String::new())), found);
         }
         [kind] => {
-            let probe = probe(kind, found);
-            let known = probe.unwrap_or_else(|| Probe::Log(String::new()));
-            let mut test = Test::new(known);
+            test.probe = probe(kind, draft, root, found).unwrap_or(test.probe);
             http_only(kind, &mut fields, &mut test, found);
-            modifiers(&mut fields, &mut test, found);
-            service.ready.push(test);
         }
         [first, second, ..] => {
             let message =
@@ -78,8 +89,11 @@ fn one(
             let expected =
                 "a list, in which all must pass: `ready = [{ tcp = 1 }, { log = \"x\" }]`";
             found.fault(second.key_span.clone(), message, expected);
-            modifiers(&mut fields, &mut Test::new(Probe::Log(String::new())), found);
         }
+    }
+    modifiers(&mut fields, &mut test, found);
+    if matches!(kinds.as_slice(), [kind] if kind.key != "settle") {
+        draft.service.ready.push(test);
     }
     // Asked for here too, so that they are known beside every kind; `http_only` has judged them.
     let _ = (fields.get("status"), fields.get("body"));
@@ -97,51 +111,58 @@ fn lonely_settle(settle: &Field<'_, '_>, bare: bool, alone: bool, found: &mut Fo
     }
 }
 
-/// Notes the kinds that are not built; whether there was one.
-fn not_built(fields: &mut Fields<'_, '_>, table: &DeTable<'_>, found: &mut Found) -> bool {
-    let instead = [
-        ("unix", "another test, such as `exec = \"test -S path\"`"),
-        ("file", "another test, such as `exec = \"test -e path\"`"),
-    ];
-    for (key, instead) in instead {
-        fields.refuse(key, instead, found);
-    }
-    instead.iter().any(|(key, _)| table.contains_key(*key))
-}
-
-fn probe(kind: &Field<'_, '_>, found: &mut Found) -> Option<Probe> {
-    if names_hearth(kind) {
-        let message = format!(
-            "`${{...}}` in {} is not built yet in this version of hearth",
-            quoted(kind.key)
-        );
-        found.fault(kind.span(), message, "the value written out");
-        return None;
-    }
+fn probe(kind: &Field<'_, '_>, draft: &mut Draft, root: &Path, found: &mut Found) -> Option<Probe> {
     match kind.key {
-        "tcp" => tcp(kind, found),
-        "http" => {
-            http(kind, found).map(|url| Probe::Http { url, status: Probe::STATUS, body: None })
+        "tcp" => match kind.value.get_ref() {
+            DeValue::Integer(number) => {
+                let number = value::integer(number).unwrap_or(i128::MAX);
+                let port = found.check(kind.span(), address::port(number))?;
+                Some(Probe::Tcp { host: "localhost".to_owned(), port })
+            }
+            DeValue::String(_) => of_text(LaterKind::Tcp, kind, draft, PathBuf::new(), found),
+            _ => {
+                kind.wrong_type("a port (`5432`) or \"host:port\"", found);
+                None
+            }
+        },
+        "http" => of_text(LaterKind::Http, kind, draft, PathBuf::new(), found),
+        "unix" => of_text(LaterKind::Unix, kind, draft, root.to_owned(), found),
+        "file" => of_text(LaterKind::File, kind, draft, root.to_owned(), found),
+        "exec" => {
+            let run = value::command(kind, found)?;
+            draft.command(&run, kind.span(), found);
+            Some(Probe::Exec(run))
         }
-        "exec" => value::command(kind, found).map(Probe::Exec),
         "log" => value::pattern(kind, found).map(Probe::Log),
         "notify" => notify(kind, found),
         _ => value::duration(kind, found).map(Probe::Delay),
     }
 }
 
-/// Whether it holds a `${...}` that hearth is to replace one day. In a command only hearth's own
-/// names count: `${HOME}` there is the shell's. In a pattern it may be anything.
-fn names_hearth(kind: &Field<'_, '_>) -> bool {
-    let own = |text: &str| text.contains("${port}") || text.contains("${services.");
-    match (kind.key, kind.value.get_ref()) {
-        ("tcp" | "http", DeValue::String(text)) => text.contains("${"),
-        ("exec", DeValue::String(text)) => own(text),
-        ("exec", DeValue::Array(words)) => {
-            words.iter().any(|word| word.get_ref().as_str().is_some_and(own))
+/// A test whose text may have `${...}` in it: without, it is read now, so that its faults are.
+fn of_text(
+    kind: LaterKind,
+    field: &Field<'_, '_>,
+    draft: &mut Draft,
+    base: PathBuf,
+    found: &mut Found,
+) -> Option<Probe> {
+    let expected = match kind {
+        LaterKind::Tcp => "\"host:port\"",
+        LaterKind::Http => "a URL in quotes: \"http://localhost:8080/\"",
+        LaterKind::Unix | LaterKind::File => "a path in quotes, relative to the file",
+    };
+    let text = value::string(field, expected, found)?.to_owned();
+    let later = Later { kind, text, base, status: Probe::STATUS, body: None };
+    if later.text.contains("${") {
+        draft.text(&later.text, replace::Kind::Value, field.span(), found);
+        // What can be told without the values is told now.
+        if kind == LaterKind::Http && later.text.starts_with("https://") {
+            found.check(field.span(), address::http(&later.text));
         }
-        _ => false,
+        return Some(Probe::Later(later));
     }
+    found.check(field.span(), resolve::of_text(&later, &later.text))
 }
 
 fn notify(kind: &Field<'_, '_>, found: &mut Found) -> Option<Probe> {
@@ -150,32 +171,6 @@ fn notify(kind: &Field<'_, '_>, found: &mut Found) -> Option<Probe> {
     }
     kind.wrong_type("`true`, for a service that says itself when it is ready (sd_notify)", found);
     None
-}
-
-fn tcp(kind: &Field<'_, '_>, found: &mut Found) -> Option<Probe> {
-    let (host, port) = match kind.value.get_ref() {
-        DeValue::Integer(number) => {
-            let number = value::integer(number).unwrap_or(i128::MAX);
-            ("localhost".to_owned(), found.check(kind.span(), address::port(number))?)
-        }
-        DeValue::String(text) => found.check(kind.span(), address::host_port(text))?,
-        _ => {
-            kind.wrong_type("a port (`5432`) or \"host:port\"", found);
-            return None;
-        }
-    };
-    Some(Probe::Tcp { host, port })
-}
-
-fn http(kind: &Field<'_, '_>, found: &mut Found) -> Option<Http> {
-    let text = value::string(kind, "a URL in quotes: \"http://localhost:8080/\"", found)?;
-    if text.starts_with("https://") {
-        let message = "`https` is not built yet in this version of hearth";
-        let instead = "an `http://` URL, or `exec = \"curl -fsS https://...\"`";
-        found.fault(kind.span(), message, instead);
-        return None;
-    }
-    found.check(kind.span(), address::http(text))
 }
 
 /// `status` and `body`, which only an answer has.
@@ -195,7 +190,9 @@ fn http_only(
     }
     let range = status_field.and_then(|field| status_range(&field, found));
     let pattern = body_field.and_then(|field| value::pattern(&field, found));
-    if let Probe::Http { status, body, .. } = &mut test.probe {
+    if let Probe::Http { status, body, .. } | Probe::Later(Later { status, body, .. }) =
+        &mut test.probe
+    {
         *status = range.unwrap_or(*status);
         *body = pattern;
     }

@@ -1,35 +1,105 @@
-//! One `[services.NAME]`, key by key, in the order of the contract.
+//! One `[services.NAME]` or `[checks.NAME]`, key by key, in the order of the contract.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
 
-use super::{Field, Fields, Found, readiness, value};
-use crate::fault::LineCount;
+use super::env_files::{self, Files};
+use super::{Field, Fields, Found, policy, readiness, value};
 use crate::invalid::quoted;
-use crate::project::{Backoff, GiveUp, Kind, Log, Lost, Need, Restart, Run, Scope, Service, Stop};
-use crate::{fingerprint, signal};
+use crate::project::{Kind, Lost, Need, Port, Run, Service};
+use crate::replace::{self, Part};
+use crate::{address, fingerprint, name, place};
 
-const NAME: &str = "a name of at most 63 small letters, digits, `-` and `_`, beginning with a \
-                    letter or digit";
 const NEEDS: &str = "a list of services: `needs = [\"db\", { service = \"cache\" }]`";
 const ENV_VALUE: &str = "a string, an integer, or false, which unsets it";
+const PORT: &str = "a port from 1 to 65535, or \"auto\" for one that is free";
 
-/// A service whose `needs` have not been checked against the others.
+/// A service that has not been checked against the others.
 pub(crate) struct Draft {
     pub(crate) service: Service,
     pub(crate) name_span: Range<usize>,
     /// Where each of `service.needs` stands.
     pub(crate) need_spans: Vec<Range<usize>>,
+    pub(crate) port_span: Option<Range<usize>>,
+    /// The ports that its texts name, and where.
+    pub(crate) port_refs: Vec<(PortRef, Range<usize>)>,
+}
+
+/// A port that a text names.
+pub(crate) enum PortRef {
+    /// `${port}`
+    Own,
+    /// `${services.NAME.port}`
+    Of(String),
+}
+
+/// What stands around a service.
+pub(crate) struct Around<'r> {
+    pub(crate) root: &'r Path,
+    pub(crate) files: Files,
 }
 
 impl Draft {
+    fn new(field: &Field<'_, '_>, kind: Kind, root: &Path, found: &mut Found) -> Self {
+        let name_span = field.key_span.clone();
+        found.check(name_span.clone(), name::check(field.key));
+        let run = match kind {
+            Kind::Service | Kind::Oneshot => Some(Run::List(Vec::new())),
+            Kind::Check => None,
+        };
+        Self {
+            service: Service::new(field.key, run, kind, place::plain(root)),
+            name_span,
+            need_spans: Vec::new(),
+            port_span: None,
+            port_refs: Vec::new(),
+        }
+    }
+
+    /// Checks the `${...}` of a text, and keeps which ports it names.
+    pub(super) fn text(
+        &mut self,
+        text: &str,
+        kind: replace::Kind,
+        span: Range<usize>,
+        found: &mut Found,
+    ) {
+        for part in found.check(span.clone(), replace::parts(text, kind)).into_iter().flatten() {
+            let port = match part {
+                Part::Port => PortRef::Own,
+                Part::PortOf(name) => PortRef::Of(name.to_owned()),
+                Part::Text(_) | Part::Variable { .. } => continue,
+            };
+            self.port_refs.push((port, span.clone()));
+        }
+    }
+
+    /// The same for a command.
+    pub(super) fn command(&mut self, run: &Run, span: Range<usize>, found: &mut Found) {
+        let kind = replace::Kind::Command { port: self.port_span.is_some() };
+        match run {
+            Run::Shell(line) => self.text(line, kind, span, found),
+            Run::List(words) => {
+                for word in words {
+                    self.text(word, kind, span.clone(), found);
+                }
+            }
+        }
+    }
+
     /// The service, with what follows from the rest of it.
-    pub(crate) fn finish(self) -> Service {
+    pub(crate) fn finish(self, line: usize) -> Service {
         let mut service = self.service;
-        for port in service.ready.iter().filter_map(|test| test.probe.local_port()) {
+        service.line = line;
+        let own = match service.port {
+            Some(Port::Fixed(port)) => Some(port),
+            Some(Port::Auto) | None => None,
+        };
+        let tested = service.ready.iter().filter_map(|test| test.probe.local_port());
+        for port in own.into_iter().chain(tested) {
             if !service.ports.contains(&port) {
                 service.ports.push(port);
             }
@@ -39,57 +109,45 @@ impl Draft {
     }
 }
 
-/// All services of the table, in the order of the file.
-pub(crate) fn all(text: &str, table: &DeTable<'_>, root: &Path, found: &mut Found) -> Vec<Draft> {
-    let mut fields: Vec<Field<'_, '_>> = table
-        .iter()
-        .map(|(name, value)| Field { key: name.get_ref(), key_span: name.span(), value })
-        .collect();
-    fields.sort_by_key(|field| field.key_span.start);
-    let mut lines = LineCount::of(text);
-    let mut drafts = Vec::new();
-    for field in fields {
-        let mut draft = one(&field, root, found);
-        draft.service.line = lines.line_of(field.key_span.start);
-        drafts.push(draft);
-    }
-    drafts
-}
-
-fn one(field: &Field<'_, '_>, root: &Path, found: &mut Found) -> Draft {
-    let name_span = field.key_span.clone();
-    if !is_name(field.key) {
-        found.fault(name_span.clone(), format!("bad name {}", quoted(field.key)), NAME);
-    }
-    let mut draft = Draft {
-        service: Service::new(
-            field.key,
-            Some(Run::List(Vec::new())),
-            Kind::Service,
-            root.to_owned(),
-        ),
-        name_span,
-        need_spans: Vec::new(),
-    };
+/// One of `[services]`.
+pub(crate) fn service(field: &Field<'_, '_>, around: &mut Around<'_>, found: &mut Found) -> Draft {
+    let mut draft = Draft::new(field, Kind::Service, around.root, found);
     if let Some(table) = value::table(field, found) {
         let mut fields = Fields::of(table, " of a service");
-        command(&mut fields, &mut draft, root, found);
-        policy(&mut fields, &mut draft.service, found);
-        not_built(&mut fields, found);
+        command(&mut fields, &mut draft, around.root, found);
+        surroundings(&mut fields, &mut draft, around, found);
+        if let Some(field) = fields.get("ready") {
+            readiness::read(&field, &mut draft, around.root, found);
+        }
+        policy::read(&mut fields, &mut draft.service, found);
         fields.finish(found);
     }
     draft
 }
 
-/// `[a-z0-9][a-z0-9_-]{0,62}`
-fn is_name(name: &str) -> bool {
-    let word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-    name.len() <= 63
-        && name.bytes().next().is_some_and(word)
-        && name.bytes().all(|b| word(b) || b == b'-' || b == b'_')
+/// One of `[checks]`: tests, without anything that runs.
+pub(crate) fn check(field: &Field<'_, '_>, around: &Around<'_>, found: &mut Found) -> Draft {
+    let mut draft = Draft::new(field, Kind::Check, around.root, found);
+    if let Some(table) = value::table(field, found) {
+        let mut fields = Fields::of(table, " of a check");
+        match fields.get("ready") {
+            Some(field) => readiness::read(&field, &mut draft, around.root, found),
+            None => {
+                let message = format!("{} has no `ready`", quoted(field.key));
+                let expected = "a test, such as `ready = { tcp = 5432 }`";
+                found.absent(draft.name_span.clone(), message, expected);
+            }
+        }
+        anyone(&mut fields, &mut draft, found);
+        if let Some(field) = fields.get("start_timeout") {
+            draft.service.start_timeout = value::positive(&field, found);
+        }
+        fields.finish(found);
+    }
+    draft
 }
 
-/// What is executed, where, as what, and after whom.
+/// What is executed, and as what.
 fn command(fields: &mut Fields<'_, '_>, draft: &mut Draft, root: &Path, found: &mut Found) {
     let name = draft.service.name.clone();
     let run = fields.get("run");
@@ -97,11 +155,23 @@ fn command(fields: &mut Fields<'_, '_>, draft: &mut Draft, root: &Path, found: &
         let expected = "`run = [\"cargo\", \"run\"]` or `run = \"cargo run\"`";
         found.absent(draft.name_span.clone(), format!("{} has no `run`", quoted(&name)), expected);
     }
+    let run_span = run.as_ref().map_or(0..0, Field::span);
     let run = run.and_then(|field| value::command(&field, found));
     let kinds = [("service", Kind::Service), ("oneshot", Kind::Oneshot)];
     let kind = fields.get("kind").and_then(|field| value::one_of(&field, &kinds, found));
     let run = run.unwrap_or_else(|| Run::List(Vec::new()));
-    draft.service = Service::new(&name, Some(run), kind.unwrap_or(Kind::Service), root.to_owned());
+    let kind = kind.unwrap_or(Kind::Service);
+    draft.service = Service::new(&name, Some(run.clone()), kind, place::plain(root));
+    if let Some(field) = fields.get("port") {
+        draft.service.port = port(&field, found);
+        draft.port_span = Some(field.span());
+    }
+    draft.command(&run, run_span, found);
+    anyone(fields, draft, found);
+}
+
+/// What checks have too.
+fn anyone(fields: &mut Fields<'_, '_>, draft: &mut Draft, found: &mut Found) {
     let service = &mut draft.service;
     if let Some(enabled) = fields.get("enabled") {
         service.enabled = value::boolean(&enabled, found).unwrap_or(true);
@@ -112,18 +182,48 @@ fn command(fields: &mut Fields<'_, '_>, draft: &mut Draft, root: &Path, found: &
     if let Some(field) = fields.get("needs") {
         needs(&field, draft, found);
     }
-    let service = &mut draft.service;
+}
+
+/// Where it runs, with what, and as whom.
+fn surroundings(
+    fields: &mut Fields<'_, '_>,
+    draft: &mut Draft,
+    around: &mut Around<'_>,
+    found: &mut Found,
+) {
     // Without `dir` it is the project's own, which is known to exist.
-    service.dir = match fields.get("dir") {
-        Some(field) => directory(&field, root, found).unwrap_or_default(),
-        None => plain(root),
-    };
+    if let Some(field) = fields.get("dir") {
+        draft.service.dir = directory(&field, around.root, found).unwrap_or_default();
+    }
     if let Some(field) = fields.get("env") {
-        service.env = environment(&field, found);
+        draft.service.env = environment(&field, draft, found);
+    }
+    if let Some(field) = fields.get("env_file") {
+        let (files, said) = env_files::read(&field, around.root, &mut around.files, found);
+        (draft.service.env_files, draft.service.env_file) = (files, said);
     }
     if let Some(field) = fields.get("user") {
         let user = value::string(&field, "the name of a user in quotes", found);
-        service.user = user.filter(|user| !user.is_empty()).map(str::to_owned);
+        draft.service.user = user.filter(|user| !user.is_empty()).map(str::to_owned);
+    }
+}
+
+fn port(field: &Field<'_, '_>, found: &mut Found) -> Option<Port> {
+    match field.value.get_ref() {
+        DeValue::Integer(number) => {
+            let number = value::integer(number).unwrap_or(i128::MAX);
+            let port = address::port(number);
+            found.check(field.span(), port).map(Port::Fixed)
+        }
+        DeValue::String(text) if text == "auto" => Some(Port::Auto),
+        DeValue::String(text) => {
+            found.fault(field.span(), format!("bad port {}", quoted(text)), PORT);
+            None
+        }
+        _ => {
+            field.wrong_type(PORT, found);
+            None
+        }
     }
 }
 
@@ -135,7 +235,12 @@ fn display(field: &Field<'_, '_>, found: &mut Found) -> Option<String> {
             found.fault(field.span(), "`display` is empty", EXPECTED);
             None
         }
-        DeValue::String(_) => value::string(field, EXPECTED, found).map(str::to_owned),
+        DeValue::String(name) if name.contains(char::is_control) => {
+            let message = format!("`display` holds a control character: {}", quoted(name));
+            found.fault(field.span(), message, EXPECTED);
+            None
+        }
+        DeValue::String(name) => Some(name.to_string()),
         _ => {
             field.wrong_type(EXPECTED, found);
             None
@@ -144,10 +249,11 @@ fn display(field: &Field<'_, '_>, found: &mut Found) -> Option<String> {
 }
 
 fn needs(field: &Field<'_, '_>, draft: &mut Draft, found: &mut Found) {
+    let mut seen = HashSet::new();
     for element in value::list(field, NEEDS, found).into_iter().flatten() {
         let entry = field.element(element);
-        let (service, span) = match element.get_ref() {
-            DeValue::String(name) => (name.to_string(), element.span()),
+        let (service, span, lost) = match element.get_ref() {
+            DeValue::String(name) => (name.to_string(), element.span(), Lost::Keep),
             DeValue::Table(table) => match need_table(table, &entry, found) {
                 Some(need) => need,
                 None => continue,
@@ -157,12 +263,12 @@ fn needs(field: &Field<'_, '_>, draft: &mut Draft, found: &mut Found) {
                 continue;
             }
         };
-        if draft.service.needs.iter().any(|need| need.service == service) {
+        if !seen.insert(service.clone()) {
             let message = format!("{} is named twice in `needs`", quoted(&service));
             found.fault(span, message, "each service once");
             continue;
         }
-        draft.service.needs.push(Need { service, lost: Lost::Keep });
+        draft.service.needs.push(Need { service, lost });
         draft.need_spans.push(span);
     }
 }
@@ -171,27 +277,24 @@ fn need_table(
     table: &DeTable<'_>,
     entry: &Field<'_, '_>,
     found: &mut Found,
-) -> Option<(String, Range<usize>)> {
+) -> Option<(String, Range<usize>, Lost)> {
     let mut fields = Fields::of(table, " of `needs`");
     let service = fields.get("service");
     if service.is_none() {
         found.absent(entry.span(), "an entry of `needs` has no `service`", NEEDS);
     }
-    if let Some(lost) = fields.get("lost")
-        && value::one_of(&lost, &[("keep", false), ("stop", true)], found) == Some(true)
-    {
-        let message = "`lost = \"stop\"` is not built yet in this version of hearth";
-        found.fault(lost.span(), message, "`lost = \"keep\"`, the default");
-    }
+    let words = [("keep", Lost::Keep), ("stop", Lost::Stop)];
+    let lost = fields.get("lost").and_then(|field| value::one_of(&field, &words, found));
     fields.finish(found);
     let service = service?;
-    Some((value::string(&service, NEEDS, found)?.to_owned(), service.span()))
+    let name = value::string(&service, NEEDS, found)?.to_owned();
+    Some((name, service.span(), lost.unwrap_or(Lost::Keep)))
 }
 
 fn directory(field: &Field<'_, '_>, root: &Path, found: &mut Found) -> Option<PathBuf> {
     const EXPECTED: &str = "a directory that exists, relative to the file";
     let text = value::string(field, EXPECTED, found)?;
-    let dir = plain(&root.join(text));
+    let dir = place::plain(&root.join(text));
     let problem = match dir.metadata() {
         Ok(what) if what.is_dir() => return Some(dir),
         Ok(_) => "it is no directory".to_owned(),
@@ -204,12 +307,11 @@ fn directory(field: &Field<'_, '_>, root: &Path, found: &mut Found) -> Option<Pa
     None
 }
 
-/// The path without `.` in it. `..` stays: what is before it may be a link.
-fn plain(path: &Path) -> PathBuf {
-    path.components().filter(|part| !matches!(part, Component::CurDir)).collect()
-}
-
-fn environment(field: &Field<'_, '_>, found: &mut Found) -> BTreeMap<String, Option<String>> {
+fn environment(
+    field: &Field<'_, '_>,
+    draft: &mut Draft,
+    found: &mut Found,
+) -> BTreeMap<String, Option<String>> {
     let mut env = BTreeMap::new();
     for (name, value) in value::table(field, found).into_iter().flatten() {
         let entry = Field { key: name.get_ref(), key_span: name.span(), value };
@@ -230,126 +332,10 @@ fn environment(field: &Field<'_, '_>, found: &mut Found) -> BTreeMap<String, Opt
                 continue;
             }
         };
-        if text.as_ref().is_some_and(|text| text.contains("${")) {
-            let message = "`${...}` in `env` is not built yet in this version of hearth";
-            let expected = "the value written out; or set in `run`, which as a string is the \
-                            shell's: `run = \"A=${B} exec cmd\"`";
-            found.fault(entry.span(), message, expected);
+        if let Some(text) = &text {
+            draft.text(text, replace::Kind::Value, entry.span(), found);
         }
         env.insert(entry.key.to_owned(), text);
     }
     env
-}
-
-/// Readiness, restarts and the end.
-fn policy(fields: &mut Fields<'_, '_>, service: &mut Service, found: &mut Found) {
-    if let Some(field) = fields.get("ready") {
-        readiness::read(&field, service, found);
-    }
-    if let Some(field) = fields.get("start_timeout") {
-        service.start_timeout = value::positive(&field, found);
-    }
-    let restarts = [
-        ("always", Restart::Always),
-        ("on-failure", Restart::OnFailure),
-        ("never", Restart::Never),
-    ];
-    if let Some(field) = fields.get("restart") {
-        let restart = value::one_of(&field, &restarts, found);
-        service.restart = restart.unwrap_or(service.restart);
-    }
-    if let Some(field) = fields.get("backoff") {
-        backoff(&field, &mut service.backoff, found);
-    }
-    if let Some(field) = fields.get("give_up") {
-        give_up(&field, &mut service.give_up, found);
-    }
-    if let Some(field) = fields.get("stop") {
-        stop(&field, &mut service.stop, found);
-    }
-    if let Some(field) = fields.get("log") {
-        log(&field, &mut service.log, found);
-    }
-}
-
-fn backoff(field: &Field<'_, '_>, backoff: &mut Backoff, found: &mut Found) {
-    let Some(table) = value::table(field, found) else { return };
-    let mut fields = Fields::of(table, " of `backoff`");
-    let mut set = |key, to: &mut _, found: &mut Found| {
-        *to = fields.get(key).and_then(|field| value::duration(&field, found)).unwrap_or(*to);
-    };
-    set("min", &mut backoff.min, found);
-    set("max", &mut backoff.max, found);
-    set("reset_after", &mut backoff.reset_after, found);
-    fields.finish(found);
-    if backoff.min > backoff.max {
-        let format = crate::duration::format;
-        let (min, max) = (format(backoff.min), format(backoff.max));
-        let message = format!("`min` of `backoff` is {min}, more than `max`, {max}");
-        found.fault(field.key_span.clone(), message, "`min` at most `max` (default: 30s)");
-    }
-}
-
-fn give_up(field: &Field<'_, '_>, give_up: &mut GiveUp, found: &mut Found) {
-    let Some(table) = value::table(field, found) else { return };
-    let mut fields = Fields::of(table, " of `give_up`");
-    if let Some(field) = fields.get("failures") {
-        give_up.failures = value::limit(&field, found).unwrap_or(give_up.failures);
-    }
-    if let Some(field) = fields.get("within") {
-        give_up.within = value::positive(&field, found).unwrap_or(give_up.within);
-    }
-    fields.finish(found);
-}
-
-fn stop(field: &Field<'_, '_>, stop: &mut Stop, found: &mut Found) {
-    let Some(table) = value::table(field, found) else { return };
-    let mut fields = Fields::of(table, " of `stop`");
-    if let Some(field) = fields.get("signal")
-        && let Some(name) = value::string(&field, "the name of a signal: \"SIGTERM\"", found)
-        && let Some(signal) = found.check(field.span(), signal::parse(name))
-    {
-        stop.signal = signal;
-    }
-    if let Some(field) = fields.get("timeout") {
-        stop.timeout = value::duration(&field, found).unwrap_or(stop.timeout);
-    }
-    let scopes = [("leader", Scope::Leader), ("group", Scope::Group), ("tree", Scope::Tree)];
-    if let Some(field) = fields.get("to") {
-        stop.to = value::one_of(&field, &scopes, found).unwrap_or(stop.to);
-    }
-    fields.finish(found);
-}
-
-fn log(field: &Field<'_, '_>, log: &mut Log, found: &mut Found) {
-    let Some(table) = value::table(field, found) else { return };
-    let mut fields = Fields::of(table, " of `log`");
-    if let Some(field) = fields.get("max_size") {
-        let size = value::size(&field, found).unwrap_or(log.max_size);
-        if size < Log::MIN_SIZE {
-            found.fault(field.span(), "`max_size` is too small", "a size from `1KB`");
-        }
-        log.max_size = size;
-    }
-    if let Some(field) = fields.get("keep") {
-        log.keep = value::count(&field, found).unwrap_or(log.keep);
-    }
-    fields.finish(found);
-}
-
-/// Keys of the contract that this version can't do; accepted where they ask for the default.
-fn not_built(fields: &mut Fields<'_, '_>, found: &mut Found) {
-    let port = "no `port`; set it in `env` (`env = { PORT = \"8080\" }`) and test it with \
-                `ready = { tcp = 8080 }`";
-    fields.refuse("port", port, found);
-    if let Some(field) = fields.get("env_file")
-        && value::list(&field, "a list of files", found).is_some_and(|list| !list.is_empty())
-    {
-        field.not_built("no `env_file`; write the variables into `env`", found);
-    }
-    if let Some(field) = fields.get("linger")
-        && value::duration(&field, found).is_some_and(|linger| linger != Service::LINGER)
-    {
-        field.not_built("no `linger`, or its default of `10s`", found);
-    }
 }

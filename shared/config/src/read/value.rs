@@ -10,8 +10,7 @@ use crate::invalid::{Invalid, did_you_mean, quoted};
 use crate::project::Run;
 use crate::{duration, pattern, size};
 
-const COMMAND: &str = "a command: a list, executed as it is (`[\"cargo\", \"run\"]`), or a string, \
-                       run by `sh -c` (`\"cargo run\"`)";
+const COMMAND: &str = Run::EXPECTED;
 
 pub(crate) fn table<'t, 'i>(field: &Field<'t, 'i>, found: &mut Found) -> Option<&'t DeTable<'i>> {
     let table = field.value.get_ref().as_table();
@@ -31,6 +30,14 @@ pub(crate) fn list<'t, 'i>(
         field.wrong_type(expected, found);
     }
     list
+}
+
+/// The elements of a list, or the value itself where it is none.
+pub(crate) fn one_or_list<'t, 'i>(field: &Field<'t, 'i>) -> Vec<Field<'t, 'i>> {
+    match field.value.get_ref().as_array() {
+        Some(list) => list.iter().map(|value| field.element(value)).collect(),
+        None => vec![field.element(field.value)],
+    }
 }
 
 pub(crate) fn boolean(field: &Field<'_, '_>, found: &mut Found) -> Option<bool> {

@@ -1,0 +1,113 @@
+//! Where a world comes to when nothing goes wrong any more: all ready, or all gone.
+
+use std::sync::Arc;
+
+use hearth_core::*;
+
+use crate::{
+    naive::{Model, NAMES},
+    stage::{PROJECT, ms},
+};
+
+impl Model<'_> {
+    /// Down, in a world where everything does as it is told: ends in an empty tree, and then
+    /// nothing is left to do.
+    pub fn quiet(&mut self) {
+        self.all_speak();
+        self.step(Event::Down { project: None, targets: Vec::new() });
+        for _ in 0..1_000 {
+            let Some((id, shim)) = self.shims.iter_mut().find(|(_, s)| s.told || s.exit.is_some())
+            else {
+                break;
+            };
+            let (id, life) = (id.clone(), shim.life);
+            let event = if shim.exit.is_some() {
+                shim.over = true;
+                Event::Emptied { id, life }
+            } else {
+                self.exit(&id, 0)
+            };
+            self.step(event);
+        }
+        assert!(self.shims.is_empty(), "still there: {:?}", self.shims);
+        assert!(self.checks.is_empty(), "still asked: {:?}", self.checks);
+        self.done.clear();
+        assert!(self.world.is_idle());
+        assert_eq!(self.world.next_deadline(), None);
+        assert_eq!(self.world.outcome(PROJECT, &[], Goal::Down), Some(Outcome::Down));
+        self.now = self.now.after(ms(1_000_000));
+        assert_eq!(self.step(Event::Tick), 0);
+    }
+
+    fn up(&mut self, targets: &[Arc<str>]) {
+        self.paused.clear();
+        let (project, definitions) = (Arc::from(PROJECT), self.file.clone());
+        self.step(Event::Up { project, definitions, targets: targets.to_vec() });
+    }
+
+    /// One service alone comes up with all that it needs, and goes: what it needed lingers.
+    pub fn fade(&mut self) {
+        let targets = vec![Arc::from(NAMES[self.pick(NAMES.len())])];
+        if self.file.contains_key(&targets[0]) {
+            self.quiet();
+            self.bloom(&targets);
+            self.down(targets);
+        }
+    }
+
+    /// Up, in a world where everything goes well: ends in all being ready.
+    pub fn bloom(&mut self, targets: &[Arc<str>]) {
+        self.all_speak();
+        if !self.is_sound() {
+            return;
+        }
+        self.up(targets);
+        let mut failed = 0;
+        for _ in 0..2_000 {
+            match self.world.outcome(PROJECT, targets, Goal::Ready) {
+                Some(Outcome::Ready) => return,
+                // What began badly before may still run into its start_timeout: asked again.
+                Some(Outcome::Failed { .. }) if failed < 10 => {
+                    failed += 1;
+                    self.up(targets);
+                }
+                Some(Outcome::Failed { .. } | Outcome::Down) => break,
+                None => {}
+            }
+            if let Some((id, check)) = self.checks.iter_mut().find(|(_, c)| !c.asked.is_empty()) {
+                let test = check.asked.pop_first().expect("asked");
+                let verdict = Verdict::Pass("yes".into());
+                check.hears(test, &verdict);
+                let (id, life) = (id.clone(), check.life);
+                self.step(Event::Probed { id, life, test, verdict });
+                continue;
+            }
+            let open = self.shims.iter_mut().find(|(_, shim)| {
+                let oneshot = shim.definition.kind == Kind::Oneshot;
+                let waits = !shim.asked.is_empty() || shim.pid.is_none() || oneshot;
+                waits || shim.told || shim.exit.is_some()
+            });
+            let Some((id, shim)) = open else {
+                self.pass();
+                continue;
+            };
+            let (id, life) = (id.clone(), shim.life);
+            let event = if shim.exit.is_some() {
+                shim.over = true;
+                Event::Emptied { id, life }
+            } else if shim.pid.is_none() {
+                shim.pid = Some(7);
+                Event::Started { id, life, pid: 7 }
+            } else if shim.told || shim.definition.kind == Kind::Oneshot {
+                self.exit(&id, 0)
+            } else {
+                let test = shim.asked.pop_first().expect("asked");
+                Event::Probed { id, life, test, verdict: Verdict::Pass("yes".into()) }
+            };
+            self.step(event);
+        }
+        let views = self.world.views(None);
+        let rows = views.iter().map(|v| (&*v.id.name, v.want, v.state, &v.message));
+        panic!("never came up: {:#?}\n{:?}", rows.collect::<Vec<_>>(), self.shims);
+    }
+}

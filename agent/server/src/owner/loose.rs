@@ -1,0 +1,117 @@
+//! Services that are in no file: what `hearth run` has brought.
+//!
+//! Invariant: to the core they are services of their project like all others; that no file has them is
+//! known here alone. So that no `up` takes them for removed, they are put behind the services of the
+//! file, switched off: no verb without names means them. Where the file has a name too, the file wins.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use hearth_api::{Code, Problem};
+use hearth_config::{Project, Service};
+use hearth_core::{Event, Goal, ServiceId, State};
+
+use super::Owner;
+use super::ask::Wanted;
+use crate::capture::Taken;
+use crate::command::Run;
+use crate::convert;
+use crate::refuse::Refusal;
+use crate::upstream::Upstream;
+
+/// A file, and what belongs to its project besides.
+pub(super) struct Whole {
+    /// The services of the file, then those of none.
+    pub(super) file: Arc<Project>,
+    /// Names that `hearth run` had, and that the file has now.
+    pub(super) replaced: Vec<Arc<str>>,
+}
+
+/// For who brings the file's service up.
+pub(super) fn taken_over(name: &str) -> String {
+    format!("{name} is in the file now: that takes the place of what `hearth run` had started")
+}
+
+impl Owner {
+    /// The project with its loose services.
+    pub(super) fn whole(&self, project: &Arc<str>, file: Arc<Project>) -> Whole {
+        let is_named = |name: &str| {
+            file.service(name).is_some() || file.groups.iter().any(|group| group.name == name)
+        };
+        let mine = self.nodes.iter().filter(|(id, node)| node.loose && id.project == *project);
+        let (replaced, loose): (Vec<_>, Vec<_>) = mine.partition(|(id, _)| is_named(&id.name));
+        let replaced = replaced.into_iter().map(|(id, _)| Arc::clone(&id.name)).collect();
+        let loose: Vec<Service> =
+            loose.iter().filter_map(|(_, node)| node.versions().last()).map(switched_off).collect();
+        if loose.is_empty() {
+            return Whole { file, replaced };
+        }
+        let mut file = Arc::unwrap_or_clone(file);
+        file.services.extend(loose);
+        Whole { file: Arc::new(file), replaced }
+    }
+
+    /// `hearth run`. Errors: the name is taken.
+    pub(super) fn run_loose(&mut self, run: Run) -> Result<Upstream, Refusal> {
+        let Run { project, file, service, taken, request } = run;
+        let name: Arc<str> = Arc::from(service.name.as_str());
+        let id = ServiceId::new(Arc::clone(&project), Arc::clone(&name));
+        let known = request.as_ref().is_some_and(|request| self.done.contains(request));
+        if !known {
+            self.must_be_free(&id, &file)?;
+        }
+        let before = self.before(Some(&project));
+        let mut actions = Vec::new();
+        let mut notes = Vec::new();
+        if self.is_new(request) {
+            self.take_in_one(&id, &service);
+            let Taken { capture, notes: cut } = taken;
+            notes = cut;
+            let capture = self.share(&id, capture);
+            let node = self.nodes.entry(id.clone()).or_default();
+            (node.loose, node.capture) = (true, Some(capture));
+            // Of the file nothing is asked by this: only this one is told of.
+            let definition = convert::definition(&service, u32::MAX);
+            let event = Event::Restart {
+                project: Arc::clone(&project),
+                definitions: [(Arc::clone(&name), definition)].into(),
+                targets: vec![Arc::clone(&name)],
+            };
+            actions = self.world.step(event, self.clock.now());
+            self.renew_bundle(&project);
+            self.save();
+        }
+        let projects = vec![Arc::clone(&project)];
+        let wait = Wanted { projects, targets: vec![name], goal: Goal::Ready, notes };
+        let stream = self.listen(&before, BTreeSet::from([id]), wait);
+        self.carry_out_and_tell(actions);
+        self.begin_all_next(&project);
+        Ok(stream)
+    }
+
+    /// A name stands once in a project. That of a loose service that is over may be had again.
+    fn must_be_free(&self, id: &ServiceId, file: &Project) -> Result<(), Refusal> {
+        let name = &id.name;
+        let path = file.file.display();
+        let by_whom = if file.service(name).is_some() {
+            format!("{path} has a service of that name")
+        } else if file.groups.iter().any(|group| *group.name == **name) {
+            format!("{path} has a group of that name")
+        } else {
+            match self.world.view(id) {
+                // Over: nothing follows without being asked for.
+                Some(view) if matches!(view.state, State::Down | State::Done | State::Failed) => {
+                    return Ok(());
+                }
+                Some(_) => format!("a service of that name runs; `hearth down {name}` ends it"),
+                None => return Ok(()),
+            }
+        };
+        let words = format!("the name `{name}` is taken: {by_whom}");
+        Err(Problem::new(Code::BadRequest, words, "`--name` gives it another one").into())
+    }
+}
+
+fn switched_off(service: &Arc<Service>) -> Service {
+    Service { enabled: false, ..(**service).clone() }
+}

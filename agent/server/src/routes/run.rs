@@ -1,0 +1,37 @@
+//! `POST /v1/run`: a service that is in no file, told of as `up` tells.
+
+use std::path::Path;
+
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{HeaderMap, Response};
+use hearth_api::{RunReady, RunRequest};
+use hearth_config::LooseReady;
+
+use super::{Routes, no_session, parse, stream, stream_place, up};
+use crate::capture::Taken;
+use crate::command::{Command, Run};
+use crate::refuse::Refusal;
+
+pub(super) async fn answer(
+    State(routes): State<Routes>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response<Body>, Refusal> {
+    let RunRequest { project, name, run, dir, ready, env, umask, limits, session } = parse(&body)?;
+    no_session(session.as_deref())?;
+    let ready = ready.as_ref().map(|ready| match ready {
+        RunReady::Tcp(text) => LooseReady::Tcp(text),
+        RunReady::Http(text) => LooseReady::Http(text),
+        RunReady::Log(text) => LooseReady::Log(text),
+    });
+    let service = hearth_config::loose(&name, run, Path::new(&dir), ready)
+        .map_err(|invalid| Refusal::bad_request(invalid.to_string()))?;
+    let place = stream_place(&routes.handle).await?;
+    let (project, file) = up::load(project.as_deref().unwrap_or_default())?;
+    let taken = Taken::of(env, umask, limits)?;
+    let request = up::request_id(&headers)?;
+    let run = Box::new(Run { project, file, service, taken, request });
+    let upstream = routes.port.ask(|reply| Command::Run(run, reply)).await??;
+    Ok(stream(upstream, place))
+}
