@@ -252,22 +252,25 @@ fn restart(floor: &Floor, programs: &Path) {
         ),
     );
     project.run(&["up"]).exits(0);
-    let mut next = || -> i64 {
+    let mut next = || -> (i64, u32) {
         let mut line = String::new();
         begun.read_line(&mut line).expect("it begins");
-        line.trim().parse().expect("a time")
+        let (time, pid) = line.trim().split_once(' ').expect("a time and a pid");
+        (time.parse().expect("a number"), pid.parse().expect("a number"))
     };
-    next();
+    let (_, mut pid) = next();
     let (mut ours, mut least) = (Vec::new(), Vec::new());
     for n in 0..rounds(100) {
         if n % 10 == 0 {
             least.push(floor.measure());
         }
-        let pid = project.pid("a");
+        // Ready, so that a life ends of which the agent knows.
+        project.run(&["up"]).exits(0);
         let killed = nanoseconds();
         send(pid, Signal::KILL);
-        let took = next() - killed;
-        ours.push(Duration::from_nanos(u64::try_from(took).expect("it came after")));
+        let began;
+        (began, pid) = next();
+        ours.push(Duration::from_nanos(u64::try_from(began - killed).expect("it came after")));
     }
     let (ours, least) = (median(&mut ours), median(&mut least));
     line(
