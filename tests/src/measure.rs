@@ -2,7 +2,8 @@
 //! print medians; a ratio holds on a machine that is slow, or busy, where a figure does not.
 
 use std::fs;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -15,8 +16,14 @@ pub fn wanted(name: &str) -> bool {
     named.peek().is_none() || named.any(|word| word == name)
 }
 
+/// Where the benchmark of an ordinary user finds what root has built for it.
+const BUILT: &str = "HEARTH_BENCH_BUILT";
+
 /// Builds hearth and the programs of this crate with the release profile; where they are.
 pub fn build() -> PathBuf {
+    if let Some(built) = std::env::var_os(BUILT) {
+        return PathBuf::from(built);
+    }
     let bench = std::env::current_exe().expect("a benchmark knows where it is");
     let target = bench.ancestors().nth(3).expect("target/release/deps/BENCH").to_owned();
     let status = Command::new(env!("CARGO"))
@@ -37,6 +44,42 @@ pub fn build() -> PathBuf {
         .expect("cargo runs");
     assert!(status.success(), "hearth does not build");
     target.join("release")
+}
+
+/// The same, for figures that are those of an ordinary user: run by root, the benchmark goes on as
+/// `nobody`, with copies of all programs and a directory of that user's, and ends with it.
+pub fn build_as_ordinary_user() -> PathBuf {
+    const NOBODY: u32 = 65_534;
+    let built = build();
+    if !rustix::process::geteuid().is_root() {
+        return built;
+    }
+    let root = tempfile::tempdir().expect("a directory");
+    let (programs, own) = (root.path().join("programs"), root.path().join("own"));
+    for dir in [&programs, &own] {
+        fs::create_dir(dir).expect("a directory can be made");
+    }
+    fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
+    chown(&own, Some(NOBODY), Some(NOBODY)).expect("root may");
+    for name in ["hearth", "floor", "begins"] {
+        fs::copy(built.join(name), programs.join(name)).expect("it can be copied");
+    }
+    let bench = programs.join("bench");
+    fs::copy(std::env::current_exe().expect("a name"), &bench).expect("it can be copied");
+    println!("run by root: all of this is measured as uid {NOBODY}");
+    let status = Command::new(&bench)
+        .args(std::env::args_os().skip(1))
+        .env(BUILT, &programs)
+        .env("HEARTH_TEST_BINARY", programs.join("hearth"))
+        .env("HOME", &own)
+        .env("TMPDIR", &own)
+        .current_dir(&own)
+        .uid(NOBODY)
+        .gid(NOBODY)
+        .status()
+        .expect("it runs");
+    drop(root);
+    std::process::exit(status.code().unwrap_or(1));
 }
 
 /// How many rounds: what `HEARTH_BENCH_ROUNDS` says, else `default`.

@@ -2,7 +2,7 @@
 //!
 //! Invariants: the child leads a session of its own and has no descriptor but 0, 1 and 2 (every
 //! other one of the shim is close-on-exec); `spawn` returns only when the exec has succeeded or
-//! failed, told by a pipe that the exec closes. Between fork and exec nothing allocates or locks
+//! failed, told in the memory that both share until then, or by a pipe that the exec closes. Between fork and exec nothing allocates or locks
 //! (`signal-safety(7)`): the shim has one thread, but the rule costs nothing and holds for tests.
 
 use std::ffi::{CStr, c_char};
@@ -64,6 +64,10 @@ pub fn spawn(
     let argv: Vec<*const c_char> =
         command.argv.iter().map(|word| word.as_ptr()).chain([std::ptr::null()]).collect();
     let envp = surroundings.pointers(variable);
+    #[cfg(target_os = "linux")]
+    if surroundings.user.is_none() {
+        return borrowing(command, surroundings, stdio, &argv, &envp);
+    }
     let (mut failed, tell) = io::pipe().map_err(Failure::fork)?;
     let blocked = Blocked::all();
     // SAFETY: the shim has one thread, and the child does nothing but async-signal-safe calls.
@@ -91,6 +95,30 @@ pub fn spawn(
             Err(Failure::told(message))
         }
     }
+}
+
+/// The same without a copy of our memory. Not where the child becomes another user: the C library
+/// would tell that to all threads that it knows of, and in our memory those are ours.
+#[cfg(target_os = "linux")]
+fn borrowing(
+    command: &Command,
+    surroundings: &Surroundings,
+    stdio: &Stdio<'_>,
+    argv: &[*const c_char],
+    envp: &[*const c_char],
+) -> Result<u32, Failure> {
+    let mut failed = None;
+    let mut child = || {
+        let Err((stage, index, errno)) = become_it(command, surroundings, stdio, argv, envp);
+        failed = Some((stage, index, errno));
+        127
+    };
+    // SAFETY: the child does nothing but async-signal-safe calls, and resets handlers before it
+    // unblocks.
+    let pid = unsafe { hearth_process::borrowed::start(&mut child) }.map_err(Failure::fork)?;
+    let Some((stage, index, errno)) = failed else { return Ok(pid) };
+    crate::reap::reap(pid);
+    Err(Failure { stage, index, error: io::Error::from_raw_os_error(errno) })
 }
 
 impl Failure {

@@ -26,8 +26,9 @@ const USAGE: i32 = 2;
 /// The program `hearth shim PROJECT/SERVICE`.
 ///
 /// Its arguments are only for people who read `ps`; what to start comes as a
-/// [`ToShim::Start`] over the socket that is its standard input. The process that was called exits
-/// with 0 as soon as a second one lives in a session of its own; that one is the shim.
+/// [`ToShim::Start`] over the socket that is its standard input. Whoever starts it as the leader of a
+/// session of its own has made it nobody's child already, and it is the shim; else the process that
+/// was called exits with 0 as soon as a second one leads a session, and that one is.
 pub fn main() -> ! {
     let code = match prepare() {
         Ok(mut control) => match control.wait_for_frame() {
@@ -46,7 +47,9 @@ pub fn main() -> ! {
 /// Cuts everything that ties this process to its caller, but the connection.
 fn prepare() -> io::Result<Connection> {
     let control = Connection::inherited(inherit()?)?;
-    detach()?;
+    if rustix::process::getsid(None)? != rustix::process::getpid() {
+        detach()?;
+    }
     Ok(control)
 }
 

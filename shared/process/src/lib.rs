@@ -18,6 +18,7 @@
 //! | [`tree`] | everything below a process, sessions of their own included |
 //! | [`locked`] | a file that is held for as long as its holder lives, with a record in it |
 //! | [`child`], [`stdio`] | what is put in order between fork and exec, and at a program's start |
+//! | `borrowed` (Linux) | children that cost no copy of our memory |
 //! | [`executable`] | the file to start another of our kind from |
 //! | [`watch`] | changes in a directory |
 //! | [`sealed`] | memory that is shared by a descriptor and never on disk |
@@ -26,6 +27,8 @@
 //!
 //! Linux 5.3 or newer (`pidfd_open(2)`), macOS 11 or newer.
 
+#[cfg(target_os = "linux")]
+pub mod borrowed;
 pub mod child;
 pub mod facts;
 mod handle;

@@ -1,19 +1,25 @@
 //! Starting a shim: the spec of one life, a socket, and `hearth shim PROJECT/SERVICE`.
 //!
-//! No code runs between fork and exec (`posix_spawn(3)` does it in the kernel's cheapest way), and
-//! the process that is our child ends by itself as soon as the shim is on its own: it is reaped by
-//! a task that the kernel wakes.
+//! On Linux the shim is nobody's child from the first (`hearth_process::borrowed`). Elsewhere no code
+//! runs between fork and exec (`posix_spawn(3)`), and the process that is our child ends by itself as
+//! soon as the shim is on its own: it is reaped by a task that the kernel wakes.
 
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream as Socket;
-use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::sync::Arc;
+#[cfg(target_os = "linux")]
+use std::{ffi::CString, os::unix::ffi::OsStringExt};
+#[cfg(not(target_os = "linux"))]
+use std::{
+    os::{fd::OwnedFd, unix::process::CommandExt},
+    process::{Command, Stdio},
+};
 
 use hearth_config::{Probe, Resolved, Service};
 use hearth_core::ServiceId;
@@ -96,8 +102,7 @@ async fn start(mut order: Order, place: &Place) -> Result<UnixStream, String> {
     let spec = spec(order, place).await?;
     let failed = |error: io::Error| format!("its shim could not be started: {error}");
     let (ours, theirs) = Socket::pair().map_err(failed)?;
-    let child = execute(&name, theirs, place).map_err(failed)?;
-    tokio::spawn(reap(child));
+    execute(&name, theirs, place).map_err(failed)?;
     ours.set_nonblocking(true).map_err(failed)?;
     let start = encode(&ToShim::Start(Box::new(spec)));
     // At once, and not when the runtime comes round: the shim begins while others are spawned.
@@ -124,16 +129,30 @@ async fn start(mut order: Order, place: &Place) -> Result<UnixStream, String> {
     Ok(stream)
 }
 
-fn execute(name: &str, control: Socket, place: &Place) -> io::Result<Child> {
+#[cfg(target_os = "linux")]
+fn execute(name: &str, control: Socket, place: &Place) -> io::Result<()> {
+    let null = OpenOptions::new().write(true).open("/dev/null")?;
     let log = OpenOptions::new().append(true).open(place.home().join("agent.log"));
-    Command::new(executable())
+    let log = log.as_ref().unwrap_or(&null);
+    let file = CString::new(executable().into_os_string().into_vec())?;
+    let name = CString::new(name)?;
+    let stdio = [control.as_fd(), null.as_fd(), log.as_fd()];
+    hearth_process::borrowed::orphan(&file, &[c"hearth", c"shim", &name], stdio)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn execute(name: &str, control: Socket, place: &Place) -> io::Result<()> {
+    let log = OpenOptions::new().append(true).open(place.home().join("agent.log"));
+    let child = Command::new(executable())
         .arg0("hearth")
         .args(["shim", name])
         .current_dir("/")
         .stdin(OwnedFd::from(control))
         .stdout(Stdio::null())
         .stderr(log.map_or_else(|_| Stdio::null(), Stdio::from))
-        .spawn()
+        .spawn()?;
+    tokio::spawn(reap(child));
+    Ok(())
 }
 
 /// Our own file: a shim must be of its agent's version, also after an upgrade in place. By its
@@ -150,7 +169,7 @@ pub(super) fn executable() -> PathBuf {
     }
 }
 
-/// Takes the exit of the process from which the shim detached itself.
+/// Takes the exit of a child as soon as there is one.
 pub(super) async fn reap(mut child: Child) {
     let waited = match ProcessId::of(child.id()).map(|id| ProcessHandle::open(&id)) {
         Ok(Ok(handle)) => fd::ended(handle).await.is_ok(),
