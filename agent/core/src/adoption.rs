@@ -49,7 +49,10 @@ impl Turn<'_> {
         let restored = known.is_some_and(|node| node.restored);
         self.insert(name, &mut found);
         self.project.link(name);
-        if found.want == Want::Up && !restored {
+        // One that was found before it may need it, and did not know it yet.
+        let held = self.project.nodes.get(name).map(|node| self.project.holders(node));
+        let held = held.is_some_and(|holders| !holders.is_empty());
+        if held || found.want == Want::Up && !restored {
             self.raise(name);
         }
         let exit = found.exit.take();

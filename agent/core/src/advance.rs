@@ -210,9 +210,13 @@ impl Turn<'_> {
 
     /// Looks at what is needed, also through checks: what stands on one holds back what it needs.
     pub fn look_at_needs(&mut self, mut needs: Vec<Arc<str>>) {
+        // What old and new definitions need together may go in a circle.
+        let mut checks: BTreeSet<Arc<str>> = BTreeSet::new();
         while let Some(need) = needs.pop() {
             let check = self.project.nodes.get(&need).filter(|node| node.is_check());
-            needs.extend(check.into_iter().flat_map(|check| check.linked.iter().cloned()));
+            if let Some(check) = check.filter(|_| checks.insert(need.clone())) {
+                needs.extend(check.linked.iter().cloned());
+            }
             self.look_at(&need);
         }
     }

@@ -281,3 +281,22 @@ fn a_check_that_the_file_lost_still_orders_what_stands_on_it() {
     stage.ends("db", 0);
     assert!(stage.world.views(None).is_empty() && stage.world.is_idle());
 }
+
+#[test]
+fn checks_whose_old_and_new_needs_go_in_a_circle_come_to_an_end() {
+    let file = [("a", check(&[])), ("b", check(&["a"])), ("api", service(&["b"]))];
+    let mut stage = Stage::new(&file);
+    stage.up(&[]);
+    stage.passes("a");
+    stage.passes("b");
+    stage.comes_up("api");
+    // The living keep what they needed until their next life; a need of what is removed turns round.
+    stage.edit("b", |b| b.needs.clear());
+    stage.edit("a", |a| a.needs = check(&["b"]).needs);
+    stage.up(&[]);
+    stage.passes("b");
+    stage.passes("a");
+    assert_eq!(stage.ends("api", 1), ["acknowledge api 1"]);
+    stage.down(&[]);
+    assert!(stage.world.is_idle());
+}

@@ -570,3 +570,16 @@ fn a_stopped_start_that_is_not_wanted_any_more_says_nothing_of_a_next_try() {
     stage.ends("db", 143);
     assert_eq!(stage.said, ["db down: exited with code 143"]);
 }
+
+#[test]
+fn what_a_found_service_needs_is_wanted_whatever_is_found_first() {
+    let mut stage = Stage::new(&[]);
+    stage.step(found("api", &service(&["db"])));
+    let mut event = found("db", &service(&[]));
+    if let Event::Adopted { want, .. } = &mut event {
+        *want = Want::Down;
+    }
+    stage.step(event);
+    assert_eq!(stage.step(Event::Tick), [""; 0], "api runs, and needs it");
+    assert_eq!(stage.world.view(&id("db")).unwrap().want, Want::Up);
+}

@@ -232,8 +232,17 @@ impl<'s> Model<'s> {
         runs || holds || self.done.contains(id)
     }
 
+    /// Whether something is not there that takes it along.
+    pub fn has_lost(&self, definition: &Definition) -> bool {
+        let mut stop = definition.needs.iter().filter(|need| need.lost == Lost::Stop);
+        stop.any(|need| !self.is_there(&ServiceId::new(PROJECT, need.service.clone())))
+    }
+
     fn stop(&mut self, id: &ServiceId, life: u64) {
-        let unwanted = self.world.view(id).is_none_or(|view| view.want == Want::Down);
+        // One that lingers and loses what it needs is stopped for that, and not wanted after it.
+        let lost = self.lingering.contains_key(id) && self.has_lost(&self.shims[id].definition);
+        let down = self.world.view(id).is_none_or(|view| view.want == Want::Down);
+        let unwanted = down && !lost;
         let ready = self.shim(id, life).ready;
         for (other, shim) in &self.shims {
             for need in shim.definition.needs.iter().filter(|need| need.service == id.name) {

@@ -71,10 +71,7 @@ impl Model<'_> {
             assert_eq!(view.want == Want::Up, held, "{view:?}");
             if let Some((since, state)) = known.filter(|_| view.want == Want::Down && !command) {
                 // It goes with a need that is lost, as soon as what stands on it has gone.
-                let lost = definition.needs.iter().any(|need| {
-                    let id = ServiceId::new(PROJECT, need.service.clone());
-                    need.lost == Lost::Stop && !self.is_there(&id)
-                });
+                let lost = self.has_lost(definition);
                 let bad = lost || !self.runs(&view.id) && *state != State::Done;
                 let over = self.now >= since.after(own) || definition.kind == Kind::Check;
                 assert!(over || bad, "it lingered for less than its time: {view:?}");
