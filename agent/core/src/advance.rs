@@ -208,14 +208,16 @@ impl Turn<'_> {
         self.look_at_needs(needs.unwrap_or_default());
     }
 
-    /// Looks at what is needed, also through checks: what stands on one holds back what it needs.
+    /// Looks at what is needed, also through what may bear others without a process: what stands on that
+    /// holds back what it needs.
     pub fn look_at_needs(&mut self, mut needs: Vec<Arc<str>>) {
         // What old and new definitions need together may go in a circle.
-        let mut checks: BTreeSet<Arc<str>> = BTreeSet::new();
+        let mut passed: BTreeSet<Arc<str>> = BTreeSet::new();
         while let Some(need) = needs.pop() {
-            let check = self.project.nodes.get(&need).filter(|node| node.is_check());
-            if let Some(check) = check.filter(|_| checks.insert(need.clone())) {
-                needs.extend(check.linked.iter().cloned());
+            let node = self.project.nodes.get(&need);
+            let through = node.filter(|node| node.may_bear());
+            if let Some(through) = through.filter(|_| passed.insert(need.clone())) {
+                needs.extend(through.linked.iter().cloned());
             }
             self.look_at(&need);
         }

@@ -290,6 +290,11 @@ impl Node {
         self.want == Want::Up && self.state() == State::Failed && !self.again
     }
 
+    /// Whether what needs it may run where it has no process itself.
+    pub fn may_bear(&self) -> bool {
+        matches!(self.definition.kind, Kind::Check | Kind::Oneshot)
+    }
+
     pub fn needs(&self, name: &str) -> bool {
         self.definition.needs.iter().any(|need| *need.service == *name)
     }

@@ -105,9 +105,9 @@ impl Project {
         up.into_iter().chain(wanted.cloned().map(Holder::Dependent)).collect()
     }
 
-    /// What must go before it: what stands on it, itself or through a check. A check is gone the
-    /// moment it is not wanted, and what stood on it may still run. `last`: what it was when this
-    /// was last asked. Of many that go one by one each is then looked at once.
+    /// What must go before it: what stands on it, itself or through a check or a oneshot, which are
+    /// gone the moment they are not wanted while what stood on them may still run. `last`: what it was when
+    /// this was last asked. Of many that go one by one each is then looked at once.
     pub fn held_back_by(&self, name: &str, last: Option<&Arc<str>>) -> Option<Arc<str>> {
         if let Some(last) = last {
             let after = (Bound::Included(&**last), Bound::Unbounded);
@@ -117,21 +117,22 @@ impl Project {
                 return Some(found.clone());
             }
         }
-        let mut checks: Vec<&str> = Vec::new();
-        let (mut at, mut next) = (name, 0);
-        loop {
+        let mut passed: BTreeSet<&str> = BTreeSet::new();
+        let mut todo = vec![name];
+        while let Some(at) = todo.pop() {
             for dependent in self.dependents(at) {
-                if self.holds_back(dependent, at) {
+                if self.holds_back(dependent, at)
+                    && (at == name || !self.closes_cycle(dependent, name))
+                {
                     return Some(dependent.clone());
                 }
-                let check = self.nodes.get(dependent).filter(|n| n.is_check() && !n.is_living());
-                if check.is_some_and(|check| check.needs(at)) && !checks.contains(&&**dependent) {
-                    checks.push(dependent);
+                let through = self.nodes.get(dependent).filter(|n| n.may_bear() && !n.is_living());
+                if through.is_some_and(|node| node.needs(at)) && passed.insert(dependent) {
+                    todo.push(dependent);
                 }
             }
-            at = checks.get(next)?;
-            next += 1;
         }
+        None
     }
 
     fn holds_back(&self, dependent: &str, name: &str) -> bool {

@@ -583,3 +583,19 @@ fn what_a_found_service_needs_is_wanted_whatever_is_found_first() {
     assert_eq!(stage.step(Event::Tick), [""; 0], "api runs, and needs it");
     assert_eq!(stage.world.view(&id("db")).unwrap().want, Want::Up);
 }
+
+#[test]
+fn what_stands_on_a_oneshot_that_is_done_goes_before_what_that_needed() {
+    let file = [("db", service(&[])), ("seed", oneshot(&["db"])), ("web", service(&["seed"]))];
+    let mut stage = Stage::new(&file);
+    stage.up(&[]);
+    stage.comes_up("db");
+    stage.started("seed");
+    stage.ends("seed", 0);
+    stage.comes_up("web");
+    assert_eq!(stage.down(&[]), ["stop web 1"]);
+    assert_eq!(stage.state("db"), State::Ready);
+    assert_eq!(stage.ends("web", 0), ["acknowledge web 1", "stop db 1"]);
+    stage.ends("db", 0);
+    assert!(stage.world.is_idle());
+}

@@ -112,16 +112,25 @@ impl Model<'_> {
         }
     }
 
-    /// Whether it needs `id` through checks alone, as the file that runs has them.
+    /// Whether it needs `id` through checks and oneshots without a process alone, as the file
+    /// that runs has them.
     pub fn stands_on(&self, definition: &Definition, id: &ServiceId) -> bool {
         let mut todo: Vec<ServiceId> = self.needs(definition).collect();
+        let mut seen = BTreeSet::new();
         while let Some(need) = todo.pop() {
             let known = self.world.definition(&need);
-            let Some(check) = known.filter(|known| known.kind == Kind::Check) else { continue };
-            if check.needs.iter().any(|need| need.service == id.name) {
+            let rests = |known: &&Definition| match known.kind {
+                Kind::Check => true,
+                Kind::Oneshot => !self.shims.contains_key(&need),
+                Kind::Service => false,
+            };
+            let Some(through) = known.filter(rests) else { continue };
+            if through.needs.iter().any(|need| need.service == id.name) {
                 return true;
             }
-            todo.extend(self.needs(check));
+            if seen.insert(need) {
+                todo.extend(self.needs(through));
+            }
         }
         false
     }

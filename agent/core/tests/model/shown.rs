@@ -95,7 +95,7 @@ impl Model<'_> {
     }
 
     /// Whether it needs one of these, itself or through others.
-    fn reaches(&self, id: &ServiceId, targets: &[Arc<str>]) -> bool {
+    pub fn reaches(&self, id: &ServiceId, targets: &[Arc<str>]) -> bool {
         let (mut todo, mut seen) = (vec![id.clone()], BTreeSet::new());
         while let Some(id) = todo.pop() {
             if targets.contains(&id.name) {
