@@ -16,7 +16,9 @@ pub(crate) fn of(project: &Project, node: &Node) -> Health {
 fn judge(project: &Project, node: &Node) -> (HealthStatus, String) {
     let said = || node.message.clone();
     if node.want == Want::Down {
-        let off = !node.definition.enabled && node.phase == Phase::Down;
+        // One that has run tells how that ended.
+        let never = node.phase == Phase::Down && node.life.number == 0;
+        let off = never && !node.definition.enabled;
         return (HealthStatus::Disabled, if off { "switched off".into() } else { said() });
     }
     if node.unheard && node.is_living() {
