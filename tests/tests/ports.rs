@@ -265,3 +265,27 @@ fn a_port_is_known_before_the_first_up_to_who_asks_for_the_environment() {
     assert_eq!(before["HEARTH_WEB_PORT"], port(&project, "web").to_string());
     assert_eq!(ask(&socket), before);
 }
+
+#[test]
+fn a_stranger_that_answers_makes_no_service_ready_that_ends_for_want_of_its_port() {
+    let stranger = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = stranger.local_addr().unwrap().port();
+    let test = format!("ready = {{ tcp = \"127.0.0.1:{port}\" }}\nrestart = \"never\"\n");
+    // As a server does that finds its port taken, after a while.
+    let run = "run = \"echo begun > begun; read x < gate; exit 98\"\n";
+    let project = Project::new(&["[services.web]\n", run, &test].concat());
+    let mut gate = project.gate("gate");
+    let up = project.start(&["up", "--json"]);
+    project.await_lines("begun", 1);
+    gate.open();
+    let last = up.finish().exits(1).json_lines().pop().unwrap();
+    let words = last["failed"][0]["message"].as_str().unwrap();
+    assert!(words.contains(&format!("port {port} is in use by ")), "{words}");
+    assert!(words.contains(&format!("(pid {})", std::process::id())), "{words}");
+    // One that lives on beside it may be meant to: it forwards, or is asked about somewhere else.
+    project
+        .write("hearth.toml", &["[services.web]\nrun = [\"sleep\", \"1000\"]\n", &test].concat());
+    project.run(&["up"]).exits(0);
+    assert_eq!(project.state("web"), "ready");
+    drop(stranger);
+}
