@@ -599,3 +599,17 @@ fn what_stands_on_a_oneshot_that_is_done_goes_before_what_that_needed() {
     stage.ends("db", 0);
     assert!(stage.world.is_idle());
 }
+
+#[test]
+fn a_restart_is_not_held_back_by_what_stands_on_a_oneshot_that_stays_done() {
+    let web = lost_stop(service(&["seed"]));
+    let mut stage = Stage::new(&[("db", service(&[])), ("seed", oneshot(&["db"])), ("web", web)]);
+    stage.up(&[]);
+    stage.comes_up("db");
+    stage.started("seed");
+    stage.ends("seed", 0);
+    stage.comes_up("web");
+    assert_eq!(stage.restart(&["db"]), ["stop db 1"], "web stands on seed, which stays done");
+    assert_eq!(stage.ends("db", 0), ["acknowledge db 1", "spawn db 2"]);
+    assert_eq!(stage.state("web"), State::Ready);
+}
