@@ -206,19 +206,28 @@ impl Story {
         at
     }
 
-    /// What tests say now, and ports chosen meanwhile, of rows asked for in between: transitions tell
-    /// neither. A state is believed by transitions alone.
+    /// What tests say while its state stays.
+    pub fn say(&mut self, project: Option<String>, service: String, message: &str) {
+        if let Some(at) = self.by_name.get(&(project, service)) {
+            let node = &mut self.nodes[*at];
+            if !is_at_rest(node.state) && !message.is_empty() {
+                node.message = clean(message);
+            }
+        }
+    }
+
+    /// What tests say at the end of a wait, and ports chosen meanwhile. A state is believed by
+    /// transitions alone.
     pub fn hear(&mut self, rows: Vec<ServiceRow>) {
         for row in rows {
-            let Some(at) = self.by_name.get(&(row.project, row.name)) else { continue };
+            let key = (row.project, row.name);
+            let Some(at) = self.by_name.get(&key) else { continue };
             let node = &mut self.nodes[*at];
             node.ports = row.ports;
             if row.state == node.state
-                && !is_at_rest(node.state)
                 && let Some(health) = row.health
-                && !health.message.is_empty()
             {
-                node.message = clean(&health.message);
+                self.say(key.0, key.1, &health.message);
             }
         }
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use hearth_config::Builder;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{Gate, Home, Ran, Verb, home};
 
@@ -55,6 +55,19 @@ impl Project {
             }
         }
         project
+    }
+
+    /// Starts its agent, where there is none; the socket that this one listens on.
+    #[track_caller]
+    pub fn socket(&self) -> PathBuf {
+        let up = self.run(&["daemon", "up", "--json"]).exits(0).json();
+        PathBuf::from(up["socket"].as_str().expect("a path"))
+    }
+
+    /// The body of a request about it, with `more` than its path.
+    pub fn asks(&self, mut more: Value) -> String {
+        more["project"] = json!(self.dir);
+        more.to_string()
     }
 
     /// Its directory, canonical.

@@ -233,9 +233,9 @@ impl Owner {
             from,
             to,
             at: rfc3339(at),
-            message,
+            message: message.clone(),
         };
-        self.publish(&id, &to_bytes(&line));
+        self.publish(&id, &message, &to_bytes(&line));
     }
 }
 
