@@ -19,7 +19,8 @@ use crate::lines::{Bell, Lines, Next, Until};
 use crate::output;
 use crate::progress::Progress;
 use crate::refuse::{self, Refusal};
-use crate::story::{Goal, Sheet, Story};
+use crate::sheet::Sheet;
+use crate::story::{Goal, Story};
 use crate::verdict::{self, Told};
 
 /// How often an agent that was replaced, or died, in the middle of a wait is asked again.

@@ -5,7 +5,8 @@ use clap::{ArgMatches, Command};
 use crate::agent::Wish;
 use crate::args::{self, Context};
 use crate::refuse::Refusal;
-use crate::story::{Goal, Sheet};
+use crate::sheet::Sheet;
+use crate::story::Goal;
 use crate::stream::Wait;
 use crate::{attach, capture, project};
 

@@ -15,7 +15,6 @@ use crate::{
     nouns::{Kind, State, Want},
     plan,
     view::Holder,
-    words,
 };
 
 /// So many of what a node waits for are named in its message.
@@ -200,13 +199,13 @@ impl Project {
         }
         match need.state() {
             State::Failed | State::Backoff | State::Done => {
-                format!("{name} ({}: {})", words::state(need.state()), need.message)
+                format!("{name} ({}: {})", need.state().in_word(), need.message)
             }
             State::Unhealthy => format!("{name} (unhealthy: {})", health::failing_words(need)),
             // Ready ones are waited for only while they are about to go.
             State::Ready => format!("{name} (about to stop)"),
             State::Down | State::Waiting | State::Starting | State::Stopping | State::Unknown => {
-                format!("{name} ({})", words::state(need.state()))
+                format!("{name} ({})", need.state().in_word())
             }
         }
     }
