@@ -47,12 +47,12 @@ impl Project {
     pub fn example(name: &str) -> Self {
         let project = Self::empty();
         let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").join(name);
-        let mut entries = fs::read_dir(&from).unwrap_or_else(|e| panic!("{}: {e}", from.display()));
-        while let Some(Ok(entry)) = entries.next() {
-            if entry.path().is_file() {
-                fs::copy(entry.path(), project.dir.join(entry.file_name()))
-                    .expect("a file can be copied");
-            }
+        let files = crate::files_below(&from);
+        assert!(!files.is_empty(), "{} is an example", from.display());
+        for file in files {
+            let to = project.dir.join(file.strip_prefix(&from).expect("it is below"));
+            fs::create_dir_all(to.parent().expect("a directory")).expect("it can be made");
+            fs::copy(file, to).expect("a file can be copied");
         }
         project
     }
