@@ -179,7 +179,9 @@ impl Turn<'_> {
             node.since = self.now;
             let (id, message) = (node.id.clone(), node.message.clone());
             self.actions.push(Action::Changed(Transition { id, from, to, message }));
+            self.project.shows(name, to);
         }
+        let Some(node) = self.project.nodes.get_mut(name) else { return };
         let (marks, facts) = (node.marks(), node.facts());
         if marks.may_end_a_wait(node.marks) {
             self.project.edition += 1;

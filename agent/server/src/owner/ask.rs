@@ -1,6 +1,6 @@
 //! Requests: what each asks of the core, and what its listener is told.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use hearth_config::{Kind, Project, Service};
@@ -163,7 +163,8 @@ impl Owner {
         let known = self.must_know(project.as_ref(), &names)?;
         let targets: Vec<Arc<str>> = names.into_iter().map(Arc::from).collect();
         let before = self.before(project.as_ref());
-        let mine = |id: &&ServiceId| targets.is_empty() || targets.contains(&id.name);
+        let named: HashSet<&Arc<str>> = targets.iter().collect();
+        let mine = |id: &&ServiceId| named.is_empty() || named.contains(&id.name);
         let mut scope: BTreeSet<ServiceId> = known.iter().filter(mine).cloned().collect();
         let mut projects: Vec<Arc<str>> = known.iter().map(|id| Arc::clone(&id.project)).collect();
         projects.dedup();
@@ -196,7 +197,8 @@ impl Owner {
         names: &[String],
     ) -> Result<Vec<ServiceId>, Refusal> {
         let known = self.names(project);
-        match names.iter().find(|name| !known.iter().any(|id| *id.name == ***name)) {
+        let all: HashSet<&str> = known.iter().map(|id| &*id.name).collect();
+        match names.iter().find(|name| !all.contains(name.as_str())) {
             None => Ok(known),
             Some(name) => {
                 let names: Vec<&str> = known.iter().map(|id| &*id.name).collect();
@@ -351,9 +353,10 @@ fn definitions(file: &Project) -> BTreeMap<Arc<str>, hearth_core::Definition> {
 
 /// The services that are meant.
 fn chosen(project: &Arc<str>, file: &Project, targets: &[Arc<str>]) -> BTreeSet<ServiceId> {
-    let mine = |service: &&hearth_config::Service| match targets.is_empty() {
+    let named: HashSet<&str> = targets.iter().map(|target| &**target).collect();
+    let mine = |service: &&hearth_config::Service| match named.is_empty() {
         true => service.enabled,
-        false => targets.iter().any(|target| **target == *service.name),
+        false => named.contains(service.name.as_str()),
     };
     let services = file.services.iter().filter(mine);
     services.map(|service| ServiceId::new(Arc::clone(project), service.name.as_str())).collect()
@@ -361,10 +364,10 @@ fn chosen(project: &Arc<str>, file: &Project, targets: &[Arc<str>]) -> BTreeSet<
 
 /// The services that are meant, and all that they need.
 fn reach(project: &Arc<str>, file: &Project, targets: &[Arc<str>]) -> BTreeSet<ServiceId> {
-    let mut reached = BTreeSet::new();
+    let (known, mut reached) = (file.by_name(), BTreeSet::new());
     let mut todo: Vec<ServiceId> = chosen(project, file, targets).into_iter().collect();
     while let Some(id) = todo.pop() {
-        let needs = file.service(&id.name).map_or(&[][..], |service| &service.needs);
+        let needs = known.get(&*id.name).map_or(&[][..], |service| &service.needs);
         let needed =
             needs.iter().map(|need| ServiceId::new(Arc::clone(project), need.service.as_str()));
         todo.extend(needed.filter(|need| !reached.contains(need)));
