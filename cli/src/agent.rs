@@ -135,12 +135,12 @@ pub fn outcome(ready: &Ready) -> OutcomeAgent {
     }
 }
 
-/// A path with a query, its values encoded.
+/// A path with a query, its values encoded; what it has of one stays.
 pub fn path(path: &str, query: &[(&str, &str)]) -> String {
     use std::fmt::Write;
     let mut out = path.to_owned();
-    for (n, (name, value)) in query.iter().enumerate() {
-        out.push(if n == 0 { '?' } else { '&' });
+    for (name, value) in query {
+        out.push(if out.contains('?') { '&' } else { '?' });
         out.push_str(name);
         out.push('=');
         for byte in value.bytes() {
@@ -242,5 +242,6 @@ mod tests {
             path("/v1/logs", &[("project", "/a b&c/é"), ("n", "5")]),
             "/v1/logs?project=/a%20b%26c/%C3%A9&n=5"
         );
+        assert_eq!(path(&path("/v1/wait", &[("a", "?")]), &[("b", "1")]), "/v1/wait?a=%3F&b=1");
     }
 }

@@ -4,31 +4,29 @@
 //! comes; it ends by itself when all of that has ended. With `--json` the lines of logs stand between
 //! the transitions, as `/v1/logs` has them (they have no `type`), and the outcome is the last line.
 //!
-//! That a service has ended after the bringing up is told by no stream of this request: the agent
-//! writes `state.json` anew at every change, and that is waited for before it is asked.
+//! What becomes of them after the bringing up is told by a second stream, that of `GET /v1/wait` with
+//! `stay=true`, whose snapshot tells what came in between.
 
-use std::ffi::OsStr;
-use std::os::fd::AsFd;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use hearth_api::reply::Services;
-use hearth_api::{Code, Kind, Result as Word, ServiceRow, State};
+use hearth_api::{Code, Kind, Line, Result as Word, State};
 use hearth_lifecycle::Request;
-use hearth_process::watch::DirWatch;
+use serde_json::json;
 
 use crate::agent::{self, Wish};
 use crate::args::Context;
 use crate::follow::Following;
-use crate::interrupt;
 use crate::lines::{Bell, Lines, Next, Until};
-use crate::refuse::Refusal;
-use crate::story::{Goal, Sheet};
+use crate::refuse::{self, Refusal};
+use crate::sheet::Sheet;
+use crate::story::{Goal, Node};
 use crate::stream::{Heard, How, Wait};
 use crate::undo;
 use crate::verdict::{self, Told};
+use crate::{interrupt, output};
 
-/// How often the agent is asked where the kernel has no watch left (inotify(7)) and nothing wakes.
-const WITHOUT_WATCH: Duration = Duration::from_secs(1);
+/// How an older agent answers: it does not know the query, or not even the route.
+const UNKNOWN: [u16; 2] = [400, 404];
 
 /// Brings up, stays, and takes down.
 pub fn run(wait: &Wait<'_>, sheet: Sheet) -> Result<u8, Refusal> {
@@ -60,7 +58,14 @@ pub fn run(wait: &Wait<'_>, sheet: Sheet) -> Result<u8, Refusal> {
     if ours.is_empty() {
         heard.progress.say("all of it was up already, and stays when this ends");
     }
-    match stay(context, &project, &mut heard)? {
+    match stay(wait, &project, &mut heard)? {
+        Stayed::LeftAlone => {
+            if let Some(outcome) = &mut told.outcome {
+                outcome.result = Word::Interrupted;
+            }
+            told.done = Err(left_alone(context, began));
+            told.end(context)
+        }
         Stayed::Interrupted => interrupted(context, &project, ours, heard, agent),
         Stayed::Ended { failed } if failed.is_empty() => told.end(context),
         Stayed::Ended { failed } => {
@@ -80,65 +85,90 @@ pub fn run(wait: &Wait<'_>, sheet: Sheet) -> Result<u8, Refusal> {
 
 enum Stayed {
     Interrupted,
-    Ended { failed: Vec<String> },
+    /// The agent was told to go.
+    LeftAlone,
+    Ended {
+        failed: Vec<String>,
+    },
 }
 
 /// Writes the logs until Ctrl-C, or until everything has ended.
-fn stay(context: &Context, project: &str, heard: &mut Heard) -> Result<Stayed, Refusal> {
+fn stay(wait: &Wait<'_>, project: &str, heard: &mut Heard) -> Result<Stayed, Refusal> {
     let bell = Bell::new().map_err(|error| Refusal::new(Code::Internal, error.to_string()))?;
-    // Subscribe, then look.
-    let watch = DirWatch::names(context.home.dir()).ok();
-    let lines = Lines::none(&bell);
-    let mut ended = ended(context, project, heard)?;
+    let mut query = vec![("project", project), ("stay", "true")];
+    query.extend(wait.named.iter().map(|name| ("service", name.as_str())));
+    let request = Request::get(agent::path("/v1/wait", &query));
+    // An agent that dies or is replaced is asked for again, as the bringing up asked for it.
+    loop {
+        let wish = Wish { start: true, ..Wish::default() };
+        let (_, mut reply) = agent::ask(wait.context, wish, &request)
+            .map_err(|error| refuse::of_call(error, None))?;
+        let lines = if UNKNOWN.contains(&reply.status) {
+            heard.progress.say("the agent is too old to tell when they end: Ctrl-C ends this");
+            Lines::none(&bell)
+        } else if reply.is_success() {
+            Lines::of(reply, &bell)
+        } else {
+            let body = agent::body(&mut reply)?;
+            return Err(Refusal::of_reply(reply.status, &body));
+        };
+        if let Some(stayed) = listen(wait.context, &lines, heard)? {
+            return Ok(stayed);
+        }
+    }
+}
+
+/// To the end of one stream; `None`: another agent tells the rest.
+fn listen(
+    context: &Context,
+    lines: &Lines<'_>,
+    heard: &mut Heard,
+) -> Result<Option<Stayed>, Refusal> {
     loop {
         let more = heard.write_logs()?;
-        if let Some(failed) = ended.take() {
-            // Whatever was written before the end is in the log by then.
-            while heard.write_logs()? {}
-            return Ok(Stayed::Ended { failed });
-        }
-        let tick = match (&watch, more) {
-            (_, true) => Some(Duration::ZERO),
-            (Some(_), false) => None,
-            (None, false) => Some(WITHOUT_WATCH),
-        };
-        let Some(following) = &heard.following else { return Ok(Stayed::Interrupted) };
-        let mut fds = following.fds();
-        fds.extend(watch.as_ref().map(AsFd::as_fd));
-        match lines.next(Until { deadline: None, tick }, &fds, following.reader()) {
-            Next::Interrupted => return Ok(Stayed::Interrupted),
-            Next::Other | Next::Tick => {
-                let changed = match &watch {
-                    Some(watch) => watch.drain().is_ok_and(|changes| {
-                        let state = Some(OsStr::new("state.json"));
-                        changes.iter().any(|change| change.name.as_deref() == state)
-                    }),
-                    None => !more,
-                };
-                if changed {
-                    ended = self::ended(context, project, heard)?;
+        match heard.next(lines, Until::default(), more) {
+            Next::Line(mut bytes) => {
+                match serde_json::from_slice(&bytes) {
+                    Ok(Line::Snapshot { services }) => heard.story.begin(services),
+                    Ok(Line::Transition { project, service, to, message, .. }) => {
+                        heard.story.step(project, service, to, &message);
+                    }
+                    Ok(Line::Outcome(outcome)) => match outcome.result {
+                        Word::Replaced => return Ok(None),
+                        Word::Interrupted => return Ok(Some(Stayed::LeftAlone)),
+                        // That of the bringing up was told.
+                        Word::Ready | Word::Down | Word::Failed | Word::Timeout => continue,
+                    },
+                    Ok(Line::Message { .. }) | Err(_) => {}
+                }
+                if context.json {
+                    bytes.push(b'\n');
+                    output::print(&bytes)?;
+                }
+                if let Some(failed) = ended(heard) {
+                    // Whatever was written before the end is in the log by then.
+                    while heard.write_logs()? {}
+                    return Ok(Some(Stayed::Ended { failed }));
                 }
             }
-            Next::Line(_) | Next::End | Next::Late => {}
+            Next::End => return Ok(None),
+            Next::Interrupted => return Ok(Some(Stayed::Interrupted)),
+            Next::Late | Next::Tick | Next::Other => {}
         }
     }
 }
 
 /// Who has failed, where all that is followed has ended; `None`: something goes on. A check goes on
 /// for as long as what it belongs to.
-fn ended(context: &Context, project: &str, heard: &Heard) -> Result<Option<Vec<String>>, Refusal> {
-    let Some(following) = &heard.following else { return Ok(None) };
-    let path = agent::path("/v1/services", &[("project", project)]);
-    let wish = Wish { start: true, ..Wish::default() };
-    let (_, body) = agent::fetch(context, wish, &Request::get(path))?;
-    let Services { services } = agent::parse(&body)?;
+fn ended(heard: &Heard) -> Option<Vec<String>> {
+    let following = heard.following.as_ref()?;
     let mine = || {
-        let followed = |row: &&ServiceRow| following.names.contains(&row.name);
-        services.iter().filter(followed).filter(|row| row.kind != Kind::Check)
+        let followed = |node: &&Node| following.names.contains(&node.name);
+        heard.story.nodes.iter().filter(followed).filter(|node| node.kind != Kind::Check)
     };
     let failed: Vec<String> =
-        mine().filter(|row| row.state == State::Failed).map(|row| row.name.clone()).collect();
-    let has_ended = |row: &ServiceRow| match row.state {
+        mine().filter(|node| node.state == State::Failed).map(|node| node.name.clone()).collect();
+    let has_ended = |node: &Node| match node.state {
         State::Failed | State::Done | State::Down => true,
         // For what has failed it waits for ever.
         State::Waiting => !failed.is_empty(),
@@ -149,7 +179,20 @@ fn ended(context: &Context, project: &str, heard: &Heard) -> Result<Option<Vec<S
         | State::Stopping
         | State::Unknown => false,
     };
-    Ok(mine().all(has_ended).then_some(failed))
+    mine().all(has_ended).then_some(failed)
+}
+
+/// The agent is not fetched again: that would undo what somebody has done.
+fn left_alone(context: &Context, began: Instant) -> Refusal {
+    let why = "the agent was told to stop while this followed its services";
+    Refusal::new(Code::Stopping, why)
+        .hint("services and what is wanted of them stay: `hearth status`")
+        .details(json!({
+            "state": "stopping",
+            "duration_ms": refuse::milliseconds(began.elapsed()),
+            "reason": why,
+            "log": context.home.log(),
+        }))
 }
 
 /// Ctrl-C: what this verb brought up goes; the next one ends the wait for that.

@@ -11,7 +11,8 @@ use hearth_lifecycle::{Ready, Request};
 use crate::agent::{self, Wish};
 use crate::args::{self, Context};
 use crate::refuse::Refusal;
-use crate::story::{Goal, Sheet};
+use crate::sheet::Sheet;
+use crate::story::Goal;
 use crate::stream::Wait;
 use crate::{cold, output, project};
 

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use hearth_api::State;
 
-use crate::story::{Goal, Node, Story, in_word, is_at_rest};
+use crate::story::{Goal, Node, Story, is_at_rest};
 
 /// Longest name that has a column of its own; longer ones push the rest of their line aside.
 const NAME: usize = 24;
@@ -72,7 +72,7 @@ fn rank(state: State) -> u8 {
 fn more(rest: &[&Node]) -> String {
     let mut counts: Vec<(&str, usize)> = Vec::new();
     for node in rest {
-        let word = in_word(node.state);
+        let word = node.state.in_word();
         match counts.iter_mut().find(|(known, _)| *known == word) {
             Some((_, count)) => *count += 1,
             None => counts.push((word, 1)),
@@ -98,7 +98,7 @@ fn line(story: &Story, node: &Node, pad: usize, canvas: Canvas, now: Instant) ->
     let words = cut(&story.words(node), room);
     let text = cut(&format!("{head}{words}{tail}"), canvas.width);
     let drawn = plain(text);
-    let word = in_word(node.state);
+    let word = node.state.in_word();
     if !canvas.color || !words.starts_with(word) || drawn.width < columns(&head) + word.len() {
         return drawn;
     }
@@ -176,7 +176,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::story::Sheet;
+    use crate::sheet::Sheet;
 
     const FILE: &str = "[services.db]\nrun = 'x'\n[services.migrate]\nrun = 'x'\nneeds = ['db']\n\
                         [services.web]\nrun = 'x'\nneeds = ['db', 'migrate']\n";

@@ -32,6 +32,7 @@ mod project;
 mod refuse;
 mod restart;
 mod run;
+mod sheet;
 mod status;
 mod story;
 mod stream;

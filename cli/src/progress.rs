@@ -105,9 +105,12 @@ impl Progress {
         }
     }
 
-    /// Whether it would show what tests say in between.
-    pub fn is_drawn(&self) -> bool {
-        matches!(self, Progress::Drawn(screen) if screen.begun)
+    /// Whether it shows what tests say while a state stays.
+    pub fn shows_words(&self) -> bool {
+        match self {
+            Progress::Drawn(_) => true,
+            Progress::Silent | Progress::Plain => false,
+        }
     }
 
     /// Takes the drawing off the terminal, for what others write to it; the next tick draws it

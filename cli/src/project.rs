@@ -13,7 +13,7 @@ use hearth_config::Project;
 use crate::agent::{self, Wish};
 use crate::args::Context;
 use crate::refuse::Refusal;
-use crate::story::Sheet;
+use crate::sheet::Sheet;
 use crate::{cold, output};
 
 /// A directory with a `hearth.toml`, found and trusted.

@@ -6,7 +6,8 @@ use hearth_api::{RunReady, RunRequest};
 use crate::agent::Wish;
 use crate::args::{self, Context};
 use crate::refuse::Refusal;
-use crate::story::{Goal, Sheet};
+use crate::sheet::Sheet;
+use crate::story::Goal;
 use crate::stream::{Heard, Wait};
 use crate::{capture, project, restart};
 

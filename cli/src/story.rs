@@ -9,9 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use hearth_api::{Kind, ServiceRow, State, Want};
-use hearth_config::{Kind as FileKind, LaterKind, Probe, Project};
 
 use crate::plain;
+use crate::sheet::Sheet;
 
 /// What is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,75 +36,6 @@ impl Goal {
         match self {
             Goal::Ready => matches!(state, State::Ready | State::Done),
             Goal::Down => matches!(state, State::Down | State::Done | State::Failed),
-        }
-    }
-}
-
-/// What the file says of its services, as far as a story needs it.
-#[derive(Debug, Default)]
-pub struct Sheet {
-    entries: BTreeMap<String, Entry>,
-    /// Something listens somewhere: rows from before it was started do not tell where it does now.
-    pub has_ports: bool,
-}
-
-#[derive(Debug)]
-struct Entry {
-    needs: Vec<String>,
-    /// A test of it speaks HTTP.
-    http: bool,
-}
-
-impl Sheet {
-    /// Of this file.
-    pub fn of(project: &Project) -> Self {
-        let entry = |service: &hearth_config::Service| {
-            let is_http = |probe: &Probe| match probe {
-                Probe::Http { .. } => true,
-                Probe::Later(later) => later.kind == LaterKind::Http,
-                Probe::Tcp { .. }
-                | Probe::Exec(_)
-                | Probe::Log(_)
-                | Probe::Delay(_)
-                | Probe::Notify
-                | Probe::Unix(_)
-                | Probe::File(_) => false,
-            };
-            let http = service.ready.iter().any(|test| is_http(&test.probe));
-            let needs = service.needs.iter().map(|need| need.service.clone()).collect();
-            (service.name.clone(), Entry { needs, http })
-        };
-        Self {
-            entries: project.services.iter().map(entry).collect(),
-            has_ports: (project.services.iter())
-                .any(|s| (s.port.is_some() || !s.ports.is_empty()) && s.kind != FileKind::Check),
-        }
-    }
-
-    /// Of one that is in no file.
-    pub fn of_loose(name: &str, http: bool) -> Self {
-        let entry = Entry { needs: Vec::new(), http };
-        Self { entries: [(name.to_owned(), entry)].into(), has_ports: true }
-    }
-
-    fn needs(&self, name: &str) -> &[String] {
-        self.entries.get(name).map_or(&[], |entry| &entry.needs)
-    }
-
-    /// All that need one of `names`, directly or through others.
-    pub fn dependents(&self, names: &BTreeSet<String>) -> BTreeSet<String> {
-        let mut found = names.clone();
-        loop {
-            let before = found.len();
-            let more = self
-                .entries
-                .iter()
-                .filter(|(_, entry)| entry.needs.iter().any(|need| found.contains(need)));
-            let more: Vec<String> = more.map(|(name, _)| name.clone()).collect();
-            found.extend(more);
-            if found.len() == before {
-                return found.difference(names).cloned().collect();
-            }
         }
     }
 }
@@ -212,19 +143,28 @@ impl Story {
         at
     }
 
-    /// What tests say now, and ports chosen meanwhile, of rows asked for in between: transitions tell
-    /// neither. A state is believed by transitions alone.
+    /// What tests say while its state stays.
+    pub fn say(&mut self, project: Option<String>, service: String, message: &str) {
+        if let Some(at) = self.by_name.get(&(project, service)) {
+            let node = &mut self.nodes[*at];
+            if !is_at_rest(node.state) && !message.is_empty() {
+                node.message = clean(message);
+            }
+        }
+    }
+
+    /// What tests say at the end of a wait, and ports chosen meanwhile. A state is believed by
+    /// transitions alone.
     pub fn hear(&mut self, rows: Vec<ServiceRow>) {
         for row in rows {
-            let Some(at) = self.by_name.get(&(row.project, row.name)) else { continue };
+            let key = (row.project, row.name);
+            let Some(at) = self.by_name.get(&key) else { continue };
             let node = &mut self.nodes[*at];
             node.ports = row.ports;
             if row.state == node.state
-                && !is_at_rest(node.state)
                 && let Some(health) = row.health
-                && !health.message.is_empty()
             {
-                node.message = clean(&health.message);
+                self.say(key.0, key.1, &health.message);
             }
         }
     }
@@ -309,7 +249,7 @@ impl Story {
             node.kind == Kind::Service && node.state == State::Ready && !node.ports.is_empty()
         });
         let address = |node: &Node| {
-            let http = self.sheet.entries.get(&node.name).is_some_and(|entry| entry.http);
+            let http = self.sheet.speaks_http(&node.name);
             let ports = node.ports.iter().map(|port| match http {
                 true => format!("http://localhost:{port}/"),
                 false => format!("localhost:{port}"),
@@ -322,7 +262,7 @@ impl Story {
 
 /// A state and why, where there is more to say than the state.
 fn said(state: State, message: &str) -> String {
-    let word = in_word(state);
+    let word = state.in_word();
     if message.is_empty() || message == word {
         word.to_owned()
     } else {
@@ -337,22 +277,6 @@ fn clean(message: &str) -> String {
     plain::without_escapes(first.as_bytes(), &mut bytes);
     let text = String::from_utf8_lossy(&bytes);
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>().trim().to_owned()
-}
-
-/// A state as it stands everywhere.
-pub fn in_word(state: State) -> &'static str {
-    match state {
-        State::Down => "down",
-        State::Waiting => "waiting",
-        State::Starting => "starting",
-        State::Ready => "ready",
-        State::Unhealthy => "unhealthy",
-        State::Backoff => "backoff",
-        State::Stopping => "stopping",
-        State::Done => "done",
-        State::Failed => "failed",
-        State::Unknown => "unknown",
-    }
 }
 
 /// Whether nothing is waited for in this state.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use hearth_api::reply::Services;
 use hearth_api::stream::OutcomeAgent;
-use hearth_api::{Code, Line, Outcome, Result as Word, State};
+use hearth_api::{Code, Line, Outcome, Result as Word};
 use hearth_lifecycle::{CallError, Ready, Request};
 
 use crate::agent::{self, Wish};
@@ -19,18 +19,19 @@ use crate::lines::{Bell, Lines, Next, Until};
 use crate::output;
 use crate::progress::Progress;
 use crate::refuse::{self, Refusal};
-use crate::story::{Goal, Sheet, Story};
+use crate::sheet::Sheet;
+use crate::story::{Goal, Story};
 use crate::verdict::{self, Told};
 
 /// How often an agent that was replaced, or died, in the middle of a wait is asked again.
 const REPLACED: usize = 5;
 const DIED: usize = 1;
 
-/// How often what tests say is asked for while it is drawn. Transitions tell changes of state alone,
-/// and nothing tells of those words.
-const LOOK: Duration = Duration::from_millis(500);
-/// What such a question may take: it is for the picture alone.
+/// What the one look at the end may take: it is for words alone.
 const PATIENCE: Duration = Duration::from_millis(300);
+
+/// How an agent answers a query that it does not know.
+const UNKNOWN_QUERY: u16 = 400;
 
 /// What a verb comes to where there is no agent.
 pub type Cold<'a> = dyn Fn(&Ready) -> Result<u8, Refusal> + 'a;
@@ -63,18 +64,12 @@ pub struct Heard {
     pub progress: Progress,
     /// Their logs, on stdout, where they are followed.
     pub following: Option<Following>,
-    looked: Instant,
 }
 
 impl Heard {
     /// Nothing yet.
     pub fn new(context: &Context, goal: Goal, sheet: Sheet) -> Self {
-        Self {
-            story: Story::new(sheet),
-            progress: Progress::new(context, goal),
-            following: None,
-            looked: Instant::now(),
-        }
+        Self { story: Story::new(sheet), progress: Progress::new(context, goal), following: None }
     }
 
     /// Writes what there is of the logs; says whether there may be more at once.
@@ -132,18 +127,28 @@ impl Wait<'_> {
         let deadline = self.wish.timeout.and_then(|timeout| began.checked_add(timeout));
         let bell = Bell::new().map_err(|error| Refusal::new(Code::Internal, error.to_string()))?;
         let (mut died, mut replaced) = (0, 0);
+        // Of what goes down no test says anything.
+        let mut words = heard.progress.shows_words() && self.goal == Goal::Ready;
         loop {
+            let path = match words {
+                true => agent::path(&self.request.path, &[("words", "true")]),
+                false => self.request.path.clone(),
+            };
+            let request = Request { path, ..self.request.clone() };
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             let wish = Wish { timeout: left, ..self.wish };
-            let (ready, mut reply) =
-                match (agent::ask(self.context, wish, &self.request), self.cold) {
-                    (Ok(answer), _) => answer,
-                    (Err(CallError::NotReady(ready)), Some(cold)) => {
-                        return Ok((How::Not(Told::without(cold(&ready))), None));
-                    }
-                    (Err(error), _) => return Ok((How::Not(not_ready(error, left)), None)),
-                };
+            let (ready, mut reply) = match (agent::ask(self.context, wish, &request), self.cold) {
+                (Ok(answer), _) => answer,
+                (Err(CallError::NotReady(ready)), Some(cold)) => {
+                    return Ok((How::Not(Told::without(cold(&ready))), None));
+                }
+                (Err(error), _) => return Ok((How::Not(not_ready(error, left)), None)),
+            };
             let ours = Some(agent::outcome(&ready));
+            // An older agent, perhaps; and what it refuses for another reason it refuses again.
+            if reply.status == UNKNOWN_QUERY && std::mem::take(&mut words) {
+                continue;
+            }
             if !reply.is_success() {
                 let body = agent::body(&mut reply)?;
                 let refusal = Refusal::of_reply(reply.status, &body);
@@ -197,23 +202,13 @@ impl Wait<'_> {
                 Next::Interrupted => return Ok(How::Interrupted),
                 Next::Late => return Ok(How::Late),
                 Next::Other => {}
-                Next::Tick => {
-                    let asked = |state| matches!(state, State::Starting | State::Unhealthy);
-                    if heard.progress.is_drawn()
-                        && heard.looked.elapsed() >= LOOK
-                        && heard.story.nodes.iter().any(|node| asked(node.state))
-                    {
-                        self.look(heard);
-                    }
-                    heard.progress.tick(&heard.story);
-                }
+                Next::Tick => heard.progress.tick(&heard.story),
             }
         }
     }
 
     /// Asks what tests say now, and which ports were chosen. Without an answer the words stay.
     fn look(&self, heard: &mut Heard) {
-        heard.looked = Instant::now();
         let path = match &self.project {
             Some(project) => agent::path("/v1/services", &[("project", project)]),
             None => "/v1/services".to_owned(),
@@ -249,6 +244,10 @@ fn take(heard: &mut Heard, line: Line) -> Result<(), Refusal> {
         Line::Transition { project, service, to, message, .. } => {
             let at = heard.story.step(project, service, to, &message);
             heard.progress.step(&heard.story, at);
+        }
+        // Drawn with the next tick.
+        Line::Message { project, service, message } => {
+            heard.story.say(project, service, &message);
         }
         Line::Outcome(_) => {}
     }

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use hearth_api::{HealthStatus, Kind, ServiceRow};
 
 use crate::args::Context;
-use crate::{drawing, output, story};
+use crate::{drawing, output};
 
 const DIM: &str = "\x1b[2m";
 const PLAIN: &str = "\x1b[0m";
@@ -90,7 +90,7 @@ fn plain(figure: Option<String>) -> Cell {
 }
 
 fn state(row: &ServiceRow) -> Cell {
-    let mut state = story::in_word(row.state).to_owned();
+    let mut state = row.state.in_word().to_owned();
     if row.changed == Some(true) {
         state.push_str(" (file changed)");
     }

@@ -10,7 +10,8 @@ use crate::agent::{self, Wish};
 use crate::args::{self, Context};
 use crate::project::Place;
 use crate::refuse::Refusal;
-use crate::story::{Goal, Sheet};
+use crate::sheet::Sheet;
+use crate::story::Goal;
 use crate::stream::Wait;
 use crate::{attach, capture, project};
 

@@ -14,6 +14,7 @@ pub mod measure;
 mod project;
 mod terminal;
 mod verb;
+mod watch;
 
 pub use hearth_config::{Builder, Need, Node, Test};
 
@@ -24,6 +25,7 @@ pub use leftovers::{Process, processes_of};
 pub use project::Project;
 pub use terminal::Terminal;
 pub use verb::Verb;
+pub use watch::Watch;
 
 /// All files below a directory.
 pub fn files_below(dir: &std::path::Path) -> Vec<std::path::PathBuf> {

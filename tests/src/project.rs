@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use hearth_config::Builder;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{Gate, Home, Ran, Verb, home};
 
@@ -47,14 +47,27 @@ impl Project {
     pub fn example(name: &str) -> Self {
         let project = Self::empty();
         let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").join(name);
-        let mut entries = fs::read_dir(&from).unwrap_or_else(|e| panic!("{}: {e}", from.display()));
-        while let Some(Ok(entry)) = entries.next() {
-            if entry.path().is_file() {
-                fs::copy(entry.path(), project.dir.join(entry.file_name()))
-                    .expect("a file can be copied");
-            }
+        let files = crate::files_below(&from);
+        assert!(!files.is_empty(), "{} is an example", from.display());
+        for file in files {
+            let to = project.dir.join(file.strip_prefix(&from).expect("it is below"));
+            fs::create_dir_all(to.parent().expect("a directory")).expect("it can be made");
+            fs::copy(file, to).expect("a file can be copied");
         }
         project
+    }
+
+    /// Starts its agent, where there is none; the socket that this one listens on.
+    #[track_caller]
+    pub fn socket(&self) -> PathBuf {
+        let up = self.run(&["daemon", "up", "--json"]).exits(0).json();
+        PathBuf::from(up["socket"].as_str().expect("a path"))
+    }
+
+    /// The body of a request about it, with `more` than its path.
+    pub fn asks(&self, mut more: Value) -> String {
+        more["project"] = json!(self.dir);
+        more.to_string()
     }
 
     /// Its directory, canonical.

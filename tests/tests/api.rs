@@ -13,15 +13,8 @@ const SLEEPER: &str = "[services.s]\nrun = [\"sleep\", \"1000\"]\nready = { sett
 /// A project with an agent, and its socket.
 fn with_agent(toml: &str) -> (Project, PathBuf) {
     let project = Project::new(toml);
-    let up = project.run(&["daemon", "up", "--json"]).exits(0).json();
-    let socket = PathBuf::from(up["socket"].as_str().unwrap());
+    let socket = project.socket();
     (project, socket)
-}
-
-fn body(project: &Project, more: Value) -> String {
-    let mut body = json!({ "project": project.dir() });
-    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    body.to_string()
 }
 
 #[track_caller]
@@ -64,10 +57,10 @@ fn what_cannot_be_is_refused_by_name() {
     refused(request(&socket, "GET", "/v1/nothing", &[], ""), 404, "not-found", "/v1/nothing");
     refused(request(&socket, "DELETE", "/v1/services", &[], ""), 405, "bad-request", "GET");
     refused(request(&socket, "GET", "/v1/up", &[], ""), 405, "bad-request", "POST");
-    let wrong = body(&project, json!({ "colour": "red" }));
+    let wrong = project.asks(json!({ "colour": "red" }));
     refused(request(&socket, "POST", "/v1/up", &[], &wrong), 400, "bad-request", "colour");
     refused(request(&socket, "POST", "/v1/up", &[], "{"), 400, "bad-request", "");
-    let wrong = body(&project, json!({ "services": "s" }));
+    let wrong = project.asks(json!({ "services": "s" }));
     refused(
         request(&socket, "POST", "/v1/up", &[], &wrong),
         400,
@@ -76,7 +69,7 @@ fn what_cannot_be_is_refused_by_name() {
     );
     let path = "/v1/services?colour=red";
     refused(request(&socket, "GET", path, &[], ""), 400, "bad-request", "colour");
-    let unknown = body(&project, json!({ "services": ["nosuch"] }));
+    let unknown = project.asks(json!({ "services": ["nosuch"] }));
     refused(request(&socket, "POST", "/v1/up", &[], &unknown), 404, "not-found", "nosuch");
     let nowhere = json!({ "project": "/nowhere/at/all" }).to_string();
     refused(request(&socket, "POST", "/v1/up", &[], &nowhere), 404, "not-found", "/nowhere");
@@ -90,7 +83,7 @@ fn what_cannot_be_is_refused_by_name() {
 #[test]
 fn a_version_that_does_not_meet_ours_is_refused_before_anything_is_done() {
     let (project, socket) = with_agent(SLEEPER);
-    let up = body(&project, json!({}));
+    let up = project.asks(json!({}));
     let refusal = request(&socket, "POST", "/v1/up", &[("hearth-api", "900-901")], &up);
     refused(refusal, 426, "version", "900");
     let bad = request(&socket, "POST", "/v1/up", &[("hearth-api", "many")], &up);
@@ -108,9 +101,7 @@ fn up_and_down_by_the_api_alone() {
         "[services.s]\nrun = \"echo $MARKER > seen; umask >> seen; exec sleep 1000\"\nready = { exec = \"test -s seen\", every = \"20ms\" }\n",
     );
     let path = std::env::var("PATH").unwrap();
-    let up = body(
-        &project,
-        json!({ "services": ["s"], "env": { "MARKER": "by hand", "PATH": path, "HEARTH_HOME": project.home.dir() },
+    let up = project.asks(json!({ "services": ["s"], "env": { "MARKER": "by hand", "PATH": path, "HEARTH_HOME": project.home.dir() },
                 "umask": 0o077, "limits": {}, "session": null }),
     );
     let mut reply = request(&socket, "POST", "/v1/up", &[], &up);
@@ -120,7 +111,7 @@ fn up_and_down_by_the_api_alone() {
     assert_eq!(lines.last().unwrap()["result"], "ready");
     assert_eq!(project.read("seen"), "by hand\n0077\n");
     let pid = project.pid("s");
-    let down = body(&project, json!({ "services": [], "force": false, "session": null }));
+    let down = project.asks(json!({ "services": [], "force": false, "session": null }));
     let mut reply = request(&socket, "POST", "/v1/down", &[], &down);
     let last = std::iter::from_fn(|| reply.line()).last().unwrap();
     assert_eq!((&last["type"], &last["result"]), (&"outcome".into(), &"down".into()));
@@ -177,7 +168,7 @@ fn a_client_that_goes_away_leaves_agent_and_services_alone() {
         "[services.s]\nrun = \"echo $$ >> pids; read x < gate; echo up; exec sleep 1000\"\nready = { log = \"^up$\" }\n",
     );
     let mut gate = project.gate("gate");
-    let mut reply = request(&socket, "POST", "/v1/up", &[], &body(&project, json!({})));
+    let mut reply = request(&socket, "POST", "/v1/up", &[], &project.asks(json!({})));
     assert_eq!(reply.line().unwrap()["type"], "snapshot");
     drop(reply);
     let mut half = UnixStream::connect(&socket).unwrap();

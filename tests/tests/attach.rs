@@ -76,6 +76,36 @@ fn it_ends_by_itself_when_all_of_it_has_ended() {
 }
 
 #[test]
+fn the_next_agent_tells_the_end_when_the_first_one_dies() {
+    let project = Project::new(
+        "[services.serve]\nrun = \"echo here; read x < serve.gate; echo over; exit 3\"\nready = { log = \"here\" }\nrestart = \"never\"\n",
+    );
+    let mut gate = project.gate("serve.gate");
+    let mut verb = project.start(&["up", "--attach"]);
+    verb.until_stderr("1 service ready");
+    project.home.kill_agent();
+    gate.open();
+    let ran = verb.finish().exits(1);
+    assert!(ran.stdout.ends_with("serve | over\n"), "{}", ran.stdout);
+    assert!(ran.stderr.contains("failed: serve"), "{}", ran.stderr);
+}
+
+#[test]
+fn an_agent_that_is_told_to_stop_is_not_fetched_again() {
+    let project = Project::new(TWO);
+    let mut verb = project.start(&["up", "--attach", "--json"]);
+    verb.until_state("web", "ready");
+    // Its second stream has begun: that is told by its snapshot.
+    verb.until(|line| line["type"] == "snapshot");
+    project.run(&["daemon", "down"]).exits(0);
+    let ran = verb.finish().exits(3);
+    assert_eq!(ran.refusal()["code"], "stopping", "{}", ran.stderr);
+    assert_eq!(ran.json_lines().last().unwrap()["result"], "interrupted");
+    project.run(&["daemon", "status"]).exits(3);
+    project.run(&["daemon", "down", "--services"]).exits(0);
+}
+
+#[test]
 fn for_tools_lines_of_logs_stand_between_transitions_and_the_outcome_is_last() {
     let project = Project::new(TWO);
     let mut verb = project.start(&["up", "--attach", "--json"]);

@@ -162,12 +162,9 @@ fn a_check_is_asked_anew_by_the_next_agent() {
     follow.until(|line| line["type"] == "outcome");
     drop(listener);
     std::fs::remove_file(project.dir().join("there")).unwrap();
-    let states = || (project.state("port"), project.state("file"));
-    // Told to nobody who does not wait for it: looked at until it is so.
-    let began = std::time::Instant::now();
-    while states() != ("unhealthy".to_owned(), "unhealthy".to_owned()) {
-        assert!(began.elapsed().as_secs() < 20, "{:?}", states());
-    }
+    let mut watch = project.watch(&["port", "file"]);
+    watch.until_state("port", "unhealthy");
+    watch.until_state("file", "unhealthy");
 }
 
 #[test]

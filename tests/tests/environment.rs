@@ -1,19 +1,12 @@
 //! What a life is begun with: variables that are put in, shells that differ, limits that are cut; and
 //! what becomes of it when commands cross.
 
-use std::path::PathBuf;
-
 use hearth_tests::http::request;
 use hearth_tests::{Project, runs};
 use serde_json::{Value, json};
 
 const SAYS: &str =
     "[services.s]\nrun = 'echo \"a $A\"; exec sleep 1000'\nready = { log = \"a\" }\n";
-
-fn socket(project: &Project) -> PathBuf {
-    let up = project.run(&["daemon", "up", "--json"]).exits(0).json();
-    PathBuf::from(up["socket"].as_str().unwrap())
-}
 
 /// `hearth VERB --json` with these variables besides.
 #[track_caller]
@@ -51,7 +44,7 @@ fn a_variable_that_is_not_set_is_named_at_once_and_can_be_given() {
     assert!(words.contains("`${HOST_OF_S}` is not set"), "{words}");
     assert_eq!(told["failed"][0]["log_tail"], json!([]), "it was not begun");
     assert_eq!(project.state("s"), "failed");
-    let socket = socket(&project);
+    let socket = project.socket();
     let ask = |env: Value| {
         let body = json!({ "project": project.dir(), "service": "s", "env": env }).to_string();
         request(&socket, "POST", "/v1/env", &[], &body)
@@ -73,7 +66,7 @@ fn limits_above_the_agents_own_are_cut_and_told_once() {
     command.args(["-c", "ulimit -n 512; exec \"$0\" daemon up"]).arg(hearth.get_program());
     command.env("HEARTH_HOME", project.home.dir()).current_dir(project.dir());
     project.ran(&mut command).exits(0);
-    let socket = socket(&project);
+    let socket = project.socket();
     let body = json!({
         "project": project.dir(), "env": { "PATH": "/usr/bin:/bin" },
         "limits": { "nofile": { "soft": 100, "hard": 100_000 } },
@@ -95,7 +88,7 @@ fn the_environment_of_another_user_has_his_home() {
         return;
     }
     let project = Project::new(&format!("{SAYS}user = \"nobody\"\n"));
-    let socket = socket(&project);
+    let socket = project.socket();
     let body = json!({ "project": project.dir(), "service": "s", "env": { "HOME": "/root" } });
     let told = request(&socket, "POST", "/v1/env", &[], &body.to_string()).json();
     let nobody = hearth_process::facts::user_by_name("nobody").unwrap();

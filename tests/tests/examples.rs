@@ -32,6 +32,36 @@ fn the_quickstart_comes_up_and_goes_down() {
     project.run(&["down"]).exits(0);
 }
 
+#[test]
+fn the_website_keeps_its_port_and_who_looks_at_it_comes_back_with_it() {
+    if !has_program("python3") {
+        return;
+    }
+    let project = Project::example("website");
+    let ran = project.run(&["up", "front"]).exits(0);
+    let port = project.row("web")["ports"][0].to_string();
+    assert!(ran.stderr.contains(&format!("http://localhost:{port}/")), "{}", ran.stderr);
+    assert_eq!(project.row("look")["health"]["message"], "A small site answers");
+    assert_eq!((project.state("space"), project.state("content")), ("ready".into(), "down".into()));
+    project.run(&["up"]).exits(0);
+    project.run(&["health"]).exits(0);
+    let env = project.run(&["env", "web", "--json"]).exits(0).json();
+    assert_eq!((&env["PORT"], &env["PYTHONUNBUFFERED"]), (&port.as_str().into(), &"1".into()));
+    // Who looks waits for as long as there is no site.
+    let mut watch = project.watch(&["look"]);
+    hearth_tests::send(project.pid("web"), hearth_process::Signal::KILL);
+    watch.until_state("look", "waiting");
+    watch.until_state("look", "ready");
+    assert_eq!(project.row("web")["ports"][0].to_string(), port);
+    // What nobody needs fails by itself.
+    std::fs::remove_file(project.dir().join("public/index.html")).unwrap();
+    project.watch(&["content"]).until_state("content", "unhealthy");
+    let ran = project.run(&["health"]).exits(1);
+    assert!(ran.stderr.contains("Content"), "{}", ran.stderr);
+    project.run(&["down"]).exits(0);
+    is_empty(&project);
+}
+
 fn has_postgres() -> bool {
     let Ok(versions) = std::fs::read_dir("/usr/lib/postgresql") else {
         return skip("examples/redis-postgres", "PostgreSQL");

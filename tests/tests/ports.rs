@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use hearth_tests::http::request;
@@ -16,11 +16,6 @@ const AUTO: &str = "[services.web]\nport = \"auto\"\nrun = 'echo \"port ${port} 
                     [services.api]\nport = \"auto\"\nneeds = [\"web\"]\n\
                     run = 'echo \"web at $WEB\"; exec sleep 1000'\nready = { log = \"web\" }\n\
                     env = { WEB = \"http://localhost:${services.web.port}/\" }\n";
-
-fn socket(project: &Project) -> PathBuf {
-    let up = project.run(&["daemon", "up", "--json"]).exits(0).json();
-    PathBuf::from(up["socket"].as_str().unwrap())
-}
 
 #[track_caller]
 fn port(project: &Project, service: &str) -> u16 {
@@ -187,7 +182,7 @@ fn outcome_of_wait(project: &Project, service: &str) -> Value {
     let path = format!("/v1/wait?project={}&service={service}", project.dir().display());
     // Until it falls it is ready.
     project.home_file("state.json", |text| text.contains("in use"));
-    let mut reply = request(&socket(project), "GET", &path, &[], "");
+    let mut reply = request(&project.socket(), "GET", &path, &[], "");
     std::iter::from_fn(|| reply.line()).last().expect("an outcome")
 }
 
@@ -295,7 +290,7 @@ fn what_is_left_of_connections_keeps_nobody_from_the_next_life() {
 #[test]
 fn a_port_is_known_before_the_first_up_to_who_asks_for_the_environment() {
     let project = Project::new(AUTO);
-    let socket = socket(&project);
+    let socket = project.socket();
     let ask = |socket: &Path| {
         let body = json!({ "project": project.dir(), "service": null }).to_string();
         request(socket, "POST", "/v1/env", &[], &body).json()

@@ -5,39 +5,22 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixListener;
 use std::thread;
-use std::time::{Duration, Instant};
 
 use hearth_tests::{Port, Project, runs};
-use serde_json::Value;
-
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A project with one service `s` that lives, and this `ready`.
 fn with_ready(ready: &str) -> Project {
     Project::new(&format!("[services.s]\nrun = [\"sleep\", \"1000\"]\nready = {ready}\n"))
 }
 
-/// Looks until its row fits: who does not wait for a service is not told of its verdicts.
 #[track_caller]
-fn until(project: &Project, fits: impl Fn(&Value) -> bool) -> Value {
-    let began = Instant::now();
-    loop {
-        let row = project.row("s");
-        if fits(&row) {
-            return row;
-        }
-        assert!(began.elapsed() < PATIENCE, "{row}");
-    }
-}
-
-#[track_caller]
-fn until_state(project: &Project, state: &str) -> Value {
-    until(project, |row| row["state"] == state)
+fn until_state(project: &Project, state: &str) {
+    project.watch(&["s"]).until_state("s", state);
 }
 
 #[track_caller]
 fn until_said(project: &Project, words: &str) {
-    until(project, |row| row["health"]["message"].as_str().unwrap().contains(words));
+    project.watch(&["s"]).until_said("s", words);
 }
 
 /// Answers every connection so.
@@ -193,14 +176,8 @@ fn bad_endpoints_are_told_in_plain_words_and_hold_nobody_up() {
     let mut up = project.start(&["up", "--json"]);
     up.until_state("s", "ready");
     for (n, (_, _, words)) in cases.iter().enumerate() {
-        let began = Instant::now();
-        loop {
-            let row = project.row(&format!("bad{n}"));
-            if row["health"]["message"].as_str().unwrap().contains(words) {
-                break;
-            }
-            assert!(began.elapsed() < PATIENCE, "no `{words}` in {row}");
-        }
+        let name = format!("bad{n}");
+        project.watch(&[&name]).until_said(&name, words);
     }
     project.run(&["down"]).exits(0);
     up.finish();
@@ -271,10 +248,7 @@ fn a_service_may_write_without_end_before_its_line_and_keeps_nobody_waiting() {
         "#,
     );
     let up = project.start(&["up"]);
-    let began = Instant::now();
-    while project.state("quiet") != "ready" {
-        assert!(began.elapsed() < PATIENCE);
-    }
+    project.watch(&["quiet"]).until_state("quiet", "ready");
     up.finish().exits(0);
     assert_eq!(project.state("loud"), "ready");
 }

@@ -12,8 +12,7 @@ const SLEEPER: &str = "[services.s]\nrun = [\"sleep\", \"1000\"]\nready = { sett
 /// A project with an agent, and its socket.
 fn with_agent(toml: &str) -> (Project, PathBuf) {
     let project = Project::new(toml);
-    let up = project.run(&["daemon", "up", "--json"]).exits(0).json();
-    let socket = PathBuf::from(up["socket"].as_str().unwrap());
+    let socket = project.socket();
     (project, socket)
 }
 

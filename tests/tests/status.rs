@@ -19,7 +19,7 @@ fn what_services_use_is_measured_for_a_terminal_and_with_v() {
     assert!(project.row("db")["memory_bytes"].is_null());
     let more = project.run(&["status", "-v"]).exits(0).stdout;
     assert!(
-        head(&more).contains(&"CPU") && more.contains(" KiB") || more.contains(" MiB"),
+        head(&more).contains(&"CPU") && (more.contains(" KiB") || more.contains(" MiB")),
         "{more}"
     );
     let (code, text) = Terminal::start(project.command(&["status"]), 120, 24).finish();

@@ -10,7 +10,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
     action::{Action, Transition},
-    node::{Facts, Life, Next, Node, Phase, Why},
+    node::{Facts, Next, Node, Phase, Why},
     nouns::Want,
     words,
     world::Turn,
@@ -108,14 +108,7 @@ impl Turn<'_> {
         if node.is_check() {
             return self.begin_check(name);
         }
-        node.again = false;
-        node.leaving = None;
-        node.life = Life {
-            number: node.life.number + 1,
-            began: now,
-            overdue_at: node.definition.start_timeout.map(|limit| now.after(limit)),
-            ..Life::default()
-        };
+        node.begin(now);
         node.phase = Phase::Spawning;
         node.message = "starting".into();
         self.actions.push(Action::Spawn { id: node.id.clone(), life: node.life.number });
@@ -186,7 +179,9 @@ impl Turn<'_> {
             node.since = self.now;
             let (id, message) = (node.id.clone(), node.message.clone());
             self.actions.push(Action::Changed(Transition { id, from, to, message }));
+            self.project.shows(name, to);
         }
+        let Some(node) = self.project.nodes.get_mut(name) else { return };
         let (marks, facts) = (node.marks(), node.facts());
         if marks.may_end_a_wait(node.marks) {
             self.project.edition += 1;

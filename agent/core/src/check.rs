@@ -12,7 +12,7 @@
 use std::sync::Arc;
 
 use crate::{
-    node::{Life, Next, Node, Phase},
+    node::{Next, Node, Phase},
     nouns::Kind,
     tick,
     world::Turn,
@@ -39,14 +39,7 @@ impl Turn<'_> {
     pub fn begin_check(&mut self, name: &Arc<str>) {
         let now = self.now;
         let Some(node) = self.project.nodes.get_mut(name) else { return };
-        node.again = false;
-        node.leaving = None;
-        node.life = Life {
-            number: node.life.number + 1,
-            began: now,
-            overdue_at: node.definition.start_timeout.map(|limit| now.after(limit)),
-            ..Life::default()
-        };
+        node.begin(now);
         node.phase = Phase::Starting;
         node.message = "asked for the first time".into();
         self.watch_start(name);

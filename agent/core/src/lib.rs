@@ -58,5 +58,5 @@ pub use nouns::*;
 pub use outcome::{Goal, Outcome, Wait};
 pub use saved::Saved;
 pub use time::Time;
-pub use view::{Health, Holder, NodeView};
+pub use view::{Done, Health, Holder, NodeView};
 pub use world::World;

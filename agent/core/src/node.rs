@@ -324,6 +324,18 @@ impl Node {
         self.is_living() && !matches!(self.phase, Phase::Stopping(_) | Phase::Ended(_))
     }
 
+    /// A new life's number and deadline; nothing is left of what was about to end the last one.
+    pub fn begin(&mut self, now: Time) {
+        self.again = false;
+        self.leaving = None;
+        self.life = Life {
+            number: self.life.number + 1,
+            began: now,
+            overdue_at: self.definition.start_timeout.map(|limit| now.after(limit)),
+            ..Life::default()
+        };
+    }
+
     pub fn facts(&self) -> Facts {
         Facts {
             satisfies: self.satisfies(),

@@ -59,6 +59,25 @@ pub enum State {
     Unknown,
 }
 
+impl State {
+    /// As it is written everywhere.
+    #[must_use]
+    pub const fn in_word(self) -> &'static str {
+        match self {
+            State::Down => "down",
+            State::Waiting => "waiting",
+            State::Starting => "starting",
+            State::Ready => "ready",
+            State::Unhealthy => "unhealthy",
+            State::Backoff => "backoff",
+            State::Stopping => "stopping",
+            State::Done => "done",
+            State::Failed => "failed",
+            State::Unknown => "unknown",
+        }
+    }
+}
+
 /// What kind of node a process makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -4,7 +4,7 @@
 //! pending one; a node that is changed is linked again at once.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     ops::Bound,
     sync::Arc,
 };
@@ -15,7 +15,6 @@ use crate::{
     nouns::{Kind, State, Want},
     plan,
     view::Holder,
-    words,
 };
 
 /// So many of what a node waits for are named in its message.
@@ -28,6 +27,8 @@ pub(crate) struct Project {
     /// Another one whenever something has changed that could end a wait, a node's coming to its
     /// goal left out.
     pub edition: u64,
+    /// Names of those that are shown as done.
+    done: BTreeSet<Arc<str>>,
 }
 
 impl Project {
@@ -69,6 +70,7 @@ impl Project {
     pub fn remove(&mut self, name: &Arc<str>) -> Option<Node> {
         let node = self.nodes.remove(name)?;
         self.edition += 1;
+        self.done.remove(name);
         for need in &node.linked {
             self.unlist(name, need);
         }
@@ -84,9 +86,44 @@ impl Project {
         }
     }
 
+    /// A node is shown in this state from now on.
+    pub fn shows(&mut self, name: &Arc<str>, state: State) {
+        if state == State::Done {
+            self.done.insert(name.clone());
+        } else {
+            self.done.remove(name);
+        }
+    }
+
+    /// The oneshots that are done among what it needs, itself or through others, by name. Most
+    /// often there is none, and nothing is walked through.
+    pub fn done_below(&self, name: &str) -> Vec<&Node> {
+        let (mut found, mut seen) = (BTreeMap::new(), HashSet::new());
+        let mut todo: Vec<&Node> = self.nodes.get(name).into_iter().collect();
+        while found.len() < self.done.len()
+            && let Some(node) = todo.pop()
+        {
+            let needs = node.definition.needs.iter().map(|need| &*need.service);
+            for need in needs.filter_map(|need| self.nodes.get(need)) {
+                if seen.insert(&*need.id.name) {
+                    todo.push(need);
+                    if self.done.contains(&need.id.name) {
+                        found.insert(&need.id.name, need);
+                    }
+                }
+            }
+        }
+        found.into_values().filter(|node| node.definition.kind == Kind::Oneshot).collect()
+    }
+
     /// Whether a need on `need` would let `name` need itself.
     pub fn closes_cycle(&self, name: &str, need: &str) -> bool {
-        plan::reach([Arc::from(need)], |at| self.needs_of(at)).contains(name)
+        if name == need {
+            return true;
+        }
+        // Whom nobody needs no way leads back to.
+        let is_needed = self.dependents(name).next().is_some();
+        is_needed && plan::reach([Arc::from(need)], |at| self.needs_of(at)).contains(name)
     }
 
     /// What is wanted: the named, and all that they need.
@@ -204,13 +241,13 @@ impl Project {
         }
         match need.state() {
             State::Failed | State::Backoff | State::Done => {
-                format!("{name} ({}: {})", words::state(need.state()), need.message)
+                format!("{name} ({}: {})", need.state().in_word(), need.message)
             }
             State::Unhealthy => format!("{name} (unhealthy: {})", health::failing_words(need)),
             // Ready ones are waited for only while they are about to go.
             State::Ready => format!("{name} (about to stop)"),
             State::Down | State::Waiting | State::Starting | State::Stopping | State::Unknown => {
-                format!("{name} ({})", words::state(need.state()))
+                format!("{name} ({})", need.state().in_word())
             }
         }
     }

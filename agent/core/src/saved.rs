@@ -244,6 +244,7 @@ impl Turn<'_> {
         for definition in definitions {
             definition.needs.retain(|need| !self.project.closes_cycle(name, &need.service));
         }
+        self.project.shows(name, node.shown);
         self.project.nodes.insert(name.clone(), node);
         self.project.link(name);
     }

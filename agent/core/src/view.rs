@@ -68,7 +68,39 @@ pub enum Holder {
     Dependent(Arc<str>),
 }
 
+/// A oneshot that has succeeded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Done {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Of what it ran.
+    pub fingerprint: u64,
+    /// Its place in the file.
+    pub order: u32,
+    /// Which life of it succeeded.
+    pub life: u64,
+    /// How it ended.
+    pub exit: Exit,
+}
+
 impl World {
+    /// The oneshots that a service stands on, itself or through others, and that are done.
+    #[must_use]
+    pub fn done_below(&self, id: &ServiceId) -> Vec<Done> {
+        let project = self.project(&id.project);
+        let nodes = project.into_iter().flat_map(|project| project.done_below(&id.name));
+        let done = |node: &Node| {
+            Some(Done {
+                name: node.id.name.clone(),
+                fingerprint: node.definition.fingerprint,
+                order: node.definition.order,
+                life: node.life.number,
+                exit: node.exit.clone()?,
+            })
+        };
+        nodes.filter_map(done).collect()
+    }
+
     /// One service; `None` where it is unknown.
     #[must_use]
     pub fn view(&self, id: &ServiceId) -> Option<NodeView> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::nouns::{Exit, State};
+use crate::nouns::Exit;
 
 /// `400ms`, `2s`, `1m30s`, as hearth.toml has them.
 pub(crate) fn duration(time: Duration) -> String {
@@ -29,20 +29,4 @@ pub(crate) fn exit(exit: &Exit) -> String {
 pub(crate) fn left(pids: &[u32]) -> String {
     let pids: Vec<String> = pids.iter().map(u32::to_string).collect();
     format!("processes of it may be left: {}", pids.join(", "))
-}
-
-/// A state as it is written.
-pub(crate) fn state(state: State) -> &'static str {
-    match state {
-        State::Down => "down",
-        State::Waiting => "waiting",
-        State::Starting => "starting",
-        State::Ready => "ready",
-        State::Unhealthy => "unhealthy",
-        State::Backoff => "backoff",
-        State::Stopping => "stopping",
-        State::Done => "done",
-        State::Failed => "failed",
-        State::Unknown => "unknown",
-    }
 }

@@ -56,6 +56,7 @@ fn cost(count: usize, shape: Shape) -> [u64; 2] {
         stage.world.step(event, now);
         for id in &ids {
             assert_eq!(stage.world.look(&mut wait), None);
+            assert_eq!(stage.world.done_below(id), []);
             stage.world.step(Event::Started { id: id.clone(), life: 1, pid: 7 }, now);
             let verdict = Verdict::Pass(String::new());
             stage.world.step(Event::Probed { id: id.clone(), life: 1, test: 0, verdict }, now);

@@ -65,6 +65,8 @@ pub(crate) struct Up {
     pub(crate) restart: bool,
     /// The request's id: one that was carried out already is only waited for.
     pub(crate) request: Option<String>,
+    /// Who asked is told of what tests say, too.
+    pub(crate) words: bool,
 }
 
 /// `run`.
@@ -80,6 +82,8 @@ pub(crate) struct Run {
     pub(crate) taken: Taken,
     /// As in [`Up`].
     pub(crate) request: Option<String>,
+    /// As in [`Up`].
+    pub(crate) words: bool,
 }
 
 /// `wait`.
@@ -89,6 +93,10 @@ pub(crate) struct Wait {
     pub(crate) project: Arc<str>,
     /// Names of services and groups; empty: all that are enabled.
     pub(crate) names: Vec<String>,
+    /// As in [`Up`].
+    pub(crate) words: bool,
+    /// Transitions are told after the outcome too, until the client leaves.
+    pub(crate) stay: bool,
 }
 
 /// `env`.

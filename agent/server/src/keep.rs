@@ -5,7 +5,7 @@
 //! the shim's memory alone, and are understood: their shims may live for weeks.
 
 use hearth_config::Service;
-use hearth_core::{Exit, Want};
+use hearth_core::{Done, Exit, Want};
 use serde::{Deserialize, Serialize};
 
 use crate::capture::Capture;
@@ -50,6 +50,13 @@ pub(crate) struct Finished {
     /// What notes of the first version have.
     #[serde(skip)]
     pub(crate) inline: Option<Service>,
+}
+
+impl From<Done> for Finished {
+    fn from(done: Done) -> Self {
+        let Done { name, fingerprint, order, life, exit } = done;
+        Self { name: name.to_string(), fingerprint, order, life, exit, inline: None }
+    }
 }
 
 /// The first version.

@@ -91,8 +91,8 @@ impl Ports {
         file: &Project,
         stays: impl Fn(&ServiceId) -> bool,
     ) -> Vec<String> {
-        let asks =
-            |name: &str| file.service(name).is_some_and(|service| service.port == Some(Port::Auto));
+        let known = file.by_name();
+        let asks = |name: &str| known.get(name).is_some_and(|s| s.port == Some(Port::Auto));
         self.chosen.retain(|id, _| id.project != *project || asks(&id.name));
         let tested = file.services.iter().flat_map(|service| service.ports.iter().copied());
         self.tested.insert(Arc::clone(project), tested.collect());

@@ -2,7 +2,7 @@
 //!
 //! Invariant: a row says what was seen and nothing that was not; what nobody measured is null.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use hearth_api::time::rfc3339;
@@ -22,7 +22,35 @@ pub(crate) enum Entry {
 impl Owner {
     /// Rows of one project, or of all that were ever up under this agent.
     pub(crate) fn rows(&mut self, project: Option<&Arc<str>>) -> Vec<ServiceRow> {
-        self.entries(project).into_iter().map(|entry| self.row(entry)).collect()
+        let entries = self.entries(project);
+        let files = self.files_of(&entries);
+        let services: HashMap<&str, HashMap<&str, &Service>> =
+            files.iter().map(|(project, file)| (&**project, file.by_name())).collect();
+        let row = |entry| match entry {
+            Entry::Known(view) => {
+                let of_project = services.get(&*view.id.project);
+                let service = of_project.and_then(|known| known.get(&*view.id.name));
+                self.row(*view, service.copied())
+            }
+            Entry::Unused(id, file, at) => {
+                let service = &file.services[at];
+                unused(&id, service, self.would_listen_on(&id, service))
+            }
+        };
+        entries.into_iter().map(row).collect()
+    }
+
+    /// The files of those that are known, each looked at once.
+    fn files_of(&mut self, entries: &[Entry]) -> BTreeMap<Arc<str>, Arc<Project>> {
+        let projects: BTreeSet<&Arc<str>> = entries
+            .iter()
+            .filter_map(|entry| match entry {
+                Entry::Known(view) => Some(&view.id.project),
+                Entry::Unused(..) => None,
+            })
+            .collect();
+        let file = |project: &Arc<str>| Some((Arc::clone(project), self.files().read(project)?));
+        projects.into_iter().filter_map(file).collect()
     }
 
     /// The services themselves.
@@ -55,26 +83,18 @@ impl Owner {
             .collect();
         drop(known);
         entries.extend(views.into_iter().map(|view| Entry::Known(Box::new(view))));
-        entries.sort_by_cached_key(|entry| match entry {
+        let named = file.services.iter().enumerate();
+        let places: HashMap<&str, usize> =
+            named.map(|(at, service)| (service.name.as_str(), at)).collect();
+        entries.sort_by_key(|entry| match entry {
             Entry::Unused(_, _, at) => *at,
-            Entry::Known(view) => {
-                let place = file.services.iter().position(|service| *service.name == *view.id.name);
-                place.unwrap_or(usize::MAX)
-            }
+            Entry::Known(view) => places.get(&*view.id.name).copied().unwrap_or(usize::MAX),
         });
         entries
     }
 
-    fn row(&mut self, entry: Entry) -> ServiceRow {
-        let view = match entry {
-            Entry::Known(view) => *view,
-            Entry::Unused(id, file, at) => {
-                let service = &file.services[at];
-                return unused(&id, service, self.would_listen_on(&id, service));
-            }
-        };
-        let file = self.files().read(&view.id.project);
-        let service = file.as_ref().and_then(|file| file.service(&view.id.name));
+    /// One that is known; `service`: as its file has it now.
+    fn row(&self, view: NodeView, service: Option<&Service>) -> ServiceRow {
         // What is down runs nothing that a file could differ from.
         let differs = service.is_none_or(|service| service.fingerprint != view.fingerprint);
         let node = self.node(&view.id);

@@ -1,5 +1,10 @@
-//! The JSON lines that `up`, `down` and `restart` answer with: a snapshot, every transition in
-//! order, and one outcome, always last.
+//! The JSON lines that `up`, `restart`, `run`, `wait` and `down` answer with: a snapshot, every
+//! transition in order, and one outcome.
+//!
+//! The outcome is the last line, and nothing but these three comes, unless the request asked for
+//! more in its query: `words=true` (of all but `down`) for [`Line::Message`], and `stay=true` (of
+//! `wait` alone) for a stream that goes on after its outcome until the client leaves. The outcome
+//! of an agent that ends or is replaced is the last line of such a stream too.
 
 use hearth_core::nouns::{Exit, State};
 use serde::{Deserialize, Serialize};
@@ -30,7 +35,17 @@ pub enum Line {
         /// Why, in words.
         message: String,
     },
-    /// How it ended. Always last.
+    /// What is said of a service meanwhile, where that changes and its state does not: what its tests
+    /// answer. Told to who asks for it, and once in a tenth of a second at most.
+    Message {
+        /// Canonical path of its project.
+        project: Option<String>,
+        /// Name of the service.
+        service: String,
+        /// The words.
+        message: String,
+    },
+    /// How it ended.
     Outcome(Outcome),
 }
 

@@ -1,7 +1,7 @@
 //! The types of a validated file, with every default in one place. They say what was written, not
 //! what becomes of it: nothing here depends on what runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -34,22 +34,24 @@ impl Project {
         self.services.iter().find(|service| service.name == name)
     }
 
+    /// All of them by name, for who asks for many.
+    pub fn by_name(&self) -> HashMap<&str, &Service> {
+        self.services.iter().map(|service| (service.name.as_str(), service)).collect()
+    }
+
     /// What names mean, groups by their services, each once. Errors: the first that is neither a
     /// service nor a group.
     pub fn expand<'n>(&self, names: &'n [String]) -> Result<Vec<String>, &'n str> {
+        let (known, mut seen) = (self.by_name(), HashSet::new());
         let mut services: Vec<String> = Vec::new();
         for name in names {
             let group = self.groups.iter().find(|group| group.name == *name);
-            let members = match (self.service(name), group) {
-                (Some(_), _) => std::slice::from_ref(name),
-                (None, Some(group)) => group.services.as_slice(),
-                (None, None) => return Err(name),
+            let members = match (known.contains_key(name.as_str()), group) {
+                (true, _) => std::slice::from_ref(name),
+                (false, Some(group)) => group.services.as_slice(),
+                (false, None) => return Err(name),
             };
-            for member in members {
-                if !services.contains(member) {
-                    services.push(member.clone());
-                }
-            }
+            services.extend(members.iter().filter(|member| seen.insert(*member)).cloned());
         }
         Ok(services)
     }

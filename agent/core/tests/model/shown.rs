@@ -27,11 +27,29 @@ impl Model<'_> {
         self.done.retain(|id| wanted(id));
         self.compare_checks(&views, event);
         self.compare_lingering(&views, event);
+        self.compare_done(&views);
         if matches!(event, Event::Tick) {
             self.compare_pauses(&views);
             self.compare_lost(&views);
         }
         self.look();
+    }
+
+    /// What a life is told to keep: the oneshots below it that are shown as done.
+    fn compare_done(&self, views: &[NodeView]) {
+        let done: Vec<&NodeView> = views
+            .iter()
+            .filter(|view| view.kind == Kind::Oneshot && view.state == State::Done)
+            .collect();
+        for view in views {
+            let below = |one: &&&NodeView| {
+                view.id != one.id && self.reaches(&view.id, std::slice::from_ref(&one.id.name))
+            };
+            let mut names: Vec<_> = done.iter().filter(below).map(|one| &one.id.name).collect();
+            names.sort();
+            let told = self.world.done_below(&view.id);
+            assert_eq!(told.iter().map(|one| &one.name).collect::<Vec<_>>(), names, "{view:?}");
+        }
     }
 
     /// Who is wanted is held, or lingers: not for less than his own time while there is anything to

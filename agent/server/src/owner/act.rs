@@ -1,13 +1,12 @@
 //! Deeds: each action of the core, handed to what does it. No policy, and nothing that blocks.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use hearth_api::stream::Line;
 use hearth_api::time::rfc3339;
 use hearth_config::{Port, Probe, Values};
-use hearth_core::{Action, Event, Kind, Need, ServiceId, State, Transition, Verdict};
+use hearth_core::{Action, Event, ServiceId, State, Transition, Verdict};
 use hearth_process::port;
 use hearth_shim::frames::ToShim;
 use tracing::{debug, info};
@@ -98,7 +97,7 @@ impl Owner {
         let values = Values { ports: self.ports.of(&id.project), captured: &capture.env };
         let resolved = service.resolve(&values);
         let resolved = resolved.map_err(|invalid| Unready::Faulty(invalid.to_string()))?;
-        let done = self.finished_below(id);
+        let done = self.world.done_below(id).into_iter().map(Finished::from).collect();
         let (print, order) = (definition.fingerprint, definition.order);
         let keep = Keep::new(print, order, view.want, view.restarts, done);
         Ok(spawn::Order {
@@ -111,31 +110,6 @@ impl Owner {
             keep: keep.to_text().map_err(Unready::Faulty)?,
             held: self.bundles.get(&id.project).cloned(),
         })
-    }
-
-    /// The oneshots that it needs, itself or through others, and that are done.
-    fn finished_below(&self, id: &ServiceId) -> Vec<Finished> {
-        let needs = |id: &ServiceId| {
-            let needs = self.world.definition(id).map_or(&[][..], |definition| &definition.needs);
-            let id = |need: &Need| ServiceId::new(id.project.clone(), need.service.clone());
-            needs.iter().map(id).collect::<Vec<_>>()
-        };
-        let (mut seen, mut todo) = (BTreeSet::new(), needs(id));
-        while let Some(need) = todo.pop() {
-            if !seen.contains(&need) {
-                todo.extend(needs(&need));
-                seen.insert(need);
-            }
-        }
-        seen.iter().filter_map(|id| self.finished(id)).collect()
-    }
-
-    fn finished(&self, id: &ServiceId) -> Option<Finished> {
-        let view = self.world.view(id)?;
-        let done = view.kind == Kind::Oneshot && view.state == State::Done;
-        let (name, fingerprint) = (id.name.to_string(), view.fingerprint);
-        let exit = view.exit.filter(|_| done)?;
-        Some(Finished { name, fingerprint, order: view.order, life: view.life, exit, inline: None })
     }
 
     fn end(&mut self, id: ServiceId, life: u64, how: ToShim) {
@@ -238,9 +212,9 @@ impl Owner {
             from,
             to,
             at: rfc3339(at),
-            message,
+            message: message.clone(),
         };
-        self.publish(&id, &to_bytes(&line));
+        self.publish(&id, &message, &to_bytes(&line));
     }
 }
 

@@ -1,20 +1,19 @@
 //! Requests: what each asks of the core, and what its listener is told.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
-use hearth_api::stream::Line;
 use hearth_config::{Kind, Project, Service};
 use hearth_core::{Event, Goal, ServiceId, Want};
 
 use super::kept::Kept;
 use super::loose::{Whole, taken_over};
-use super::streams::Listener;
+use super::streams::Wanted;
 use super::{Owner, REPEATABLE};
 use crate::capture::{Capture, Taken};
 use crate::command::{Command, Down, Up, Wait};
 use crate::refuse::{self, Refusal};
-use crate::upstream::{self, Item, Upstream, to_bytes};
+use crate::upstream::Upstream;
 use crate::{convert, files};
 
 impl Owner {
@@ -81,14 +80,15 @@ impl Owner {
     }
 
     fn up(&mut self, up: Up) -> Result<Upstream, Refusal> {
-        let Up { project, file, names, taken, restart, request } = up;
+        let Up { project, file, names, taken, restart, request, words } = up;
         let Whole { file, replaced } = self.whole(&project, file);
         let targets = meant(&project, &file, &names)?;
         let before = self.before(Some(&project));
         let mut scope = reach(&project, &file, &targets);
         let goal = Goal::Ready;
         if !self.is_new(request) {
-            let wait = Wanted { projects: vec![project], targets, goal, notes: Vec::new() };
+            let (projects, notes, stays) = (vec![project], Vec::new(), false);
+            let wait = Wanted { projects, targets, goal, notes, words, stays };
             let stream = self.listen(&before, scope, wait);
             self.carry_out_and_tell(Vec::new());
             return Ok(stream);
@@ -109,7 +109,8 @@ impl Owner {
         self.give_capture(&project, &before.wanted, (&scope, &anew), taken, &mut notes);
         self.renew_bundle(&project);
         self.save();
-        let wait = Wanted { projects: vec![Arc::clone(&project)], targets, goal, notes };
+        let (projects, stays) = (vec![Arc::clone(&project)], false);
+        let wait = Wanted { projects, targets, goal, notes, words, stays };
         let stream = self.listen(&before, scope, wait);
         self.carry_out_and_tell(actions);
         // One that waited for its environment has got it by this.
@@ -118,7 +119,7 @@ impl Owner {
     }
 
     fn wait(&mut self, wait: Wait) -> Result<Upstream, Refusal> {
-        let Wait { project, names } = wait;
+        let Wait { project, names, words, stay } = wait;
         let file = self.files.read(&project);
         let readable = file.is_some() || project.is_empty();
         let file = file.unwrap_or_else(|| Arc::new(files::no_project()));
@@ -144,8 +145,14 @@ impl Owner {
             }
         };
         let before = self.before(Some(&project));
-        let notes = Vec::new();
-        let wait = Wanted { projects: vec![project], targets, goal: Goal::Arrive, notes };
+        let wait = Wanted {
+            projects: vec![project],
+            targets,
+            goal: Goal::Arrive,
+            notes: Vec::new(),
+            words,
+            stays: stay,
+        };
         let stream = self.listen(&before, scope, wait);
         self.carry_out_and_tell(Vec::new());
         Ok(stream)
@@ -157,7 +164,8 @@ impl Owner {
         let known = self.must_know(project.as_ref(), &names)?;
         let targets: Vec<Arc<str>> = names.into_iter().map(Arc::from).collect();
         let before = self.before(project.as_ref());
-        let mine = |id: &&ServiceId| targets.is_empty() || targets.contains(&id.name);
+        let named: HashSet<&Arc<str>> = targets.iter().collect();
+        let mine = |id: &&ServiceId| named.is_empty() || named.contains(&id.name);
         let mut scope: BTreeSet<ServiceId> = known.iter().filter(mine).cloned().collect();
         let mut projects: Vec<Arc<str>> = known.iter().map(|id| Arc::clone(&id.project)).collect();
         projects.dedup();
@@ -165,7 +173,8 @@ impl Owner {
         let actions = self.world.step(event, self.clock.now());
         self.save();
         scope.extend(self.now_unwanted(&before.wanted));
-        let wait = Wanted { projects, targets, goal: Goal::Down, notes: Vec::new() };
+        let (goal, notes, words, stays) = (Goal::Down, Vec::new(), false, false);
+        let wait = Wanted { projects, targets, goal, notes, words, stays };
         let stream = self.listen(&before, scope, wait);
         self.carry_out_and_tell(actions);
         Ok(stream)
@@ -189,7 +198,8 @@ impl Owner {
         names: &[String],
     ) -> Result<Vec<ServiceId>, Refusal> {
         let known = self.names(project);
-        match names.iter().find(|name| !known.iter().any(|id| *id.name == ***name)) {
+        let all: HashSet<&str> = known.iter().map(|id| &*id.name).collect();
+        match names.iter().find(|name| !all.contains(name.as_str())) {
             None => Ok(known),
             Some(name) => {
                 let names: Vec<&str> = known.iter().map(|id| &*id.name).collect();
@@ -303,29 +313,6 @@ impl Owner {
         wanted.iter().filter(unwanted).cloned().collect()
     }
 
-    /// Puts a listener on the list and gives it its snapshot: how things were before.
-    pub(super) fn listen(
-        &mut self,
-        before: &Before,
-        scope: BTreeSet<ServiceId>,
-        wait: Wanted,
-    ) -> Upstream {
-        let Wanted { projects, targets, goal, notes } = wait;
-        let (source, stream) = upstream::open();
-        let mine = |row: &&hearth_api::ServiceRow| {
-            let project = row.project.as_deref().unwrap_or_default();
-            scope.contains(&ServiceId::new(project, row.name.as_str()))
-        };
-        let services = before.rows.iter().filter(mine).cloned().collect();
-        source.put(Item::Line(to_bytes(&Line::Snapshot { services })));
-        // Who left while nothing happened was not noticed.
-        self.listeners.retain(|listener| !listener.source.is_closed());
-        let wait = |project| hearth_core::Wait::new(project, targets.iter().cloned(), goal);
-        let waits = projects.into_iter().map(wait).collect();
-        self.listeners.push(Listener { scope, waits, goal, notes, source });
-        stream
-    }
-
     pub(super) fn carry_out_and_tell(&mut self, actions: Vec<hearth_core::Action>) {
         self.carry_out(actions);
         while let Some(event) = self.later.pop_front() {
@@ -339,15 +326,7 @@ impl Owner {
 /// How things were when a request came.
 pub(super) struct Before {
     pub(super) wanted: BTreeSet<ServiceId>,
-    rows: Vec<hearth_api::ServiceRow>,
-}
-
-/// What a verb waits for.
-pub(super) struct Wanted {
-    pub(super) projects: Vec<Arc<str>>,
-    pub(super) targets: Vec<Arc<str>>,
-    pub(super) goal: Goal,
-    pub(super) notes: Vec<String>,
+    pub(super) rows: Vec<hearth_api::ServiceRow>,
 }
 
 /// Names, groups taken apart. Errors: one that is neither a service nor a group.
@@ -375,9 +354,10 @@ fn definitions(file: &Project) -> BTreeMap<Arc<str>, hearth_core::Definition> {
 
 /// The services that are meant.
 fn chosen(project: &Arc<str>, file: &Project, targets: &[Arc<str>]) -> BTreeSet<ServiceId> {
-    let mine = |service: &&hearth_config::Service| match targets.is_empty() {
+    let named: HashSet<&str> = targets.iter().map(|target| &**target).collect();
+    let mine = |service: &&hearth_config::Service| match named.is_empty() {
         true => service.enabled,
-        false => targets.iter().any(|target| **target == *service.name),
+        false => named.contains(service.name.as_str()),
     };
     let services = file.services.iter().filter(mine);
     services.map(|service| ServiceId::new(Arc::clone(project), service.name.as_str())).collect()
@@ -385,10 +365,10 @@ fn chosen(project: &Arc<str>, file: &Project, targets: &[Arc<str>]) -> BTreeSet<
 
 /// The services that are meant, and all that they need.
 fn reach(project: &Arc<str>, file: &Project, targets: &[Arc<str>]) -> BTreeSet<ServiceId> {
-    let mut reached = BTreeSet::new();
+    let (known, mut reached) = (file.by_name(), BTreeSet::new());
     let mut todo: Vec<ServiceId> = chosen(project, file, targets).into_iter().collect();
     while let Some(id) = todo.pop() {
-        let needs = file.service(&id.name).map_or(&[][..], |service| &service.needs);
+        let needs = known.get(&*id.name).map_or(&[][..], |service| &service.needs);
         let needed =
             needs.iter().map(|need| ServiceId::new(Arc::clone(project), need.service.as_str()));
         todo.extend(needed.filter(|need| !reached.contains(need)));

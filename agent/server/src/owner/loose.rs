@@ -12,7 +12,7 @@ use hearth_config::{Project, Service};
 use hearth_core::{Event, Goal, ServiceId, State};
 
 use super::Owner;
-use super::ask::Wanted;
+use super::streams::Wanted;
 use crate::capture::Taken;
 use crate::command::Run;
 use crate::convert;
@@ -53,7 +53,7 @@ impl Owner {
 
     /// `hearth run`. Errors: the name is taken.
     pub(super) fn run_loose(&mut self, run: Run) -> Result<Upstream, Refusal> {
-        let Run { project, file, service, taken, request } = run;
+        let Run { project, file, service, taken, request, words } = run;
         let name: Arc<str> = Arc::from(service.name.as_str());
         let id = ServiceId::new(Arc::clone(&project), Arc::clone(&name));
         let known = request.as_ref().is_some_and(|request| self.done.contains(request));
@@ -81,8 +81,14 @@ impl Owner {
             self.renew_bundle(&project);
             self.save();
         }
-        let projects = vec![Arc::clone(&project)];
-        let wait = Wanted { projects, targets: vec![name], goal: Goal::Ready, notes };
+        let wait = Wanted {
+            projects: vec![Arc::clone(&project)],
+            targets: vec![name],
+            goal: Goal::Ready,
+            notes,
+            words,
+            stays: false,
+        };
         let stream = self.listen(&before, BTreeSet::from([id]), wait);
         self.carry_out_and_tell(actions);
         self.begin_all_next(&project);

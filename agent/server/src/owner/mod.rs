@@ -20,6 +20,7 @@ mod kept;
 mod loose;
 mod nodes;
 mod resume;
+mod said;
 mod secrets;
 mod streams;
 mod take_over;
@@ -35,7 +36,7 @@ use hearth_core::{Action, Event, ServiceId, World};
 use hearth_lifecycle::agent::{BusyGuard, Handle};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{Duration, sleep_until};
+use tokio::time::{Duration, Instant, sleep_until};
 use tracing::info;
 
 use crate::adopt;
@@ -50,6 +51,7 @@ use crate::ports::Ports;
 use crate::store::Store;
 pub(crate) use environment::Environment;
 pub(crate) use nodes::Node;
+use said::Said;
 use streams::Listener;
 
 /// A shim that lives answers within this, or the agent starts without it.
@@ -65,6 +67,7 @@ pub(crate) struct Owner {
     nodes: BTreeMap<ServiceId, Node>,
     files: Files,
     listeners: Vec<Listener>,
+    said: Said,
     /// Ids of requests that were carried out, oldest first.
     done: VecDeque<String>,
     /// Names of the shims that this agent has begun or taken over.
@@ -107,6 +110,7 @@ impl Owner {
             nodes: BTreeMap::new(),
             files: Files::default(),
             listeners: Vec::new(),
+            said: Said::default(),
             done: VecDeque::new(),
             ours: HashSet::new(),
             awaited: HashSet::new(),
@@ -153,20 +157,8 @@ impl Owner {
     /// Serves commands until the agent leaves.
     pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         loop {
-            let flush = self.store.due();
+            let (flush, said) = (self.store.due(), self.said.due());
             let due = self.world.next_deadline().and_then(|time| self.clock.instant(time));
-            let tick = async {
-                match due {
-                    Some(due) => sleep_until(due).await,
-                    None => std::future::pending().await,
-                }
-            };
-            let flush = async {
-                match flush {
-                    Some(due) => sleep_until(due).await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
                 command = commands.recv() => match command {
                     Some(Command::Leave(reply)) => {
@@ -184,8 +176,9 @@ impl Owner {
                     None => return,
                 },
                 Some(told) = self.news.recv() => self.hear(told),
-                () = tick => self.step(Event::Tick),
-                () = flush => {}
+                () = come(due) => self.step(Event::Tick),
+                () = come(said) => self.tell_said(),
+                () = come(flush) => {}
             }
             // What has come together is saved together.
             for _ in 0..NEWS {
@@ -208,6 +201,7 @@ impl Owner {
             }
             // A check that was not ready in time is `unhealthy` as before, and yet an outcome.
             let is_tick = matches!(event, Event::Tick);
+            self.may_be_said(&event);
             let actions = self.world.step(event, self.clock.now());
             self.carry_out(actions);
             if is_tick {
@@ -255,5 +249,13 @@ impl Owner {
         tokio::join!(farewells.join_all(), self.faces.end());
         info!(shims, "left the shims to the next agent");
         let _ = reply.send(());
+    }
+}
+
+/// Until then; for ever where nothing is due.
+async fn come(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => std::future::pending().await,
     }
 }

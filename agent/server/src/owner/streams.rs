@@ -1,20 +1,24 @@
 //! Who waits for an outcome, and what is told meanwhile.
 //!
 //! Invariant: a listener is put on the list before the deed that it waits for, so it misses no
-//! transition; and it is taken off with its outcome, so it is told nothing after that.
+//! transition; and it is taken off with its outcome, so it is told nothing after that, unless it has
+//! asked to stay: then it is told one outcome, and transitions for as long as it listens.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use hearth_api::Result as Word;
+use hearth_api::stream::Line;
+use hearth_api::{Result as Word, ServiceRow};
 use hearth_config::Kind;
 use hearth_core::{Goal, Outcome, ServiceId, Wait, Want};
 use hyper::body::Bytes;
 use tokio::task::spawn_blocking;
 
-use super::Owner;
+use super::ask::Before;
+use super::said::Heard;
+use super::{Owner, said};
 use crate::place::Place;
-use crate::upstream::{Ending, Item, Lost, Source};
+use crate::upstream::{self, Ending, Item, Lost, Source, Upstream, to_bytes};
 
 /// A verb that waits.
 #[derive(Debug)]
@@ -27,13 +31,58 @@ pub(super) struct Listener {
     pub(super) goal: Goal,
     /// What it is told besides, at its end.
     pub(super) notes: Vec<String>,
+    /// What was last said to it of each service; `None`: transitions are enough for it.
+    pub(super) heard: Option<Heard>,
+    /// It goes on listening after its outcome.
+    pub(super) stays: bool,
+    /// It has had its outcome.
+    pub(super) is_told: bool,
     /// Where it is told.
     pub(super) source: Source,
 }
 
+/// What a verb waits for.
+pub(super) struct Wanted {
+    pub(super) projects: Vec<Arc<str>>,
+    pub(super) targets: Vec<Arc<str>>,
+    pub(super) goal: Goal,
+    pub(super) notes: Vec<String>,
+    /// It is told what tests say, too.
+    pub(super) words: bool,
+    /// It goes on listening after its outcome.
+    pub(super) stays: bool,
+}
+
 impl Owner {
-    pub(super) fn publish(&mut self, id: &ServiceId, line: &Bytes) {
-        self.listeners.retain(|listener| {
+    /// Puts a listener on the list and gives it its snapshot: how things were before.
+    pub(super) fn listen(
+        &mut self,
+        before: &Before,
+        scope: BTreeSet<ServiceId>,
+        wait: Wanted,
+    ) -> Upstream {
+        let Wanted { projects, targets, goal, notes, words, stays } = wait;
+        let (source, stream) = upstream::open();
+        let mine = |row: &&ServiceRow| {
+            let project = row.project.as_deref().unwrap_or_default();
+            scope.contains(&ServiceId::new(project, row.name.as_str()))
+        };
+        let heard = words.then(|| said::heard(before.rows.iter().filter(mine)));
+        let services = before.rows.iter().filter(mine).cloned().collect();
+        source.put(Item::Line(to_bytes(&Line::Snapshot { services })));
+        // Who left while nothing happened was not noticed.
+        self.listeners.retain(|listener| !listener.source.is_closed());
+        let wait = |project| Wait::new(project, targets.iter().cloned(), goal);
+        let waits = projects.into_iter().map(wait).collect();
+        let is_told = false;
+        self.listeners.push(Listener { scope, waits, goal, notes, heard, stays, is_told, source });
+        stream
+    }
+
+    pub(super) fn publish(&mut self, id: &ServiceId, message: &str, line: &Bytes) {
+        self.listeners.retain_mut(|listener| {
+            // By the transition it knows them.
+            listener.learns(id, message);
             !listener.scope.contains(id) || listener.source.put(Item::Line(line.clone()))
         });
     }
@@ -44,7 +93,8 @@ impl Owner {
         listeners.retain_mut(|listener| match self.ending(listener) {
             Some(ending) => {
                 end(listener.source.clone(), ending);
-                false
+                listener.is_told = true;
+                listener.stays
             }
             None => true,
         });
@@ -59,6 +109,9 @@ impl Owner {
     }
 
     fn ending(&self, listener: &mut Listener) -> Option<Ending> {
+        if listener.is_told {
+            return None;
+        }
         let mut all = Ending::plain(match listener.goal {
             Goal::Ready | Goal::Arrive => Word::Ready,
             Goal::Down => Word::Down,

@@ -33,7 +33,7 @@ pub(super) fn project_only(query: Option<&str>) -> Result<Option<Arc<str>>, Refu
     match &pairs[..] {
         [] => Ok(None),
         [(_, value)] => project(value).map(Some),
-        _ => Err(Refusal::bad_request("`project` may stand once")),
+        _ => Err(once("project")),
     }
 }
 
@@ -45,20 +45,35 @@ pub(super) fn project_and_measure(
     for (name, value) in pairs(query, &["project", "measure"])? {
         let twice = match &*name {
             "project" => named.replace(project(&value)?).is_some(),
-            _ => measured.replace(truth(&value)?).is_some(),
+            _ => measured.replace(truth(&name, &value)?).is_some(),
         };
         if twice {
-            return Err(Refusal::bad_request(format!("`{name}` may stand once")));
+            return Err(once(&name));
         }
     }
     Ok((named, measured.unwrap_or(false)))
 }
 
-fn truth(value: &str) -> Result<bool, Refusal> {
+/// Whether `words=true` stands there; the only name that is known.
+pub(super) fn words_only(query: Option<&str>) -> Result<bool, Refusal> {
+    match &pairs(query, &["words"])?[..] {
+        [] => Ok(false),
+        [(name, value)] => truth(name, value),
+        _ => Err(once("words")),
+    }
+}
+
+/// A value that is true or false.
+pub(super) fn truth(name: &str, value: &str) -> Result<bool, Refusal> {
     value.parse().map_err(|_| {
         let shown = value.escape_debug();
-        Refusal::bad_request(format!("`measure` must be true or false, not `{shown}`"))
+        Refusal::bad_request(format!("`{name}` must be true or false, not `{shown}`"))
     })
+}
+
+/// It stands there twice.
+pub(super) fn once(name: &str) -> Refusal {
+    Refusal::bad_request(format!("`{name}` may stand once"))
 }
 
 /// A project's identity: its canonical path. One whose directory is gone keeps the path it had. The
@@ -91,6 +106,13 @@ mod tests {
         assert_eq!((both.0.as_deref(), both.1), (Some("/no"), true));
         assert_eq!(project_and_measure(None).unwrap(), (None, false));
         assert_eq!(project_only(None).unwrap(), None);
+        assert_eq!(
+            (words_only(None).unwrap(), words_only(Some("words=true")).unwrap()),
+            (false, true)
+        );
+        for query in ["words=1", "words=true&words=true", "stay=true", "word=true"] {
+            assert!(words_only(Some(query)).is_err(), "{query}");
+        }
         assert_eq!(project_only(Some("project=")).unwrap().as_deref(), Some(""));
         let gone = project_only(Some("project=%2Fno%20such%2Fdir")).unwrap();
         assert_eq!(gone.as_deref(), Some("/no such/dir"));

@@ -1,7 +1,7 @@
 //! `POST /v1/restart`: a new life for what is named, with the environment of who asks.
 
 use axum::body::{Body, Bytes};
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, Response};
 
 use super::{Routes, up};
@@ -9,8 +9,9 @@ use crate::refuse::Refusal;
 
 pub(super) async fn answer(
     State(routes): State<Routes>,
+    RawQuery(text): RawQuery,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response<Body>, Refusal> {
-    up::begin(&routes, &headers, &body, true).await
+    up::begin(&routes, text.as_deref(), &headers, &body, true).await
 }

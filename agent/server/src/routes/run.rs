@@ -3,18 +3,19 @@
 use std::path::Path;
 
 use axum::body::{Body, Bytes};
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, Response};
 use hearth_api::{Code, Problem, RunReady, RunRequest};
 use hearth_config::LooseReady;
 
-use super::{Routes, no_session, parse, stream, stream_place, up};
+use super::{Routes, no_session, parse, query, stream, stream_place, up};
 use crate::capture::Taken;
 use crate::command::{Command, Run};
 use crate::refuse::Refusal;
 
 pub(super) async fn answer(
     State(routes): State<Routes>,
+    RawQuery(text): RawQuery,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response<Body>, Refusal> {
@@ -29,11 +30,12 @@ pub(super) async fn answer(
         let hint = "hearth run --help";
         Refusal::from(Problem::new(Code::BadRequest, invalid.to_string(), hint))
     })?;
+    let words = query::words_only(text.as_deref())?;
     let place = stream_place(&routes.handle).await?;
     let (project, file) = up::load(project.as_deref().unwrap_or_default())?;
     let taken = Taken::of(env, umask, limits)?;
     let request = up::request_id(&headers)?;
-    let run = Box::new(Run { project, file, service, taken, request });
+    let run = Box::new(Run { project, file, service, taken, request, words });
     let upstream = routes.port.ask(|reply| Command::Run(run, reply)).await??;
     Ok(stream(upstream, place))
 }

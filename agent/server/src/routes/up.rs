@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, Response};
 use hearth_api::UpRequest;
 use hearth_config::Project;
@@ -22,26 +22,29 @@ const LONGEST: usize = 128;
 
 pub(super) async fn answer(
     State(routes): State<Routes>,
+    RawQuery(text): RawQuery,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response<Body>, Refusal> {
-    begin(&routes, &headers, &body, false).await
+    begin(&routes, text.as_deref(), &headers, &body, false).await
 }
 
 /// `up` and `restart` differ in one thing only.
 pub(super) async fn begin(
     routes: &Routes,
+    text: Option<&str>,
     headers: &HeaderMap,
     body: &[u8],
     restart: bool,
 ) -> Result<Response<Body>, Refusal> {
     let UpRequest { project, services: names, env, umask, limits, session } = parse(body)?;
     no_session(session.as_deref())?;
+    let words = query::words_only(text)?;
     let place = stream_place(&routes.handle).await?;
     let (project, file) = load(&project)?;
     let taken = Taken::of(env, umask, limits)?;
     let request = request_id(headers)?;
-    let up = Up { project, file, names, taken, restart, request };
+    let up = Up { project, file, names, taken, restart, request, words };
     let upstream = routes.port.ask(|reply| Command::Up(up, reply)).await??;
     Ok(stream(upstream, place))
 }

@@ -10,7 +10,7 @@ use super::{Routes, query, stream, stream_place};
 use crate::command::{Command, Wait};
 use crate::refuse::Refusal;
 
-const KNOWN: [&str; 2] = ["project", "service"];
+const KNOWN: [&str; 4] = ["project", "service", "words", "stay"];
 
 pub(super) async fn answer(
     State(routes): State<Routes>,
@@ -25,12 +25,15 @@ pub(super) async fn answer(
 fn read(pairs: &[query::Pair<'_>]) -> Result<Wait, Refusal> {
     let mut project: Option<Arc<str>> = None;
     let mut names = Vec::new();
+    let (mut words, mut stay) = (None, None);
     for (name, value) in pairs {
         match &**name {
-            "project" if project.is_some() => {
-                return Err(Refusal::bad_request("`project` may stand once"));
-            }
+            "project" if project.is_some() => return Err(query::once(name)),
+            "words" if words.is_some() => return Err(query::once(name)),
+            "stay" if stay.is_some() => return Err(query::once(name)),
             "project" => project = Some(query::project(value)?),
+            "words" => words = Some(query::truth(name, value)?),
+            "stay" => stay = Some(query::truth(name, value)?),
             "service" => {
                 let listed = value.split(',').filter(|name| !name.is_empty());
                 names.extend(listed.map(str::to_owned));
@@ -39,7 +42,8 @@ fn read(pairs: &[query::Pair<'_>]) -> Result<Wait, Refusal> {
         }
     }
     let missing = || Refusal::bad_request("`project` is missing: whose services?");
-    Ok(Wait { project: project.ok_or_else(missing)?, names })
+    let (words, stay) = (words.unwrap_or(false), stay.unwrap_or(false));
+    Ok(Wait { project: project.ok_or_else(missing)?, names, words, stay })
 }
 
 #[cfg(test)]
@@ -51,7 +55,15 @@ mod tests {
         let read = |text| read(&query::pairs(Some(text), &KNOWN).unwrap());
         let wait = read("project=&service=a&service=b,c").unwrap();
         assert_eq!((&*wait.project, wait.names.join(" ").as_str()), ("", "a b c"));
-        for (text, word) in [("service=a", "missing"), ("project=/a&project=/b", "once")] {
+        assert!(!wait.words && !wait.stay);
+        let wait = read("project=&stay=true&words=true").unwrap();
+        assert!(wait.words && wait.stay);
+        for (text, word) in [
+            ("service=a", "missing"),
+            ("project=/a&project=/b", "once"),
+            ("project=&stay=true&stay=true", "once"),
+            ("project=&words=yes", "true or false"),
+        ] {
             let Refusal(problem) = read(text).unwrap_err();
             assert!(problem.detail.contains(word), "{}", problem.detail);
         }
