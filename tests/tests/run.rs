@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use hearth_tests::http::{Reply, request};
-use hearth_tests::{Project, runs};
+use hearth_tests::{Project, await_end, runs};
 use serde_json::{Value, json};
 
 const SLEEPER: &str = "[services.s]\nrun = [\"sleep\", \"1000\"]\nready = { settle = \"0s\" }\n";
@@ -117,6 +117,14 @@ fn in_a_project_no_up_takes_it_for_removed_and_the_file_wins() {
     assert!(outcome["notes"][0].as_str().unwrap().contains("web is in the file now"), "{outcome}");
     assert!(!runs(again));
     assert_eq!(project.row("web")["changed"], false);
+    // It is the file's for good: said once, and gone with it, also after another agent has come.
+    let outcome = ends(post(&socket, "/v1/up", &body), "ready");
+    assert!(!outcome["notes"].to_string().contains("is in the file now"), "{outcome}");
+    project.run(&["daemon", "restart"]).exits(0);
+    let pid = project.pid("web");
+    project.write("hearth.toml", SLEEPER);
+    project.run(&["up"]).exits(0);
+    await_end(pid);
 }
 
 #[test]

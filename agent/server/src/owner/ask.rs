@@ -94,6 +94,7 @@ impl Owner {
             return Ok(stream);
         }
         self.take_in(&project, &file);
+        self.are_the_files(&project, &replaced);
         let mut notes: Vec<String> = replaced.iter().map(|name| taken_over(name)).collect();
         notes.extend(self.take_in_ports(&project, &file, &scope));
         let definitions = definitions(&file);

@@ -51,6 +51,16 @@ impl Owner {
         Whole { file: Arc::new(file), replaced }
     }
 
+    /// What the file has named by an `up` is the file's from then on: it goes when it leaves that.
+    pub(super) fn are_the_files(&mut self, project: &Arc<str>, names: &[Arc<str>]) {
+        for name in names {
+            let id = ServiceId::new(Arc::clone(project), Arc::clone(name));
+            if let Some(node) = self.nodes.get_mut(&id) {
+                node.loose = false;
+            }
+        }
+    }
+
     /// `hearth run`. Errors: the name is taken.
     pub(super) fn run_loose(&mut self, run: Run) -> Result<Upstream, Refusal> {
         let Run { project, file, service, taken, request, words } = run;
