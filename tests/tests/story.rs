@@ -167,3 +167,18 @@ fn down_says_who_went_along() {
     let ran = project.run(&["down", "other"]).exits(0);
     assert!(!ran.stderr.contains("also taken down"), "{}", ran.stderr);
 }
+
+#[test]
+fn the_last_lines_of_a_failed_one_are_bounded_and_can_not_overwrite_what_stands() {
+    let project = Project::new(
+        "[services.loud]\nrestart = \"never\"\n\
+         run = \"head -c 3000000 /dev/zero | tr '\\\\0' a; printf '\\\\nreal\\\\rfake\\\\r\\\\n'; exit 2\"\n",
+    );
+    let ran = project.run(&["up"]).exits(1);
+    assert!(ran.stderr.len() < 20_000, "{} bytes", ran.stderr.len());
+    let tail: Vec<&str> = ran.stderr.lines().filter_map(|line| line.strip_prefix("  | ")).collect();
+    assert!(tail[0].ends_with(" bytes more)") && tail[0].starts_with("aaaa"), "{}", ran.stderr);
+    assert_eq!(tail.last(), Some(&"real\u{fffd}fake"), "{}", ran.stderr);
+    let ran = project.run(&["up", "--json"]).exits(1);
+    assert!(ran.stdout.len() + ran.stderr.len() < 60_000, "{} bytes", ran.stdout.len());
+}
