@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use hearth_api::{Kind, ServiceRow, State, Want};
-use hearth_config::{Kind as FileKind, LaterKind, Port, Probe, Project};
+use hearth_config::{Kind as FileKind, LaterKind, Probe, Project};
 
 use crate::plain;
 
@@ -44,8 +44,8 @@ impl Goal {
 #[derive(Debug, Default)]
 pub struct Sheet {
     entries: BTreeMap<String, Entry>,
-    /// A port is chosen by the agent: rows from before it did do not tell it.
-    pub has_auto_port: bool,
+    /// Something listens somewhere: rows from before it was started do not tell where it does now.
+    pub has_ports: bool,
 }
 
 #[derive(Debug)]
@@ -76,9 +76,15 @@ impl Sheet {
         };
         Self {
             entries: project.services.iter().map(entry).collect(),
-            has_auto_port: (project.services.iter())
-                .any(|s| s.port == Some(Port::Auto) && s.kind != FileKind::Check),
+            has_ports: (project.services.iter())
+                .any(|s| (s.port.is_some() || !s.ports.is_empty()) && s.kind != FileKind::Check),
         }
+    }
+
+    /// Of one that is in no file.
+    pub fn of_loose(name: &str, http: bool) -> Self {
+        let entry = Entry { needs: Vec::new(), http };
+        Self { entries: [(name.to_owned(), entry)].into(), has_ports: true }
     }
 
     fn needs(&self, name: &str) -> &[String] {
@@ -402,7 +408,7 @@ mod tests {
         std::fs::write(directory.path().join("hearth.toml"), text).unwrap();
         let file = hearth_config::load(directory.path()).unwrap();
         let mut story = Story::new(Sheet::of(&file));
-        assert!(story.sheet.has_auto_port);
+        assert!(story.sheet.has_ports);
         story.begin(vec![
             row("web", Want::Down, State::Down, &[]),
             row("db", Want::Up, State::Ready, &[5432, 5433]),
