@@ -219,7 +219,8 @@ impl From<LoadError> for Refusal {
             LoadError::Missing { .. } => {
                 Self::new(Code::NotFound, error.to_string()).hint("hearth init")
             }
-            LoadError::Unreadable { .. } => Self::new(Code::BadConfig, error.to_string()),
+            LoadError::Unreadable { .. } => Self::new(Code::BadConfig, error.to_string())
+                .hint("a file that you may read is needed there: `ls -l` shows what it is"),
             LoadError::Faulty(faults) => {
                 let list = faults.as_slice();
                 let count = match list.len() {
