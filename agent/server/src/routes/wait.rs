@@ -31,6 +31,10 @@ fn read(pairs: &[query::Pair<'_>]) -> Result<Wait, Refusal> {
                 return Err(Refusal::bad_request("`project` may stand once"));
             }
             "project" => project = Some(query::project(value)?),
+            // One that was forgotten must not come to mean all.
+            "service" if value.is_empty() => {
+                return Err(Refusal::bad_request("`service` is empty: whose name?"));
+            }
             "service" => {
                 let listed = value.split(',').filter(|name| !name.is_empty());
                 names.extend(listed.map(str::to_owned));
@@ -51,7 +55,12 @@ mod tests {
         let read = |text| read(&query::pairs(Some(text), &KNOWN).unwrap());
         let wait = read("project=&service=a&service=b,c").unwrap();
         assert_eq!((&*wait.project, wait.names.join(" ").as_str()), ("", "a b c"));
-        for (text, word) in [("service=a", "missing"), ("project=/a&project=/b", "once")] {
+        let wrong = [
+            ("service=a", "missing"),
+            ("project=/a&project=/b", "once"),
+            ("project=/a&service=", "empty"),
+        ];
+        for (text, word) in wrong {
             let Refusal(problem) = read(text).unwrap_err();
             assert!(problem.detail.contains(word), "{}", problem.detail);
         }
