@@ -8,6 +8,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint};
 use hearth_lifecycle::Home;
@@ -139,11 +140,13 @@ pub fn whole() -> Command {
     VERBS.iter().fold(root(), |root, (_, of_verb, _)| root.subcommand(of_verb()))
 }
 
-/// Names of services, none meaning all.
+/// Names of services, none meaning all. An empty one (`"$UNSET"`) is refused: it is a name that was
+/// forgotten, and must not come to mean all.
 pub fn services() -> Arg {
     Arg::new("services")
         .value_name("SERVICE")
         .num_args(0..)
+        .value_parser(NonEmptyStringValueParser::new())
         .help("Services; none: all that are enabled")
 }
 

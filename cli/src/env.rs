@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Arg, ArgMatches, Command};
 use hearth_api::EnvRequest;
 
@@ -24,6 +25,7 @@ pub fn grammar() -> Command {
         .arg(
             Arg::new("service")
                 .value_name("SERVICE")
+                .value_parser(NonEmptyStringValueParser::new())
                 .help("Of this service; none: where the project's services are to be found"),
         )
 }

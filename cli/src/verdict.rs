@@ -191,7 +191,11 @@ fn late(wait: &Wait<'_>, story: &Story) -> Refusal {
         left.iter().map(|node| format!("{} ({})", node.name, story.brief(node))).collect();
     let timeout = wait.wish.timeout.map(hearth_config::duration::format).unwrap_or_default();
     let goal = wait.goal.in_word();
-    let message = format!("not {goal} within {timeout}: {}", states.join(", "));
+    let states = match states.is_empty() {
+        true => "nothing was heard of them by then".to_owned(),
+        false => states.join(", "),
+    };
+    let message = format!("not {goal} within {timeout}: {states}");
     let unasked = !left.is_empty() && left.iter().all(|node| node.state == State::Down);
     let hint = match unasked {
         true => "nobody has asked for them: `hearth up` brings them up",

@@ -234,3 +234,17 @@ fn run_tells_where_its_service_listens_and_not_where_the_last_of_that_name_did()
     project.run(&["down", "web"]).exits(0);
     drop(listener);
 }
+
+#[test]
+fn a_time_too_short_for_any_answer_blames_nobody() {
+    let project = Project::new(&CHAIN.replace("read x < db.gate; ", ""));
+    project.home.run(&["daemon", "up"]).exits(0);
+    let ran = project.run(&["up", "--timeout", "0s"]).exits(4);
+    assert!(ran.stderr.contains("hint: a longer `--timeout`"), "{}", ran.stderr);
+    for _ in 0..5 {
+        let ran = project.run(&["up", "--timeout", "1ms"]).exits(4);
+        assert!(!ran.stderr.contains("1ms: \n"), "{}", ran.stderr);
+        assert!(!ran.stderr.contains("--force"), "{}", ran.stderr);
+        project.run(&["down"]).exits(0);
+    }
+}

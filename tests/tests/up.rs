@@ -223,7 +223,7 @@ fn out_of_time_names_who_is_not_ready_and_stops_nobody() {
     let late = project.run(&["up", "--timeout", "400ms"]).exits(4);
     assert!(late.stderr.contains("slow") && late.stderr.contains("400ms"), "{}", late.stderr);
     assert!(!late.stderr.contains("quick (") && late.stdout.is_empty(), "{late:?}");
-    let late = project.run(&["up", "--json", "--timeout", "100ms"]).exits(4);
+    let late = project.run(&["up", "--json", "--timeout", "400ms"]).exits(4);
     let last = outcome(&late);
     assert_eq!(
         (&last["result"], &last["not_ready"]),
