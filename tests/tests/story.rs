@@ -240,7 +240,10 @@ fn a_time_too_short_for_any_answer_blames_nobody() {
     let project = Project::new(&CHAIN.replace("read x < db.gate; ", ""));
     project.home.run(&["daemon", "up"]).exits(0);
     let ran = project.run(&["up", "--timeout", "0s"]).exits(4);
-    assert!(ran.stderr.contains("hint: a longer `--timeout`"), "{}", ran.stderr);
+    // The agent may be faster than no time at all.
+    let hints = ["hint: a longer `--timeout`", "hint: they go on meanwhile"];
+    assert!(hints.iter().any(|hint| ran.stderr.contains(hint)), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("--force"), "{}", ran.stderr);
     for _ in 0..5 {
         let ran = project.run(&["up", "--timeout", "1ms"]).exits(4);
         assert!(!ran.stderr.contains("1ms: \n"), "{}", ran.stderr);
