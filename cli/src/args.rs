@@ -8,6 +8,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint};
 use hearth_lifecycle::Home;
@@ -117,9 +118,10 @@ pub fn parse(argv: Vec<OsString>) -> Result<Parsed, Refusal> {
         Some((_, of_verb, _)) => root().subcommand(of_verb()),
         None => whole(),
     };
+    let verb = known.map_or_else(|| "hearth".to_owned(), |(verb, ..)| format!("hearth {verb}"));
     let mut matches = match grammar.try_get_matches_from(argv) {
         Ok(matches) => matches,
-        Err(error) => return told(&error),
+        Err(error) => return told(&error, verb),
     };
     let context = context(&matches)?;
     let Some((name, own)) = matches.remove_subcommand() else {
@@ -138,11 +140,13 @@ pub fn whole() -> Command {
     VERBS.iter().fold(root(), |root, (_, of_verb, _)| root.subcommand(of_verb()))
 }
 
-/// Names of services, none meaning all.
+/// Names of services, none meaning all. An empty one (`"$UNSET"`) is refused: it is a name that was
+/// forgotten, and must not come to mean all.
 pub fn services() -> Arg {
     Arg::new("services")
         .value_name("SERVICE")
         .num_args(0..)
+        .value_parser(NonEmptyStringValueParser::new())
         .help("Services; none: all that are enabled")
 }
 
@@ -282,7 +286,7 @@ fn not_built(what: &str) -> Refusal {
 }
 
 /// What clap has to say, in our words: text for stdout, or a refusal.
-fn told(error: &clap::Error) -> Result<Parsed, Refusal> {
+fn told(error: &clap::Error, verb: String) -> Result<Parsed, Refusal> {
     let context = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.as_str()),
         Some(_) | None => None,
@@ -317,15 +321,14 @@ fn told(error: &clap::Error) -> Result<Parsed, Refusal> {
         }
         _ => {}
     }
-    Err(in_our_words(&error.render().to_string()))
+    Err(in_our_words(&error.render().to_string(), verb))
 }
 
 /// clap's message without its decoration; the hint is what it takes for meant, else where to read
-/// on.
-fn in_our_words(rendered: &str) -> Refusal {
+/// on: at `verb`, where clap does not say it more closely.
+fn in_our_words(rendered: &str, mut verb: String) -> Refusal {
     let mut message = String::new();
     let mut meant = Vec::new();
-    let mut verb = "hearth".to_owned();
     for line in rendered.lines().map(str::trim).filter(|line| !line.is_empty()) {
         if let Some(tip) = line.strip_prefix("tip: ") {
             meant.extend(tip.contains("similar").then_some(tip));

@@ -72,7 +72,7 @@ pub fn run(wait: &Wait<'_>, sheet: Sheet) -> Result<u8, Refusal> {
             let names = failed.join(", ");
             if matches!(told.done, Ok(0)) {
                 let refusal = Refusal::new(Code::ServiceFailed, format!("failed: {names}"))
-                    .hint(format!("hearth logs {names}"));
+                    .hint(format!("hearth logs {}", failed.join(" ")));
                 told.done = Err(refusal);
             }
             if let Some(outcome) = &mut told.outcome {

@@ -44,7 +44,7 @@ pub fn lines(story: &Story, goal: Goal, canvas: Canvas, now: Instant) -> Vec<Dra
     let told = |node: &&Node| node.moved || goal == Goal::Ready || !is_at_rest(node.state);
     let told: Vec<&Node> = story.nodes.iter().filter(told).collect();
     let room = canvas.height.saturating_sub(1).max(1);
-    let longest = told.iter().map(|node| node.name.chars().count()).max().unwrap_or(0);
+    let longest = told.iter().map(|node| columns(&node.name)).max().unwrap_or(0);
     let pad = longest.min(NAME);
     let line = |node: &Node| line(story, node, pad, canvas, now);
     if told.len() <= room {
@@ -90,17 +90,16 @@ fn line(story: &Story, node: &Node, pad: usize, canvas: Canvas, now: Instant) ->
         true => String::new(),
         false => format!("  {:.1} s", now.saturating_duration_since(node.since).as_secs_f64()),
     };
-    let taken = head.chars().count() + tail.chars().count();
+    let taken = columns(&head) + columns(&tail);
     if taken + WORDS > canvas.width {
         tail.clear();
     }
-    let room = canvas.width.saturating_sub(head.chars().count() + tail.chars().count());
+    let room = canvas.width.saturating_sub(columns(&head) + columns(&tail));
     let words = cut(&story.words(node), room);
     let text = cut(&format!("{head}{words}{tail}"), canvas.width);
     let drawn = plain(text);
     let word = node.state.in_word();
-    if !canvas.color || !words.starts_with(word) || drawn.width < head.chars().count() + word.len()
-    {
+    if !canvas.color || !words.starts_with(word) || drawn.width < columns(&head) + word.len() {
         return drawn;
     }
     let (before, after) = (head.len(), head.len() + word.len());
@@ -116,17 +115,50 @@ fn line(story: &Story, node: &Node, pad: usize, canvas: Canvas, now: Instant) ->
 }
 
 fn plain(text: String) -> Drawn {
-    Drawn { width: text.chars().count(), text }
+    Drawn { width: columns(&text), text }
 }
 
 /// The first of it, and that there was more.
 fn cut(text: &str, width: usize) -> String {
-    if text.chars().count() <= width {
+    if columns(text) <= width {
         return text.to_owned();
     }
     let dots = 3.min(width);
-    let kept: String = text.chars().take(width - dots).collect();
+    let mut left = width - dots;
+    let fits = |c: &char| {
+        let fits = column(*c) <= left;
+        left = left.saturating_sub(column(*c));
+        fits
+    };
+    let kept: String = text.chars().take_while(fits).collect();
     format!("{kept}{}", &"..."[..dots])
+}
+
+/// Columns that a text takes on a terminal.
+fn columns(text: &str) -> usize {
+    text.chars().map(column).sum()
+}
+
+/// Columns that a character takes: two of the blocks that are wide in all terminals (UAX #11, W and
+/// F), none of marks that stand upon the one before. By blocks: what is counted wrong is cut too
+/// early or too late, and the line does not wrap for it.
+fn column(character: char) -> usize {
+    match u32::from(character) {
+        0x0300..=0x036f | 0x200b..=0x200f | 0x20d0..=0x20ff | 0xfe00..=0xfe0f => 0,
+        0x1100..=0x115f
+        | 0x2e80..=0x303e
+        | 0x3041..=0xa4cf
+        | 0xac00..=0xd7a3
+        | 0xf900..=0xfaff
+        | 0xfe30..=0xfe6f
+        | 0xff01..=0xff60
+        | 0xffe0..=0xffe6
+        | 0x1f300..=0x1f64f
+        | 0x1f680..=0x1f6ff
+        | 0x1f900..=0x1f9ff
+        | 0x20000..=0x3fffd => 2,
+        _ => 1,
+    }
 }
 
 /// How a state is coloured: an SGR sequence (ECMA-48, 8.3.117).
@@ -169,7 +201,7 @@ mod tests {
         let since = story.nodes.iter().map(|node| node.since).max().unwrap();
         let lines = lines(story, Goal::Ready, canvas, since + Duration::from_millis(1260));
         for line in &lines {
-            assert_eq!(line.width, line.text.chars().count(), "no colours here");
+            assert_eq!(line.width, columns(&line.text), "no colours here");
             assert!(line.width <= canvas.width, "{line:?}");
         }
         lines.into_iter().map(|line| line.text).collect()
@@ -216,10 +248,20 @@ mod tests {
     fn a_message_is_cut_to_the_width_and_can_not_move_the_cursor() {
         let message = "\x1b[2Jcleared\tand é日本 rung\x07, and so on, and on\nand another line";
         let story = story(&[("db", State::Starting, message)]);
-        assert_eq!(drawn(&story, canvas(40, 24)), ["- db  starting: cleared and é日...  1.3 s"]);
+        assert_eq!(drawn(&story, canvas(40, 24)), ["- db  starting: cleared and é...  1.3 s"]);
         for width in 0..60 {
             drawn(&story, canvas(width, 24));
         }
+    }
+
+    #[test]
+    fn wide_characters_take_two_columns_and_leave_the_time_where_it_is() {
+        let message = "漢字".repeat(30);
+        let story = story(&[("db", State::Starting, &message)]);
+        let line = &drawn(&story, canvas(60, 24))[0];
+        assert!(line.ends_with("...  1.3 s") && line.contains("漢字漢"), "{line}");
+        assert!((59..=60).contains(&columns(line)), "{line}");
+        assert_eq!((columns("e\u{301}a"), columns("한x")), (2, 3));
     }
 
     #[test]

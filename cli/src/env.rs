@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Arg, ArgMatches, Command};
 use hearth_api::EnvRequest;
 
@@ -13,6 +14,10 @@ use crate::args::Context;
 use crate::refuse::Refusal;
 use crate::{capture, output, project};
 
+/// What bash does not let anybody set (bash(1), Shell Variables). As `sh` it ends at such a line, and
+/// what stands behind it in the `eval` is lost.
+const READ_ONLY: [&str; 6] = ["BASHOPTS", "BASH_VERSINFO", "EUID", "PPID", "SHELLOPTS", "UID"];
+
 /// Its grammar.
 pub fn grammar() -> Command {
     Command::new("env")
@@ -20,6 +25,7 @@ pub fn grammar() -> Command {
         .arg(
             Arg::new("service")
                 .value_name("SERVICE")
+                .value_parser(NonEmptyStringValueParser::new())
                 .help("Of this service; none: where the project's services are to be found"),
         )
 }
@@ -41,7 +47,8 @@ pub fn run(context: &Context, matches: &ArgMatches) -> Result<u8, Refusal> {
     if context.json {
         return output::print_json(&env).map(|()| 0);
     }
-    let (good, bad): (Vec<_>, Vec<_>) = env.iter().partition(|(name, _)| is_name(name));
+    let (good, bad): (Vec<_>, Vec<_>) =
+        env.iter().partition(|(name, _)| is_name(name) && !READ_ONLY.contains(&name.as_str()));
     let lines: String = good
         .into_iter()
         .map(|(name, value)| format!("export {name}={}\n", quoted(value)))
@@ -49,7 +56,7 @@ pub fn run(context: &Context, matches: &ArgMatches) -> Result<u8, Refusal> {
     if !bad.is_empty() && !context.quiet {
         let names: Vec<_> = bad.iter().map(|(name, _)| name.escape_debug().to_string()).collect();
         output::tell(&format!(
-            "hearth: left out, no names for sh: {} (`--json` has all)",
+            "hearth: left out, sh can't set them: {} (`--json` has all)",
             names.join(", ")
         ));
     }

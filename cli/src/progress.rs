@@ -119,7 +119,9 @@ impl Progress {
         if let Progress::Drawn(screen) = self
             && !screen.widths.is_empty()
         {
-            let _ = std::io::stderr().write_all(screen.up(size().width).as_bytes());
+            // The first line by itself: see `draw`.
+            let up = screen.up(size().width);
+            let _ = std::io::stderr().write_all(format!("{up}\x1b[K\n\x1b[J\x1b[1A").as_bytes());
             screen.widths.clear();
             screen.stale = true;
         }
@@ -156,24 +158,26 @@ impl Screen {
         let canvas =
             Canvas { color: self.color, mark: SPINNER[self.ticks % SPINNER.len()], ..size };
         let lines = drawing::lines(story, goal, canvas, Instant::now());
-        // No wrapping meanwhile (DECAWM): a character may take more columns than are counted.
+        // No wrapping meanwhile (DECAWM): a character may take more columns than are counted. Cleared
+        // is line by line and below the last: where a drawing begins at the top of the screen, a
+        // terminal that is told to clear from there on keeps each one in its history (tmux, kitty).
         let mut out = self.up(size.width);
         out.push_str("\x1b[?7l");
         for line in &lines {
-            let _ = writeln!(out, "{}", line.text);
+            let _ = writeln!(out, "\x1b[K{}", line.text);
         }
-        out.push_str("\x1b[?7h");
+        out.push_str("\x1b[J\x1b[?7h");
         self.widths = lines.into_iter().map(|line| line.width).collect();
         (self.stale, self.last) = (false, Some(Instant::now()));
         let _ = std::io::stderr().write_all(out.as_bytes());
     }
 
-    /// Back to the first of the lines that stand there, and clear from it on (ECMA-48 CUU, ED).
+    /// Back to the first of the lines that stand there (ECMA-48 CUU).
     fn up(&self, width: usize) -> String {
         let rows = |columns: &usize| columns.div_ceil(width.max(1)).max(1);
         match self.widths.iter().map(rows).sum::<usize>() {
-            0 => String::from("\r\x1b[J"),
-            height => format!("\x1b[{height}A\r\x1b[J"),
+            0 => String::from("\r"),
+            height => format!("\x1b[{height}A\r"),
         }
     }
 }

@@ -100,21 +100,46 @@ pub fn load_or_tell(context: &Context, place: &Place) -> Option<Project> {
 
 /// What names mean, groups by their members. Errors: `not-found`, naming those that there are.
 pub fn expand(project: &Project, names: &[String]) -> Result<Vec<String>, Refusal> {
-    let unknown = match project.expand(names) {
-        Ok(services) => return Ok(services),
-        Err(unknown) => unknown,
-    };
-    let listed = |names: Vec<&str>| {
-        if names.is_empty() { "none".to_owned() } else { names.join(", ") }
-    };
-    let services = listed(project.services.iter().map(|service| service.name.as_str()).collect());
+    if let Ok(services) = project.expand(names) {
+        return Ok(services);
+    }
+    let is_unknown = |name: &&String| project.expand(std::slice::from_ref(*name)).is_err();
+    let unknown: Vec<&String> = names.iter().filter(is_unknown).collect();
+    let services: Vec<&str> =
+        project.services.iter().map(|service| service.name.as_str()).collect();
     let groups: Vec<&str> = project.groups.iter().map(|group| group.name.as_str()).collect();
+    Err(no_such(&unknown, &project.file.display().to_string(), &services, &groups))
+}
+
+/// So many names stand in a hint: of ten thousand, nobody reads on.
+const SHOWN: usize = 20;
+
+/// Names that nothing has there: `not-found`, with what was probably meant and what there is.
+pub fn no_such(unknown: &[&String], place: &str, services: &[&str], groups: &[&str]) -> Refusal {
+    let quoted: Vec<String> = unknown.iter().map(|name| hearth_config::quoted(name)).collect();
+    let word = if unknown.len() == 1 { "service" } else { "services" };
+    let why = format!("no {word} {} in {place}", quoted.join(", "));
+    let known = || services.iter().chain(groups).copied();
+    let mut meant: Vec<&str> =
+        unknown.iter().filter_map(|name| hearth_config::nearest(name, known())).collect();
+    meant.dedup();
+    let meant = match meant.as_slice() {
+        [] => String::new(),
+        meant => format!("did you mean {}? ", meant.join(", ")),
+    };
+    let listed = |names: &[&str]| match names.len() {
+        0 => "none".to_owned(),
+        count if count > SHOWN => {
+            format!("{} and {} more", names[..SHOWN].join(", "), count - SHOWN)
+        }
+        _ => names.join(", "),
+    };
     let groups = match groups.is_empty() {
         true => String::new(),
         false => format!("; its groups: {}", listed(groups)),
     };
-    let why = format!("no service `{unknown}` in {}", project.file.display());
-    Err(Refusal::new(Code::NotFound, why).hint(format!("its services: {services}{groups}")))
+    Refusal::new(Code::NotFound, why)
+        .hint(format!("{meant}its services: {}{groups}", listed(services)))
 }
 
 /// The same for a verb that goes by what runs: what is not in the file stays as it is, for it may be
@@ -181,7 +206,9 @@ pub fn start(context: &Context) -> Result<PathBuf, Refusal> {
     if directory.is_dir() {
         Ok(directory.clone())
     } else {
-        Err(Refusal::usage(format!("-C {}: no such directory", directory.display())))
+        let what = if directory.exists() { "is no directory" } else { "does not exist" };
+        Err(Refusal::usage(format!("-C {}: it {what}", directory.display()))
+            .hint("name a directory, or cd to it"))
     }
 }
 
@@ -189,7 +216,8 @@ fn place(directory: PathBuf) -> Result<Place, Refusal> {
     match directory.to_str() {
         Some(id) => Ok(Place { id: id.to_owned(), directory }),
         None => {
-            Err(Refusal::usage(format!("the project's path is not UTF-8: {}", directory.display())))
+            Err(Refusal::usage(format!("the project's path is not UTF-8: {}", directory.display()))
+                .hint("rename the directory, or move the project"))
         }
     }
 }

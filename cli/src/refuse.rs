@@ -102,7 +102,12 @@ impl Refusal {
         if let Some(at) = ready.retry_at {
             details["retry_at"] = hearth_api::time::rfc3339(at).into();
         }
-        Self::new(code, message).hint(ready.hint.clone().unwrap_or_default()).details(details)
+        // Of an agent that had no time to answer nothing is known that would have to be mended.
+        let hint = match late {
+            true => "a longer `--timeout`; `hearth daemon status` tells how it stands".to_owned(),
+            false => ready.hint.clone().unwrap_or_default(),
+        };
+        Self::new(code, message).hint(hint).details(details)
     }
 
     /// A reply that refuses, whoever wrote it.
@@ -219,7 +224,8 @@ impl From<LoadError> for Refusal {
             LoadError::Missing { .. } => {
                 Self::new(Code::NotFound, error.to_string()).hint("hearth init")
             }
-            LoadError::Unreadable { .. } => Self::new(Code::BadConfig, error.to_string()),
+            LoadError::Unreadable { .. } => Self::new(Code::BadConfig, error.to_string())
+                .hint("a file that you may read is needed there: `ls -l` shows what it is"),
             LoadError::Faulty(faults) => {
                 let list = faults.as_slice();
                 let count = match list.len() {

@@ -58,7 +58,8 @@ pub fn run(context: &Context, matches: &ArgMatches) -> Result<u8, Refusal> {
         no_wait: false,
         cold: None,
     };
-    let mut heard = Heard::new(context, Goal::Ready, Sheet::default());
+    let sheet = Sheet::of_loose(&name, matches!(body.ready, Some(RunReady::Http(_))));
+    let mut heard = Heard::new(context, Goal::Ready, sheet);
     let told = wait.told(&mut heard)?;
     if told.done.as_ref().is_ok_and(|code| *code == 0) {
         heard

@@ -5,14 +5,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hearth_config::{Kind, LaterKind, Port, Probe, Project};
+use hearth_config::{Kind, LaterKind, Probe, Project};
 
 /// What the file says of its services, as far as a story needs it.
 #[derive(Debug, Default)]
 pub struct Sheet {
     entries: BTreeMap<String, Entry>,
-    /// A port is chosen by the agent: rows from before it did do not tell it.
-    pub has_auto_port: bool,
+    /// Something listens somewhere: rows from before it was started do not tell where it does now.
+    pub has_ports: bool,
 }
 
 #[derive(Debug)]
@@ -43,9 +43,15 @@ impl Sheet {
         };
         Self {
             entries: project.services.iter().map(entry).collect(),
-            has_auto_port: (project.services.iter())
-                .any(|s| s.port == Some(Port::Auto) && s.kind != Kind::Check),
+            has_ports: (project.services.iter())
+                .any(|s| (s.port.is_some() || !s.ports.is_empty()) && s.kind != Kind::Check),
         }
+    }
+
+    /// Of one that is in no file.
+    pub fn of_loose(name: &str, http: bool) -> Self {
+        let entry = Entry { needs: Vec::new(), http };
+        Self { entries: [(name.to_owned(), entry)].into(), has_ports: true }
     }
 
     /// What a service needs itself.

@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 
 use clap::{ArgMatches, Command};
 use hearth_api::reply::Services;
-use hearth_api::{AgentRow, Code, ServiceRow, State, stream::Status};
+use hearth_api::{AgentRow, ServiceRow, State, stream::Status};
 use hearth_lifecycle::{CallError, Ready, Reply, Request};
 
 use crate::agent::{self, Wish};
@@ -173,10 +173,11 @@ fn pick(whose: &Whose, rows: &mut Vec<ServiceRow>, names: &[String]) -> Result<(
     {
         names = project::expand_known(&file, &names);
     }
-    if let Some(name) = names.iter().find(|name| !is_known(name)) {
+    let unknown: Vec<&String> = names.iter().filter(|name| !is_known(name)).collect();
+    if !unknown.is_empty() {
         let known: Vec<_> = rows.iter().map(|row| row.name.as_str()).collect();
-        return Err(Refusal::new(Code::NotFound, format!("no service `{name}` in this project"))
-            .hint(format!("its services: {}", known.join(", "))));
+        let place = if matches!(whose, Whose::Everybody) { "any project" } else { "this project" };
+        return Err(project::no_such(&unknown, place, &known, &[]));
     }
     rows.retain(|row| names.contains(&row.name));
     Ok(())

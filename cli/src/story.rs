@@ -332,7 +332,7 @@ mod tests {
         std::fs::write(directory.path().join("hearth.toml"), text).unwrap();
         let file = hearth_config::load(directory.path()).unwrap();
         let mut story = Story::new(Sheet::of(&file));
-        assert!(story.sheet.has_auto_port);
+        assert!(story.sheet.has_ports);
         story.begin(vec![
             row("web", Want::Down, State::Down, &[]),
             row("db", Want::Up, State::Ready, &[5432, 5433]),

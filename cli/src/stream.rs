@@ -220,10 +220,15 @@ impl Wait<'_> {
         }
     }
 
-    /// A port that the agent has chosen is not in a snapshot of how things were before.
+    /// The snapshot tells the ports of how things were: one that the agent has chosen since, or that
+    /// the file had changed, is not in it.
     fn ports_are_new(&self, heard: &Heard, how: &How) -> bool {
         let is_ready = matches!(how, How::Outcome(outcome) if outcome.result == Word::Ready);
-        is_ready && heard.story.sheet.has_auto_port && !self.context.json && !self.context.quiet
+        let Heard { story, .. } = heard;
+        let listens =
+            story.sheet.has_ports || story.nodes.iter().any(|node| !node.ports.is_empty());
+        let moved = story.nodes.iter().any(|node| node.moved);
+        is_ready && listens && moved && !self.context.json && !self.context.quiet
     }
 }
 

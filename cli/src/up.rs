@@ -1,9 +1,14 @@
 //! `hearth up`: want up, wait until ready; with `--attach`, stay.
 
-use clap::{ArgMatches, Command};
+use std::time::Duration;
 
-use crate::agent::Wish;
+use clap::{ArgMatches, Command};
+use hearth_api::{Code, reply::Services};
+use hearth_lifecycle::Request;
+
+use crate::agent::{self, Wish};
 use crate::args::{self, Context};
+use crate::project::Place;
 use crate::refuse::Refusal;
 use crate::sheet::Sheet;
 use crate::story::Goal;
@@ -21,12 +26,17 @@ pub fn grammar() -> Command {
     ])
 }
 
+/// In the refusal of a name that no file has an agent may help, if there is one: it knows what
+/// `hearth run` has begun.
+const PATIENCE: Duration = Duration::from_millis(300);
+
 /// A faulty file, or a name that is not in it, is refused before an agent is started.
 pub fn run(context: &Context, matches: &ArgMatches) -> Result<u8, Refusal> {
     let place = project::required(context)?;
     let names = args::names(matches);
     let file = project::load(&place)?;
-    let named = project::expand(&file, &names)?;
+    let named = project::expand(&file, &names)
+        .map_err(|refusal| loose(context, &place, &names).unwrap_or(refusal))?;
     let wait = Wait {
         context,
         wish: Wish { start: true, timeout: args::timeout_of(matches), ..Wish::default() },
@@ -40,4 +50,22 @@ pub fn run(context: &Context, matches: &ArgMatches) -> Result<u8, Refusal> {
     };
     let sheet = Sheet::of(&file);
     if matches.get_flag("attach") { attach::run(&wait, sheet) } else { wait.run(sheet) }
+}
+
+/// The refusal for a name of a service that is in no file: there is nothing to bring it up by.
+fn loose(context: &Context, place: &Place, names: &[String]) -> Option<Refusal> {
+    let request = Request::get(agent::path("/v1/services", &[("project", &place.id)]));
+    let rows = agent::peek(context, PATIENCE, &request)?;
+    let Services { services } = serde_json::from_slice(&rows).ok()?;
+    let file = project::load(place).ok()?;
+    let is_loose = |name: &&String| {
+        project::expand(&file, std::slice::from_ref(*name)).is_err()
+            && services.iter().any(|row| row.name == **name)
+    };
+    let name = names.iter().find(is_loose)?;
+    let path = file.file.display();
+    let why =
+        format!("`{name}` is not in {path}: `hearth run` began it, or it was taken out since");
+    let hint = format!("`hearth status {name}` shows it, `hearth down {name}` ends it");
+    Some(Refusal::new(Code::NotFound, why).hint(hint))
 }

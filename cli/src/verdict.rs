@@ -11,7 +11,7 @@ use crate::args::Context;
 use crate::refuse::{self, Refusal};
 use crate::story::{Goal, Story};
 use crate::stream::{Heard, How, Wait};
-use crate::{interrupt, output};
+use crate::{interrupt, output, plain};
 
 /// How a wait ended.
 pub struct Told {
@@ -191,7 +191,11 @@ fn late(wait: &Wait<'_>, story: &Story) -> Refusal {
         left.iter().map(|node| format!("{} ({})", node.name, story.brief(node))).collect();
     let timeout = wait.wish.timeout.map(hearth_config::duration::format).unwrap_or_default();
     let goal = wait.goal.in_word();
-    let message = format!("not {goal} within {timeout}: {}", states.join(", "));
+    let states = match states.is_empty() {
+        true => "nothing was heard of them by then".to_owned(),
+        false => states.join(", "),
+    };
+    let message = format!("not {goal} within {timeout}: {states}");
     let unasked = !left.is_empty() && left.iter().all(|node| node.state == State::Down);
     let hint = match unasked {
         true => "nobody has asked for them: `hearth up` brings them up",
@@ -234,7 +238,8 @@ fn failed(outcome: &Outcome, story: &Story) -> Refusal {
         };
         message.push_str(&format!("{kind} `{}` {verb}: {}", failed.name, in_words(failed)));
         for line in &failed.log_tail {
-            message.push_str(&format!("\n  | {}", anstream::adapter::strip_str(line)));
+            message.push_str("\n  | ");
+            message.push_str(&harmless(line));
         }
         let waiting = story.waiting_for(&BTreeSet::from([failed.name.clone()]));
         if !waiting.is_empty() {
@@ -256,6 +261,15 @@ fn failed(outcome: &Outcome, story: &Story) -> Refusal {
         .details(json!({ "failed": outcome.failed, "not_ready": outcome.not_ready }))
 }
 
+/// A service's line as it may stand on anybody's terminal: a lone carriage return would put what
+/// follows over the beginning of the line, a backspace over what stands before it.
+fn harmless(line: &str) -> String {
+    let mut bytes = Vec::with_capacity(line.len());
+    plain::without_escapes(line.trim_end_matches('\r').as_bytes(), &mut bytes);
+    let text = String::from_utf8_lossy(&bytes);
+    text.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
+}
+
 fn in_words(failed: &Failed) -> String {
     let exit = failed.exit.as_ref().map(|exit| match (&exit.code, &exit.signal) {
         (Some(code), _) => format!("exit code {code}"),
@@ -275,5 +289,19 @@ fn in_short(took: Duration) -> String {
         format!("{} ms", took.as_millis())
     } else {
         format!("{:.1} s", took.as_secs_f64())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_services_last_words_can_not_steer_the_terminal() {
+        assert_eq!(harmless("\x1b[2J\x1b]0;title\x07plain\r"), "plain");
+        assert_eq!(
+            harmless("real\rfake\x08\tend\u{9b}2J"),
+            "real\u{fffd}fake\u{fffd}\tend\u{fffd}2J"
+        );
     }
 }

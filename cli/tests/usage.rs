@@ -79,6 +79,13 @@ fn wrong_usage_is_exit_2_for_people_and_for_tools() {
         &["up", "--attach", "--no-wait"],
         &["restart"],
         &["wait"],
+        &["wait", ""],
+        &["down", ""],
+        &["up", "web", ""],
+        &["restart", ""],
+        &["status", ""],
+        &["logs", ""],
+        &["env", ""],
         &["try", "web"],
         &["env", "web", "db"],
         &["run"],
@@ -103,8 +110,22 @@ fn wrong_usage_is_exit_2_for_people_and_for_tools() {
         let ran = place.run(&[arguments, &["--json"][..]].concat());
         assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{arguments:?}");
         assert_eq!(ran.error()["code"], "usage", "{arguments:?}");
+        assert_ne!(ran.error()["hint"], "", "it tells what to type next: {arguments:?}");
     }
     assert!(names_in(&place.home()).is_empty(), "nothing was made");
+}
+
+#[test]
+fn a_bad_value_leads_to_the_help_of_its_verb() {
+    let place = Place::with("");
+    for (arguments, hint) in [
+        (["up", "--timeout", "5"], "hint: hearth up --help\n"),
+        (["ps", "--color", "pink"], "hint: hearth status --help\n"),
+        (["logs", "-n", "many"], "hint: hearth logs --help\n"),
+    ] {
+        let ran = place.run(&arguments);
+        assert!(ran.err.ends_with(hint), "{arguments:?}: {}", ran.err);
+    }
 }
 
 #[test]

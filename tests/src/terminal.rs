@@ -217,6 +217,10 @@ impl Screen {
     fn obey(&mut self, sequence: &str) {
         match sequence {
             "[J" => {
+                let top = self.rows.len().saturating_sub(self.height);
+                let stands = self.rows[self.row..].iter().any(|row| !row.is_empty());
+                let at_top = self.row == top && self.column == 0;
+                assert!(!(at_top && stands), "a terminal puts what is cleared so into its history");
                 self.rows[self.row].truncate(self.column);
                 self.rows.truncate(self.row + 1);
             }

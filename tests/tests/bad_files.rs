@@ -163,6 +163,36 @@ fn an_unknown_service_is_not_found_and_the_known_ones_are_named() {
     assert_eq!(project.state("s"), "ready");
 }
 
+#[test]
+fn of_very_many_services_the_probable_one_is_named_and_not_all_of_them() {
+    let service = |n| format!("[services.service{n}]\nrun = [\"true\"]\n");
+    let file: String = (0..3000).map(service).collect();
+    let project = Project::new(&format!("{SLEEPER}[services.frontend]\nrun = [\"true\"]\n{file}"));
+    for cold in [true, false] {
+        let ran = project.run(&["up", "frontned", "\u{1b}[31mred", "s"]).exits(5);
+        assert!(ran.stderr.contains("`frontned`, `\\u{1b}[31mred`"), "both: {}", ran.stderr);
+        assert!(ran.stderr.contains("did you mean frontend? its services: s,"), "{}", ran.stderr);
+        for verb in ["up", "down", "restart", "status"] {
+            let ran = project.run(&[verb, "frontned"]).exits(5);
+            assert!(ran.stderr.len() < 1000, "{verb}: {} bytes", ran.stderr.len());
+            assert!(ran.stderr.contains("and 2982 more"), "{verb}: {}", ran.stderr);
+            assert!(ran.stderr.contains("did you mean"), "{verb}: {}", ran.stderr);
+        }
+        if cold {
+            project.run(&["up", "s"]).exits(0);
+        }
+    }
+}
+
+#[test]
+fn up_of_what_run_has_begun_says_what_it_is() {
+    let project = Project::new(SLEEPER);
+    project.run(&["run", "--name", "loose", "--", "sleep", "1000"]).exits(0);
+    let ran = project.run(&["up", "loose"]).exits(5);
+    assert!(ran.stderr.contains("`hearth run` began it"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("hint: `hearth status loose`"), "{}", ran.stderr);
+}
+
 fn fails(run: &str, prepare: impl Fn(&Project)) -> Ran {
     let project = Project::new(&format!(
         "[services.s]\nrun = {run}\nrestart = \"never\"\nready = {{ settle = \"30s\" }}\n"

@@ -167,3 +167,84 @@ fn down_says_who_went_along() {
     let ran = project.run(&["down", "other"]).exits(0);
     assert!(!ran.stderr.contains("also taken down"), "{}", ran.stderr);
 }
+
+#[test]
+fn the_last_lines_of_a_failed_one_are_bounded_and_can_not_overwrite_what_stands() {
+    let project = Project::new(
+        "[services.loud]\nrestart = \"never\"\n\
+         run = \"head -c 3000000 /dev/zero | tr '\\\\0' a; printf '\\\\nreal\\\\rfake\\\\r\\\\n'; exit 2\"\n",
+    );
+    let ran = project.run(&["up"]).exits(1);
+    assert!(ran.stderr.len() < 20_000, "{} bytes", ran.stderr.len());
+    let tail: Vec<&str> = ran.stderr.lines().filter_map(|line| line.strip_prefix("  | ")).collect();
+    assert!(tail[0].ends_with(" bytes more)") && tail[0].starts_with("aaaa"), "{}", ran.stderr);
+    assert_eq!(tail.last(), Some(&"real\u{fffd}fake"), "{}", ran.stderr);
+    let ran = project.run(&["up", "--json"]).exits(1);
+    assert!(ran.stdout.len() + ran.stderr.len() < 60_000, "{} bytes", ran.stdout.len());
+}
+
+#[test]
+fn where_it_listens_is_told_as_it_is_after_the_files_port_was_changed() {
+    let (one, other) = (Port::reserve(), Port::reserve());
+    let file = |port: u16| {
+        format!(
+            "[services.web]\nrun = [\"sleep\", \"1000\"]\nport = {port}\nready = {{ settle = \"10ms\" }}\n"
+        )
+    };
+    let project = Project::new(&file(one.number));
+    let ran = project.run(&["up"]).exits(0);
+    assert!(
+        ran.stderr.ends_with(&format!("\n  web  localhost:{}\n", one.number)),
+        "{}",
+        ran.stderr
+    );
+    for verb in ["up", "restart"] {
+        let port = if verb == "up" { &other } else { &one };
+        project.write("hearth.toml", &file(port.number));
+        let words: &[&str] = if verb == "up" { &["up"] } else { &["restart", "web"] };
+        let ran = project.run(words).exits(0);
+        let end = format!("\n  web  localhost:{}\n", port.number);
+        assert!(ran.stderr.ends_with(&end), "{verb}: {}", ran.stderr);
+    }
+    // It is warm: nothing is asked for twice, and it is told all the same.
+    let ran = project.run(&["up"]).exits(0);
+    assert!(
+        ran.stderr.ends_with(&format!("\n  web  localhost:{}\n", one.number)),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn run_tells_where_its_service_listens_and_not_where_the_last_of_that_name_did() {
+    let port = Port::reserve();
+    let number = port.number.to_string();
+    let listener = port.listen();
+    let project = Project::empty();
+    let sleep = ["--", "sleep", "1000"];
+    let run = |more: &[&str]| {
+        let words = [&["run", "--name", "web"], more, &sleep].concat();
+        project.run(&words).exits(0).stderr
+    };
+    let told = run(&["--ready-tcp", &number]);
+    assert!(told.contains(&format!("\n  web  localhost:{number}\n")), "{told}");
+    project.run(&["down", "web"]).exits(0);
+    let told = run(&[]);
+    assert!(!told.contains("localhost"), "it listens nowhere that is known: {told}");
+    project.run(&["down", "web"]).exits(0);
+    drop(listener);
+}
+
+#[test]
+fn a_time_too_short_for_any_answer_blames_nobody() {
+    let project = Project::new(&CHAIN.replace("read x < db.gate; ", ""));
+    project.home.run(&["daemon", "up"]).exits(0);
+    let ran = project.run(&["up", "--timeout", "0s"]).exits(4);
+    assert!(ran.stderr.contains("hint: a longer `--timeout`"), "{}", ran.stderr);
+    for _ in 0..5 {
+        let ran = project.run(&["up", "--timeout", "1ms"]).exits(4);
+        assert!(!ran.stderr.contains("1ms: \n"), "{}", ran.stderr);
+        assert!(!ran.stderr.contains("--force"), "{}", ran.stderr);
+        project.run(&["down"]).exits(0);
+    }
+}

@@ -107,6 +107,20 @@ fn an_environment_goes_through_sh_unharmed() {
 }
 
 #[test]
+fn variables_that_bash_can_not_set_do_not_end_the_eval() {
+    let project = Project::new(
+        "[services.web]\nrun = [\"sleep\", \"1000\"]\nenv = { SHELLOPTS = \"braceexpand\", UID = \"0\", ZZ = \"last\" }\n",
+    );
+    let ran = project.run(&["env", "web"]).exits(0);
+    assert!(ran.stderr.contains("sh can't set them: SHELLOPTS, UID"), "{}", ran.stderr);
+    // As `sh`, it ends at the first that it can't.
+    let script = format!("{}printf %s \"$ZZ\"", ran.stdout);
+    let bash = std::process::Command::new("bash").args(["--posix", "-c", &script]).output();
+    assert_eq!(String::from_utf8_lossy(&bash.expect("bash").stdout), "last");
+    assert_eq!(project.run(&["env", "web", "--json"]).exits(0).json()["UID"], "0");
+}
+
+#[test]
 fn a_command_becomes_a_service_in_no_project_and_every_verb_finds_it() {
     let project = Project::empty();
     let ran = project.run(&[

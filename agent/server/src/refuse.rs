@@ -108,13 +108,22 @@ pub(crate) fn place(project: Option<&str>) -> &str {
     }
 }
 
+/// So many names stand in a hint; `details` has all.
+const SHOWN: usize = 20;
+
 /// 404 for a name that is no service there.
 pub(crate) fn no_such_service(name: &str, place: &str, known: &[&str]) -> Refusal {
     let shown: String = name.chars().take(64).flat_map(char::escape_debug).collect();
+    let listed = match known.len() {
+        count if count > SHOWN => {
+            format!("{} and {} more", known[..SHOWN].join(", "), count - SHOWN)
+        }
+        _ => known.join(", "),
+    };
     let hint = match (nearest(name, known.iter().copied()), known) {
-        (Some(near), _) => format!("did you mean `{near}`? there are: {}", known.join(", ")),
+        (Some(near), _) => format!("did you mean `{near}`? there are: {listed}"),
         (None, []) => "there are no services".to_owned(),
-        (None, known) => format!("there are: {}", known.join(", ")),
+        (None, _) => format!("there are: {listed}"),
     };
     let words = format!("there is no service `{shown}` in {place}");
     Problem::new(Code::NotFound, words, hint).with_details(json!({ "known": known })).into()

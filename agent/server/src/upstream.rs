@@ -21,6 +21,9 @@ use crate::execute::taken;
 const BEHIND: usize = 10_000;
 /// So many of a failed service's last lines are told.
 const TAIL: usize = 20;
+/// And of each so many bytes: twenty lines of a megabyte would bury what went wrong, and are one
+/// line of JSON.
+const LONGEST: usize = 2000;
 /// Lines are put together up to this for one write.
 const TOGETHER: usize = 16 * 1024;
 
@@ -103,10 +106,21 @@ impl Lost {
             0 => Vec::new(),
             life => Reader::open(self.log).last_lines_of(life, TAIL).unwrap_or_default(),
         };
-        let text = |line: &hearth_logs::Line| String::from_utf8_lossy(&line.bytes).into_owned();
-        let log_tail = lines.iter().map(text).collect();
+        let log_tail = lines.iter().map(|line| beginning(&line.bytes)).collect();
         Failed { name: self.name, exit: self.exit, log_tail, message: self.message }
     }
+}
+
+/// A line as it is told: its beginning, and how much more there is of it in the log.
+fn beginning(line: &[u8]) -> String {
+    if line.len() <= LONGEST {
+        return String::from_utf8_lossy(line).into_owned();
+    }
+    // Not in the middle of a character.
+    let end = (LONGEST - 3..=LONGEST).rev().find(|at| line[*at] & 0xc0 != 0x80);
+    let end = end.unwrap_or(LONGEST);
+    let text = String::from_utf8_lossy(&line[..end]);
+    format!("{text}... ({} bytes more)", line.len() - end)
 }
 
 /// A line as it goes over the wire.
@@ -200,6 +214,22 @@ mod tests {
         assert_eq!(lines.len(), 3);
         assert!(lines[2].contains("\"type\":\"outcome\""), "{}", lines[2]);
         assert!(lines[2].contains("\"result\":\"ready\""), "{}", lines[2]);
+    }
+
+    #[test]
+    fn of_a_line_without_end_the_beginning_is_told() {
+        assert_eq!(beginning(b"short \xff"), "short \u{fffd}");
+        assert_eq!(beginning(&[b'a'; LONGEST]), "a".repeat(LONGEST));
+        let long = beginning(&vec![b'a'; 1 << 20]);
+        assert_eq!(
+            long,
+            format!("{}... ({} bytes more)", "a".repeat(LONGEST), (1 << 20) - LONGEST)
+        );
+        let wide = beginning(
+            "x".chars().chain("é".repeat(LONGEST).chars()).collect::<String>().as_bytes(),
+        );
+        assert!(!wide.contains('\u{fffd}') && wide.contains("é... ("), "{wide}");
+        assert!(beginning(&[0x80; LONGEST + 9]).ends_with("... (9 bytes more)"));
     }
 
     #[test]

@@ -17,9 +17,9 @@ impl Invalid {
     }
 }
 
-/// A text of the file in backticks, cut where it is long, with control characters spelt out: what
-/// stands in a file must not steer the terminal that shows its faults.
-pub(crate) fn quoted(text: &str) -> String {
+/// A text of the file, or of a command line, in backticks, cut where it is long, with control
+/// characters spelt out: what stands in a file must not steer the terminal that shows its faults.
+pub fn quoted(text: &str) -> String {
     const LONGEST: usize = 60;
     let mut out = String::from("`");
     for (n, c) in text.chars().enumerate() {
@@ -35,7 +35,7 @@ pub(crate) fn quoted(text: &str) -> String {
 
 /// The one of `known` that `text` was probably meant to be, by edit distance. At most a third of
 /// the letters may be wrong: a far-fetched guess is worse than none.
-pub(crate) fn nearest<'k>(text: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+pub fn nearest<'k>(text: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let length = text.chars().count();
     let furthest = (length / 3).clamp(1, 4);
     known

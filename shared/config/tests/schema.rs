@@ -205,6 +205,10 @@ fn it_accepts_what_is_good() {
         .expect("good");
     good.push(built.to_toml());
     good.push("[services.a]\nport = 1\nenv = { A = 1 }\nenv_file = '.env'\n".to_owned());
+    // The reader takes a port in quotes, too.
+    let quoted = "[services.a]\nrun = 'x'\nready = { tcp = '5432' }\n";
+    assert!(read(quoted).is_ok());
+    good.push(quoted.to_owned());
     for text in good {
         assert!(schema.accepts(&text), "{text}");
     }

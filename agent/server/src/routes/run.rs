@@ -5,7 +5,7 @@ use std::path::Path;
 use axum::body::{Body, Bytes};
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, Response};
-use hearth_api::{RunReady, RunRequest};
+use hearth_api::{Code, Problem, RunReady, RunRequest};
 use hearth_config::LooseReady;
 
 use super::{Routes, no_session, parse, query, stream, stream_place, up};
@@ -26,8 +26,10 @@ pub(super) async fn answer(
         RunReady::Http(text) => LooseReady::Http(text),
         RunReady::Log(text) => LooseReady::Log(text),
     });
-    let service = hearth_config::loose(&name, run, Path::new(&dir), ready)
-        .map_err(|invalid| Refusal::bad_request(invalid.to_string()))?;
+    let service = hearth_config::loose(&name, run, Path::new(&dir), ready).map_err(|invalid| {
+        let hint = "hearth run --help";
+        Refusal::from(Problem::new(Code::BadRequest, invalid.to_string(), hint))
+    })?;
     let words = query::words_only(text.as_deref())?;
     let place = stream_place(&routes.handle).await?;
     let (project, file) = up::load(project.as_deref().unwrap_or_default())?;

@@ -34,6 +34,10 @@ fn read(pairs: &[query::Pair<'_>]) -> Result<Wait, Refusal> {
             "project" => project = Some(query::project(value)?),
             "words" => words = Some(query::truth(name, value)?),
             "stay" => stay = Some(query::truth(name, value)?),
+            // One that was forgotten must not come to mean all.
+            "service" if value.is_empty() => {
+                return Err(Refusal::bad_request("`service` is empty: whose name?"));
+            }
             "service" => {
                 let listed = value.split(',').filter(|name| !name.is_empty());
                 names.extend(listed.map(str::to_owned));
@@ -61,6 +65,7 @@ mod tests {
         for (text, word) in [
             ("service=a", "missing"),
             ("project=/a&project=/b", "once"),
+            ("project=/a&service=", "empty"),
             ("project=&stay=true&stay=true", "once"),
             ("project=&words=yes", "true or false"),
         ] {

@@ -101,8 +101,21 @@ fn needs(drafts: &[Draft], places: &HashMap<&str, usize>, found: &mut Found) {
     }
     for Cycle { nodes, span } in cycles(&edges) {
         let names: Vec<&str> = nodes.iter().map(|n| drafts[*n].service.name.as_str()).collect();
-        let message = format!("a cycle in `needs`: {} -> {}", names.join(" -> "), names[0]);
+        let message = format!("a cycle in `needs`: {} -> {}", in_short(&names), names[0]);
         found.fault(span, message, "services that wait for each other would never start");
+    }
+}
+
+/// A cycle of ten thousand is no sentence: its beginning and its end, between which the rest is
+/// counted.
+fn in_short(names: &[&str]) -> String {
+    const ENDS: usize = 10;
+    match names.len().checked_sub(2 * ENDS) {
+        None | Some(0) => names.join(" -> "),
+        Some(more) => {
+            let (first, last) = (&names[..ENDS], &names[names.len() - ENDS..]);
+            format!("{} -> ... {more} more ... -> {}", first.join(" -> "), last.join(" -> "))
+        }
     }
 }
 
