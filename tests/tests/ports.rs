@@ -136,6 +136,46 @@ fn a_kept_port_that_a_stranger_took_is_exchanged_by_up_and_never_by_a_restart_of
     assert_eq!(port(&project, "web"), now, "and that is kept");
 }
 
+#[test]
+fn who_is_given_the_port_of_another_is_started_anew_with_its_new_one() {
+    let free = [0; 2].map(|any| TcpListener::bind(("127.0.0.1", any)).unwrap());
+    let [first, second] = free.map(|listener| listener.local_addr().unwrap().port());
+    let text = |port: u16| {
+        format!(
+            "[services.db]\nport = {port}\nrun = 'exec sleep 1000'\nready = {{ settle = \"0s\" }}\n\
+             [services.web]\nrun = 'echo \"db at ${{services.db.port}}\"; exec sleep 1000'\n\
+             ready = {{ log = \"db\" }}\n"
+        )
+    };
+    let project = Project::new(&text(first));
+    project.run(&["up"]).exits(0);
+    assert_eq!(last_line(&project, "web"), format!("db at {first}"));
+    project.write("hearth.toml", &text(second));
+    assert_eq!(project.row("web")["changed"], true);
+    project.run(&["up"]).exits(0);
+    assert_eq!(last_line(&project, "web"), format!("db at {second}"));
+}
+
+#[test]
+fn who_runs_with_a_port_that_another_had_before_is_told_of_until_it_is_restarted() {
+    let project = Project::new(&AUTO.replace("needs = [\"web\"]\n", ""));
+    project.run(&["up"]).exits(0);
+    let had = port(&project, "web");
+    project.run(&["down", "web"]).exits(0);
+    let _stranger = TcpListener::bind(("127.0.0.1", had)).unwrap();
+    for names in [&["api", "web"][..], &[]] {
+        let outcome = outcome(&project, names, 0);
+        let notes: Vec<_> = outcome["notes"].as_array().unwrap().iter().collect();
+        let told = |note: &&&Value| note.as_str().unwrap().contains("`hearth restart api`");
+        assert_eq!(notes.iter().filter(told).count(), 1, "{notes:?}");
+    }
+    assert_eq!(last_line(&project, "api"), format!("web at http://localhost:{had}/"));
+    project.run(&["restart", "api"]).exits(0);
+    let now = port(&project, "web");
+    assert_eq!(last_line(&project, "api"), format!("web at http://localhost:{now}/"));
+    assert_eq!(outcome(&project, &[], 0)["notes"], Value::Null);
+}
+
 /// Waits until a service has fallen for the port that it finds taken, and what comes of it.
 #[track_caller]
 fn outcome_of_wait(project: &Project, service: &str) -> Value {
@@ -259,4 +299,28 @@ fn a_port_is_known_before_the_first_up_to_who_asks_for_the_environment() {
     project.run(&["up"]).exits(0);
     assert_eq!(before["HEARTH_WEB_PORT"], port(&project, "web").to_string());
     assert_eq!(ask(&socket), before);
+}
+
+#[test]
+fn a_stranger_that_answers_makes_no_service_ready_that_ends_for_want_of_its_port() {
+    let stranger = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = stranger.local_addr().unwrap().port();
+    let test = format!("ready = {{ tcp = \"127.0.0.1:{port}\" }}\nrestart = \"never\"\n");
+    // As a server does that finds its port taken, after a while.
+    let run = "run = \"echo begun > begun; read x < gate; exit 98\"\n";
+    let project = Project::new(&["[services.web]\n", run, &test].concat());
+    let mut gate = project.gate("gate");
+    let up = project.start(&["up", "--json"]);
+    project.await_lines("begun", 1);
+    gate.open();
+    let last = up.finish().exits(1).json_lines().pop().unwrap();
+    let words = last["failed"][0]["message"].as_str().unwrap();
+    assert!(words.contains(&format!("port {port} is in use by ")), "{words}");
+    assert!(words.contains(&format!("(pid {})", std::process::id())), "{words}");
+    // One that lives on beside it may be meant to: it forwards, or is asked about somewhere else.
+    project
+        .write("hearth.toml", &["[services.web]\nrun = [\"sleep\", \"1000\"]\n", &test].concat());
+    project.run(&["up"]).exits(0);
+    assert_eq!(project.state("web"), "ready");
+    drop(stranger);
 }

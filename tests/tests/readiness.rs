@@ -123,11 +123,13 @@ fn a_redirect_is_an_answer_that_passes_unless_the_file_says_otherwise() {
         let _ = stream.write_all(b"HTTP/1.1 301 Moved\r\nlocation: http://127.0.0.1:1/\r\n\r\n");
     });
     http(port, "").run(&["up"]).exits(0);
-    let project = http(port, ", status = \"200-299\"");
-    let up = project.start(&["up"]);
-    until_said(&project, "answered 301 Moved, expected 200-299");
-    project.run(&["down"]).exits(0);
-    up.finish();
+    for (status, range) in [("200-299", "200-299"), ("200", "200"), ("404-404", "404")] {
+        let project = http(port, &format!(", status = \"{status}\""));
+        let up = project.start(&["up"]);
+        until_said(&project, &format!("answered 301 Moved, expected {range}"));
+        project.run(&["down"]).exits(0);
+        up.finish();
+    }
 }
 
 #[test]

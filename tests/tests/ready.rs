@@ -217,7 +217,13 @@ fn not_ready_in_its_start_timeout_is_failed_with_the_last_lines() {
         "#,
     );
     let ran = project.run(&["up"]).exits(1);
-    for words in ["`s` failed", "300ms", "| line 3", "| complaint", "hearth logs s"] {
+    for words in [
+        "`s` failed",
+        "300ms: no line of its output has matched",
+        "| line 3",
+        "| complaint",
+        "hearth logs s",
+    ] {
         assert!(ran.stderr.contains(words), "no `{words}` in:\n{}", ran.stderr);
     }
     assert_eq!(ran.stdout, "");

@@ -80,6 +80,9 @@ pub struct Test {
     /// So many failures in a row make a ready service, and any check, unhealthy; zero counts as one.
     /// That it is still at work is no failure and ends such a row.
     pub failures: u32,
+    /// What is to be said of it while nothing has been heard of it; may be empty.
+    #[serde(default)]
+    pub silent: String,
 }
 
 /// After which ends a service is started again.

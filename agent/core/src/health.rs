@@ -49,10 +49,11 @@ fn judge(project: &Project, node: &Node) -> (HealthStatus, String) {
 
 /// Inside its grace a start is a start; past it, it counts what the tests say.
 fn starting(node: &Node) -> (HealthStatus, String) {
-    let Some((_, run)) = node.tests().find(|(_, run)| !run.passes()) else {
+    let Some((test, run)) = node.tests().find(|(_, run)| !run.passes()) else {
         return (HealthStatus::Starting, node.message.clone());
     };
     let (status, message) = match &run.verdict {
+        None if !test.silent.is_empty() => (HealthStatus::Failure, test.silent.as_str()),
         None | Some(Verdict::Pass(_)) => (HealthStatus::Failure, "not ready yet"),
         Some(Verdict::Loading(message)) => (HealthStatus::Loading, message.as_str()),
         Some(Verdict::Fail(message)) => (HealthStatus::Failure, message.as_str()),

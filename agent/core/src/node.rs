@@ -308,13 +308,13 @@ impl Node {
     }
 
     /// Whether it ends of its own accord now or soon, so that what it needs waits for it. `of`:
-    /// the need that is about to go.
-    pub fn gives_way(&self, of: &str) -> bool {
+    /// the need that is about to go, where one is.
+    pub fn gives_way(&self, of: Option<&str>) -> bool {
         let asked = self.want == Want::Down || self.again || self.pending.is_some();
         let going = self.leaving.is_some() || !self.runs();
         let lost = || {
             let mut needs = self.definition.needs.iter();
-            needs.any(|need| &*need.service == of && need.lost == crate::Lost::Stop)
+            needs.any(|need| Some(&*need.service) == of && need.lost == crate::Lost::Stop)
         };
         self.is_living() && (asked || going || lost())
     }

@@ -150,15 +150,17 @@ impl Project {
             let after = (Bound::Included(&**last), Bound::Unbounded);
             let mut rest =
                 self.dependents.get(name).into_iter().flat_map(|d| d.range::<str, _>(after));
-            if let Some(found) = rest.find(|dependent| self.holds_back(dependent, name)) {
+            if let Some(found) = rest.find(|dependent| self.holds_back(dependent, name, true)) {
                 return Some(found.clone());
             }
         }
         let mut passed: BTreeSet<&str> = BTreeSet::new();
         let mut todo = vec![name];
         while let Some(at) = todo.pop() {
+            // A oneshot that is done stays so, whatever becomes of what it needed.
+            let goes = at == name || !self.has(at);
             for dependent in self.dependents(at) {
-                if self.holds_back(dependent, at)
+                if self.holds_back(dependent, at, goes)
                     && (at == name || !self.closes_cycle(dependent, name))
                 {
                     return Some(dependent.clone());
@@ -172,8 +174,10 @@ impl Project {
         None
     }
 
-    fn holds_back(&self, dependent: &str, name: &str) -> bool {
-        self.nodes.get(dependent).is_some_and(|other| other.needs(name) && other.gives_way(name))
+    /// `goes`: whether `name` is no longer there for who stands on it, or soon will not be.
+    fn holds_back(&self, dependent: &str, name: &str, goes: bool) -> bool {
+        let gives_way = |other: &Node| other.gives_way(if goes { Some(name) } else { None });
+        self.nodes.get(dependent).is_some_and(|other| other.needs(name) && gives_way(other))
     }
 
     /// Which of what it needs is not there, by its place; looked for from `last` on, which was the

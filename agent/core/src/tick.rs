@@ -80,12 +80,16 @@ pub(crate) fn overdue_words(node: &Node) -> String {
     let limit = words::duration(node.definition.start_timeout.unwrap_or_default());
     match node.definition.kind {
         Kind::Oneshot => format!("not done within {limit}"),
-        Kind::Service | Kind::Check => match node.tests().find(|(_, run)| !run.passes()) {
-            Some((_, run)) if run.verdict.as_ref().is_some_and(|v| !v.message().is_empty()) => {
-                let last = run.verdict.as_ref().map(crate::Verdict::message).unwrap_or_default();
-                format!("not ready within {limit}: {last}")
+        Kind::Service | Kind::Check => {
+            let open = node.tests().find(|(_, run)| !run.passes());
+            let last = open.map_or("", |(test, run)| match &run.verdict {
+                Some(verdict) => verdict.message(),
+                None => &test.silent,
+            });
+            match last {
+                "" => format!("not ready within {limit}"),
+                last => format!("not ready within {limit}: {last}"),
             }
-            Some(_) | None => format!("not ready within {limit}"),
-        },
+        }
     }
 }

@@ -285,6 +285,19 @@ fn a_service_that_is_not_ready_in_time_is_stopped_and_counts_as_a_failure() {
 }
 
 #[test]
+fn a_test_that_was_never_heard_of_is_told_by_what_it_waits_for() {
+    let silent = "no line has matched".to_owned();
+    let log = Test { event_driven: true, silent, ..test() };
+    let mut stage = Stage::new(&[("db", Definition { tests: vec![log], ..service(&[]) })]);
+    stage.up(&[]);
+    stage.started("db");
+    stage.after(ms(5_000));
+    assert_eq!(stage.health("db"), (HealthStatus::Failure, "no line has matched".into()));
+    stage.after(ms(55_000));
+    assert_eq!(stage.said.last().unwrap(), "db stopping: not ready within 1m: no line has matched");
+}
+
+#[test]
 fn all_tests_must_pass_and_each_is_asked_again_by_its_own_pause() {
     let log = Test { event_driven: true, ..test() };
     let db = Definition { tests: vec![test(), log], ..service(&[]) };
@@ -598,4 +611,18 @@ fn what_stands_on_a_oneshot_that_is_done_goes_before_what_that_needed() {
     assert_eq!(stage.ends("web", 0), ["acknowledge web 1", "stop db 1"]);
     stage.ends("db", 0);
     assert!(stage.world.is_idle());
+}
+
+#[test]
+fn a_restart_is_not_held_back_by_what_stands_on_a_oneshot_that_stays_done() {
+    let web = lost_stop(service(&["seed"]));
+    let mut stage = Stage::new(&[("db", service(&[])), ("seed", oneshot(&["db"])), ("web", web)]);
+    stage.up(&[]);
+    stage.comes_up("db");
+    stage.started("seed");
+    stage.ends("seed", 0);
+    stage.comes_up("web");
+    assert_eq!(stage.restart(&["db"]), ["stop db 1"], "web stands on seed, which stays done");
+    assert_eq!(stage.ends("db", 0), ["acknowledge db 1", "spawn db 2"]);
+    assert_eq!(stage.state("web"), State::Ready);
 }

@@ -89,6 +89,27 @@ fn test(test: &hearth_config::Test) -> Test {
         then_every: test.then_every,
         grace: test.grace,
         failures: test.failures,
+        silent: silent(test),
+    }
+}
+
+/// What there is to say of a test that nothing was heard of: those that wait for a word alone have to
+/// say what for.
+fn silent(test: &hearth_config::Test) -> String {
+    let words = match test.probe {
+        Probe::Log(_) => "no line of its output has matched `log`",
+        Probe::Notify => "it has not said READY=1",
+        Probe::Delay(_)
+        | Probe::File(_)
+        | Probe::Tcp { .. }
+        | Probe::Http { .. }
+        | Probe::Exec(_)
+        | Probe::Unix(_)
+        | Probe::Later(_) => "",
+    };
+    match &test.failing {
+        Some(failing) if !words.is_empty() => failing.clone(),
+        Some(_) | None => words.to_owned(),
     }
 }
 

@@ -5,6 +5,7 @@
 //! hearth that knows one key more gives the same number for the same file, and an upgrade
 //! restarts nobody's services.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -106,8 +107,9 @@ impl Canonical for Scope {
     }
 }
 
-/// The fingerprint of `service`; its own field of that name does not count.
-pub(crate) fn of(service: &Service) -> u64 {
+/// The fingerprint of `service`; its own field of that name does not count. `given`: the ports of
+/// other services that its texts name, where the file has them.
+pub(crate) fn of(service: &Service, given: &BTreeMap<&String, &u16>) -> u64 {
     // Taken apart by name, so that a new field can't be forgotten here. `ports` follow from
     // `port` and `ready`, and of the env files it matters what they say, not where.
     let Service {
@@ -175,6 +177,9 @@ pub(crate) fn of(service: &Service) -> u64 {
     canon.unless(&default.linger, "linger", linger);
     canon.unless(&default.log.max_size, "log.max_size", &log.max_size);
     canon.unless(&default.log.keep, "log.keep", &log.keep);
+    for (name, port) in given {
+        canon.put(&format!("given.{name}"), port.to_string().as_bytes());
+    }
     canon.0
 }
 

@@ -1,6 +1,7 @@
 //! A service that stands in no file: the one of `hearth run`. It obeys the rules of one that does,
 //! by the same readers.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::invalid::{Invalid, quoted};
@@ -41,7 +42,7 @@ pub fn loose(
     service.enabled = false;
     service.ready.extend(ready.map(probe).transpose()?.map(Test::new));
     service.ports.extend(service.ready.iter().filter_map(|test| test.probe.local_port()));
-    service.fingerprint = fingerprint::of(&service);
+    service.fingerprint = fingerprint::of(&service, &BTreeMap::new());
     Ok(service)
 }
 

@@ -265,6 +265,22 @@ fn the_fingerprint_tells_what_changed_and_not_how_it_was_written() {
     assert_eq!(all.len(), changes.len());
 }
 
+#[test]
+fn the_port_of_another_service_that_is_named_counts_as_ones_own() {
+    let print = |port: &str, text: &str| {
+        service(&format!("{text}\n[services.b]\nrun = 'x'\nport = {port}")).fingerprint
+    };
+    for text in [
+        "env.B = '${services.b.port}'",
+        "ready = { tcp = 'localhost:${services.b.port}' }",
+        "ready = { exec = 'x ${services.b.port}' }",
+    ] {
+        assert_ne!(print("1", text), print("2", text), "{text}");
+        assert_ne!(print("1", text), print("'auto'", text), "{text}");
+    }
+    assert_eq!(print("1", "env.B = '1'"), print("2", "env.B = '1'"));
+}
+
 /// The fingerprint of `run = "true"` in `/`.
 const PLAIN: u64 = 581527582827026537;
 

@@ -6,7 +6,7 @@ use hearth_core::*;
 
 use crate::{
     naive::{Model, NAMES},
-    stage::{PROJECT, ms},
+    stage::{self, PROJECT, ms},
 };
 
 impl Model<'_> {
@@ -45,6 +45,13 @@ impl Model<'_> {
         self.step(Event::Up { project, definitions, targets: targets.to_vec() });
     }
 
+    fn restart(&mut self, targets: Vec<Arc<str>>) {
+        self.paused.clear();
+        self.touched.extend(targets.iter().map(|name| stage::id(name)));
+        let (project, definitions) = (Arc::from(PROJECT), self.file.clone());
+        self.step(Event::Restart { project, definitions, targets });
+    }
+
     /// One service alone comes up with all that it needs, and goes: what it needed lingers.
     pub fn fade(&mut self) {
         let targets = vec![Arc::from(NAMES[self.pick(NAMES.len())])];
@@ -52,6 +59,19 @@ impl Model<'_> {
             self.quiet();
             self.bloom(&targets);
             self.down(targets);
+        }
+    }
+
+    /// All are up, and some are to live anew: what stands on them holds them back for no longer
+    /// than it takes.
+    pub fn renew(&mut self) {
+        self.bloom(&[]);
+        for _ in 0..8 {
+            let name: Arc<str> = NAMES[self.pick(NAMES.len())].into();
+            if self.is_sound() && self.file.contains_key(&name) {
+                self.restart(vec![name]);
+                self.bloom(&[]);
+            }
         }
     }
 

@@ -26,7 +26,7 @@ fn a_long_random_walk_breaks_no_rule() {
     for step in 1..=100_000 {
         model.act();
         if step % 500 == 0 {
-            model.bloom(&[]);
+            model.renew();
         }
         if step % 200 == 0 {
             model.fade();

@@ -55,6 +55,7 @@ pub fn check(needs: &[&str]) -> Definition {
 
 pub fn test() -> Test {
     Test {
+        silent: String::new(),
         event_driven: false,
         every: ms(1_000),
         then_every: ms(30_000),

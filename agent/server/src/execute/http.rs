@@ -56,7 +56,8 @@ pub(crate) async fn get(url: &Http, expected: &Expected<'_>) -> Verdict {
     };
     let (first, last) = expected.status;
     if !(first..=last).contains(&head.status) {
-        return Verdict::Fail(format!("answered {}, expected {first}-{last}", head.words()));
+        let range = if first == last { first.to_string() } else { format!("{first}-{last}") };
+        return Verdict::Fail(format!("answered {}, expected {range}", head.words()));
     }
     match expected.body {
         None => Verdict::Pass(head.words()),

@@ -19,6 +19,7 @@ use super::connect::connect;
 use super::http::{self, Expected};
 use super::link::Told;
 use super::log;
+use super::taken::Before;
 use super::words::{short, shown};
 
 /// The exit code by which an `exec` test says that it is still at work.
@@ -43,6 +44,28 @@ impl Answers {
         let (id, life, test) = (self.id.clone(), self.life, self.test);
         let _ = self.tell.send(Told::Probed { id, life, test, verdict }).await;
     }
+}
+
+/// So long a service must have lived for an answer to count where somebody listened before it began.
+const PROOF: Duration = Duration::from_secs(1);
+
+/// Asks a test of a service. Where somebody listened on its port before the service was there, an
+/// answer is a stranger's until the service has not ended of it: one that finds its port taken ends
+/// soon, and was never ready.
+pub(crate) async fn ask_service(
+    test: &Test,
+    before: &Before,
+    log_dir: PathBuf,
+    life: u64,
+    lived: Duration,
+) -> Option<Verdict> {
+    let verdict = ask(test, log_dir.clone(), life, lived).await?;
+    let doubtful = test.probe.local_port().is_some_and(|port| before.had(port)) && lived < PROOF;
+    if !doubtful || !matches!(verdict, Verdict::Pass(_)) {
+        return Some(verdict);
+    }
+    sleep(PROOF - lived).await;
+    ask(test, log_dir, life, PROOF).await
 }
 
 /// Asks a test; `None` where it is of a kind that is not asked here. `log_dir`, `life` and `lived`

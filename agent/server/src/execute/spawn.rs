@@ -51,6 +51,8 @@ pub(crate) struct Order {
     pub(crate) service: Arc<Service>,
     /// The same with its `${...}` replaced.
     pub(crate) resolved: Arc<Resolved>,
+    /// Where somebody else listened before it.
+    pub(crate) before: Arc<taken::Before>,
     /// What the shell gave.
     pub(crate) capture: Arc<Capture>,
     /// For the agent that adopts it.
@@ -95,6 +97,7 @@ async fn start(mut order: Order, place: &Place) -> Result<UnixStream, String> {
     {
         return Err(words);
     }
+    order.before.look(&order.resolved.ports);
     let name = match &*order.id.project {
         "" => order.id.name.to_string(),
         project => format!("{project}/{}", order.id.name),
@@ -190,7 +193,7 @@ async fn spawn_or_wait(mut child: Child, ended: bool) -> io::Result<()> {
 }
 
 async fn spec(order: Order, place: &Place) -> Result<Spec, String> {
-    let Order { id, life, service, resolved, capture, keep, held: _ } = order;
+    let Order { id, life, service, resolved, before: _, capture, keep, held: _ } = order;
     let user = match service.user.clone() {
         None => None,
         // The user database may ask the network.

@@ -3,9 +3,31 @@
 //! Invariant: the owner is not kept waiting. Where nobody listens it takes microseconds; where
 //! somebody does, the look at every process is a thread's.
 
+use std::sync::OnceLock;
+
 use hearth_process::facts;
 use hearth_process::port;
 use tokio::task::spawn_blocking;
+
+/// On which ports of its tests somebody listened when a life began: who answers there may be a
+/// stranger, and the service about to end for it.
+#[derive(Debug, Default)]
+pub(crate) struct Before(OnceLock<Vec<u16>>);
+
+impl Before {
+    /// Looks, once, before there is a process.
+    pub(crate) fn look(&self, ports: &[u16]) {
+        self.0.get_or_init(|| {
+            let taken = ports.iter().filter(|port| port::listener(**port).is_some());
+            taken.copied().collect()
+        });
+    }
+
+    /// Whether somebody had it. Of a life that another agent has begun nobody knows: then not.
+    pub(crate) fn had(&self, port: u16) -> bool {
+        self.0.get().is_some_and(|ports| ports.contains(&port))
+    }
+}
 
 /// `port 8080 is in use by python3 (pid 123)`; `None`: nobody listens.
 pub(crate) async fn told(port: u16) -> Option<String> {

@@ -53,12 +53,14 @@ impl Owner {
             Ok(order) => {
                 let service = Arc::clone(&order.service);
                 let resolved = Arc::clone(&order.resolved);
+                let before = Arc::clone(&order.before);
                 self.ours.insert(Place::shim(&id));
                 let link = spawn::begin(order, &self.place, self.tell.clone());
                 let holds = self.bundles.get(&id.project).map(|held| held.generation);
                 if let Some(node) = self.nodes.get_mut(&id) {
                     let mut running = Running::new(life, link, Some(service), Some(resolved));
                     running.holds = holds;
+                    running.before = before;
                     node.running = Some(running);
                 }
             }
@@ -103,6 +105,7 @@ impl Owner {
             life,
             service: Arc::clone(service),
             resolved: Arc::new(resolved),
+            before: Arc::default(),
             capture: Arc::clone(capture),
             keep: keep.to_text().map_err(Unready::Faulty)?,
             held: self.bundles.get(&id.project).cloned(),
@@ -161,8 +164,10 @@ impl Owner {
             return self.watch_file(id, life, test, asked);
         }
         let (asked, answers) = (asked.clone(), probe::Answers { id, life, test, tell });
+        let before = Arc::clone(&running.before);
         let task = tokio::spawn(async move {
-            if let Some(verdict) = probe::ask(&asked, log, life, lived).await {
+            let verdict = probe::ask_service(&asked, &before, log, life, lived).await;
+            if let Some(verdict) = verdict {
                 answers.tell(verdict).await;
             }
         });

@@ -105,6 +105,7 @@ impl Owner {
         let actions = self.world.step(event, self.clock.now());
         scope.extend(self.now_unwanted(&before.wanted));
         let anew = if restart { chosen(&project, &file, &targets) } else { BTreeSet::new() };
+        notes.extend(self.on_old_ports(&file, &scope, &anew));
         self.give_capture(&project, &before.wanted, (&scope, &anew), taken, &mut notes);
         self.renew_bundle(&project);
         self.save();

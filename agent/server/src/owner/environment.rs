@@ -2,7 +2,7 @@
 //!
 //! Invariant: what is shown is what a life gets: made by the same steps.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use hearth_api::{Code, Problem};
@@ -91,6 +91,39 @@ impl Owner {
                 None
             }
         }
+    }
+
+    /// What runs on with the old number of a port that has been chosen anew, as the caller is told. What
+    /// begins `anew` gets the new one.
+    pub(super) fn on_old_ports(
+        &self,
+        file: &Project,
+        scope: &BTreeSet<ServiceId>,
+        anew: &BTreeSet<ServiceId>,
+    ) -> Vec<String> {
+        if !file.services.iter().any(|service| service.port == Some(Port::Auto)) {
+            return Vec::new();
+        }
+        let is_old = |id: &&ServiceId| {
+            let running = self.nodes.get(*id).and_then(|node| node.running.as_ref());
+            let Some(running) = running else { return false };
+            let (Some(service), Some(had)) = (&running.service, &running.resolved) else {
+                return false;
+            };
+            let in_file = file.service(&id.name).map(|service| service.fingerprint);
+            // One that is changed in the file is started anew by that.
+            in_file == Some(service.fingerprint)
+                && self.resolve_anew(id, service).is_some_and(|now| now != *had)
+        };
+        let old = scope.iter().filter(|id| !anew.contains(*id)).filter(is_old);
+        old.map(|id| {
+            let name = &id.name;
+            format!(
+                "{name} runs with a port that another service had before: `hearth restart {name}` \
+                 gives it the new one"
+            )
+        })
+        .collect()
     }
 
     /// The same of a service that does not run.

@@ -11,6 +11,7 @@ use tokio::task::AbortHandle;
 
 use crate::capture::Capture;
 use crate::execute::link::Link;
+use crate::execute::taken::Before;
 use crate::owner::checks::Checking;
 
 /// Definitions that are kept: the one in force, the one held back, and one more.
@@ -50,6 +51,8 @@ pub(crate) struct Running {
     pub(crate) service: Option<Arc<Service>>,
     /// The same with its `${...}` replaced: what is asked, and where it listens.
     pub(crate) resolved: Option<Arc<Resolved>>,
+    /// Where somebody else listened before it.
+    pub(crate) before: Arc<Before>,
     /// What the core has been told of it.
     pub(crate) told: Told,
     /// Its shim was refused, for this reason: another one has the service, and is being asked.
@@ -145,6 +148,7 @@ impl Running {
             shim: None,
             service,
             resolved,
+            before: Arc::default(),
             told: Told::default(),
             refused: None,
             probes: HashMap::new(),

@@ -11,7 +11,7 @@ mod readiness;
 mod service;
 mod value;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 use std::path::PathBuf;
 
@@ -20,7 +20,7 @@ use toml::de::DeTable;
 use crate::fault::Fault;
 use crate::invalid::Invalid;
 use crate::merge::Places;
-use crate::project::Project;
+use crate::project::{Port, Project};
 pub(crate) use fields::{Field, Fields};
 pub(crate) use readiness::TESTS;
 
@@ -135,8 +135,13 @@ pub(crate) fn project(
     }
     top.finish(found);
     project.sources.extend(around.files.into_paths());
+    let fixed = drafts.iter().filter_map(|draft| match draft.service.port {
+        Some(Port::Fixed(port)) => Some((draft.service.name.clone(), port)),
+        Some(Port::Auto) | None => None,
+    });
+    let fixed: BTreeMap<String, u16> = fixed.collect();
     for draft in drafts {
         let line = places.line_of(draft.name_span.start);
-        project.services.push(draft.finish(line));
+        project.services.push(draft.finish(line, &fixed));
     }
 }

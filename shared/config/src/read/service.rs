@@ -90,8 +90,8 @@ impl Draft {
         }
     }
 
-    /// The service, with what follows from the rest of it.
-    pub(crate) fn finish(self, line: usize) -> Service {
+    /// The service, with what follows from the rest of it. `fixed`: the ports that the file names.
+    pub(crate) fn finish(self, line: usize, fixed: &BTreeMap<String, u16>) -> Service {
         let mut service = self.service;
         service.line = line;
         let own = match service.port {
@@ -104,7 +104,12 @@ impl Draft {
                 service.ports.push(port);
             }
         }
-        service.fingerprint = fingerprint::of(&service);
+        // It is given the port of another: a new one there is something new to it, too.
+        let refs = self.port_refs.iter().filter_map(|(port, _)| match port {
+            PortRef::Of(name) => fixed.get_key_value(name),
+            PortRef::Own => None,
+        });
+        service.fingerprint = fingerprint::of(&service, &refs.collect());
         service
     }
 }
