@@ -18,6 +18,10 @@ use crate::{capture, output, project};
 /// what stands behind it in the `eval` is lost.
 const READ_ONLY: [&str; 6] = ["BASHOPTS", "BASH_VERSINFO", "EUID", "PPID", "SHELLOPTS", "UID"];
 
+/// What each shell keeps for itself: another's would tell it that it is somewhere else. Left out of the
+/// lines without a word.
+const ITS_OWN: [&str; 4] = ["OLDPWD", "PWD", "SHLVL", "_"];
+
 /// Its grammar.
 pub fn grammar() -> Command {
     Command::new("env")
@@ -47,8 +51,9 @@ pub fn run(context: &Context, matches: &ArgMatches) -> Result<u8, Refusal> {
     if context.json {
         return output::print_json(&env).map(|()| 0);
     }
+    let mine = env.iter().filter(|(name, _)| !ITS_OWN.contains(&name.as_str()));
     let (good, bad): (Vec<_>, Vec<_>) =
-        env.iter().partition(|(name, _)| is_name(name) && !READ_ONLY.contains(&name.as_str()));
+        mine.partition(|(name, _)| is_name(name) && !READ_ONLY.contains(&name.as_str()));
     let lines: String = good
         .into_iter()
         .map(|(name, value)| format!("export {name}={}\n", quoted(value)))

@@ -121,6 +121,22 @@ fn variables_that_bash_can_not_set_do_not_end_the_eval() {
 }
 
 #[test]
+fn an_eval_takes_no_shell_elsewhere_and_a_check_has_no_environment() {
+    let project = Project::new(
+        "[services.web]\nrun = [\"sleep\", \"1000\"]\nready = { settle = \"0s\" }\n\
+         [checks.fine]\nready = { exec = \"true\" }\n",
+    );
+    let mut up = project.command(&["up"]);
+    project.ran(up.env("PWD", "/elsewhere").env("SHLVL", "7")).exits(0);
+    let ran = project.run(&["env", "web"]).exits(0);
+    assert!(ran.stdout.contains("export PATH="), "{}", ran.stdout);
+    assert!(!ran.stdout.contains("PWD=") && !ran.stdout.contains("SHLVL="), "{}", ran.stdout);
+    assert_eq!(project.run(&["env", "web", "--json"]).exits(0).json()["SHLVL"], "7");
+    let refused = project.run(&["env", "fine"]).exits(2);
+    assert!(refused.stderr.contains("fine is a check"), "{}", refused.stderr);
+}
+
+#[test]
 fn a_command_becomes_a_service_in_no_project_and_every_verb_finds_it() {
     let project = Project::empty();
     let ran = project.run(&[

@@ -75,6 +75,9 @@ impl Owner {
         let runs = node.running.as_ref().and_then(|running| running.service.as_ref());
         let wanted = self.world.view(id).is_some_and(|view| view.want == Want::Up);
         let service = runs.or_else(|| self.service_of(id).filter(|_| wanted))?;
+        if service.kind == Kind::Check {
+            return None;
+        }
         Some((Arc::clone(service), Arc::clone(node.capture.as_ref()?)))
     }
 
