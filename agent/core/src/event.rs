@@ -163,6 +163,9 @@ pub enum Event {
 pub enum Verdict {
     /// It may be used.
     Pass(String),
+    /// It passes, where somebody else answered before the life began: it proves nothing before the
+    /// life has lasted for a second, for a server that finds its port taken ends soon.
+    Doubtful(String),
     /// It says itself that it is still at work; no failure.
     Loading(String),
     /// It may not be used, for this reason.
@@ -174,7 +177,10 @@ impl Verdict {
     #[must_use]
     pub fn message(&self) -> &str {
         match self {
-            Self::Pass(message) | Self::Loading(message) | Self::Fail(message) => message,
+            Self::Pass(message)
+            | Self::Doubtful(message)
+            | Self::Loading(message)
+            | Self::Fail(message) => message,
         }
     }
 }

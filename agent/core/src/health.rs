@@ -55,7 +55,9 @@ fn starting(node: &Node) -> (HealthStatus, String) {
     let (status, message) = match &run.verdict {
         None if !test.silent.is_empty() => (HealthStatus::Failure, test.silent.as_str()),
         None | Some(Verdict::Pass(_)) => (HealthStatus::Failure, "not ready yet"),
-        Some(Verdict::Loading(message)) => (HealthStatus::Loading, message.as_str()),
+        Some(Verdict::Doubtful(message) | Verdict::Loading(message)) => {
+            (HealthStatus::Loading, message.as_str())
+        }
         Some(Verdict::Fail(message)) => (HealthStatus::Failure, message.as_str()),
     };
     let inside = node.life.grace_at.is_some();

@@ -3,7 +3,7 @@
 //! Invariant: at most one probe of a test is under way, and none of a life that was told to stop.
 //! Else a late answer of one life would make the next one ready.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     action::Action,
@@ -14,6 +14,9 @@ use crate::{
     time::Time,
     world::Turn,
 };
+
+/// So long a life must have lasted for a doubtful answer to count.
+const PROOF: Duration = Duration::from_secs(1);
 
 /// One test of one life.
 #[derive(Clone, Debug, Default)]
@@ -29,7 +32,12 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    fn take(&mut self, test: &Test, verdict: Verdict, now: Time) {
+    /// `began`: its life.
+    fn take(&mut self, test: &Test, verdict: Verdict, began: Time, now: Time) {
+        let verdict = match verdict {
+            Verdict::Doubtful(message) if now.since(began) >= PROOF => Verdict::Pass(message),
+            verdict => verdict,
+        };
         self.asked = false;
         self.next_at = match &verdict {
             Verdict::Pass(_) => {
@@ -37,6 +45,7 @@ impl Run {
                 let again = !test.event_driven && !test.then_every.is_zero();
                 again.then(|| now.after(test.then_every))
             }
+            Verdict::Doubtful(_) => Some(began.after(PROOF)),
             Verdict::Loading(_) => {
                 // No failure: a row that was not long enough yet is broken by it.
                 if self.failed < test.failures.max(1) {
@@ -141,7 +150,7 @@ impl Turn<'_> {
         // What is not heard of was not asked either.
         let node = self.project.nodes.get_mut(name).filter(|n| n.lives(life) && !n.unheard);
         let Some(node) = node else { return };
-        let phase = node.phase;
+        let (phase, began) = (node.phase, node.life.began);
         let known = node.definition.tests.get(test).zip(node.life.runs.get_mut(test));
         let Some((test, run)) = known else { return };
         // What is event-driven may speak up unasked: a file that was there is gone.
@@ -150,7 +159,7 @@ impl Turn<'_> {
         }
         match phase {
             Phase::Starting => {
-                run.take(test, verdict, now);
+                run.take(test, verdict, began, now);
                 if node.life.runs.iter().all(Run::passes) {
                     self.ready(name);
                 } else if node.is_check() && node.is_failing() {
@@ -159,14 +168,14 @@ impl Turn<'_> {
                 }
             }
             Phase::Ready => {
-                run.take(test, verdict, now);
+                run.take(test, verdict, began, now);
                 if node.is_failing() {
                     node.phase = Phase::Unhealthy;
                     node.message = crate::health::failing_words(node);
                 }
             }
             Phase::Unhealthy => {
-                run.take(test, verdict, now);
+                run.take(test, verdict, began, now);
                 // A check may be unhealthy without having been ready.
                 if !node.is_failing() && node.life.met {
                     node.phase = Phase::Ready;

@@ -626,3 +626,17 @@ fn a_restart_is_not_held_back_by_what_stands_on_a_oneshot_that_stays_done() {
     assert_eq!(stage.ends("db", 0), ["acknowledge db 1", "spawn db 2"]);
     assert_eq!(stage.state("web"), State::Ready);
 }
+
+#[test]
+fn an_answer_that_may_be_a_strangers_counts_when_the_life_has_lasted() {
+    let mut stage = Stage::new(&[("web", tested(&[]))]);
+    let doubtful = || Verdict::Doubtful("accepts connections".into());
+    stage.up(&[]);
+    assert_eq!(stage.started("web"), ["probe web 1"]);
+    assert_eq!(stage.probed("web", 0, doubtful()), [""; 0]);
+    assert_eq!(stage.state("web"), State::Starting);
+    assert_eq!(stage.after(ms(999)), [""; 0]);
+    assert_eq!(stage.after(ms(1)), ["probe web 1"]);
+    assert_eq!(stage.probed("web", 0, doubtful()), ["mark web 1"]);
+    assert_eq!(stage.state("web"), State::Ready);
+}

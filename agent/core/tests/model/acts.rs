@@ -209,7 +209,11 @@ impl Model<'_> {
             && choice > 2
         {
             shim.asked.remove(&test);
-            Event::Probed { id, life, test, verdict: verdict(choice) }
+            let verdict = match choice {
+                11 => Verdict::Doubtful("yes".into()),
+                choice => verdict(choice),
+            };
+            Event::Probed { id, life, test, verdict }
         } else if let Some(test) = shim.definition.tests.iter().position(|test| test.event_driven)
             && choice > 8
         {

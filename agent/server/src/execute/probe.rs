@@ -46,12 +46,8 @@ impl Answers {
     }
 }
 
-/// So long a service must have lived for an answer to count where somebody listened before it began.
-const PROOF: Duration = Duration::from_secs(1);
-
-/// Asks a test of a service. Where somebody listened on its port before the service was there, an
-/// answer is a stranger's until the service has not ended of it: one that finds its port taken ends
-/// soon, and was never ready.
+/// Asks a test of a service. Where somebody listened on its port before the service was there, the
+/// answer may be a stranger's.
 pub(crate) async fn ask_service(
     test: &Test,
     before: &Before,
@@ -59,13 +55,12 @@ pub(crate) async fn ask_service(
     life: u64,
     lived: Duration,
 ) -> Option<Verdict> {
-    let verdict = ask(test, log_dir.clone(), life, lived).await?;
-    let doubtful = test.probe.local_port().is_some_and(|port| before.had(port)) && lived < PROOF;
-    if !doubtful || !matches!(verdict, Verdict::Pass(_)) {
-        return Some(verdict);
-    }
-    sleep(PROOF - lived).await;
-    ask(test, log_dir, life, PROOF).await
+    let verdict = ask(test, log_dir, life, lived).await?;
+    let strange = test.probe.local_port().is_some_and(|port| before.had(port));
+    Some(match verdict {
+        Verdict::Pass(message) if strange => Verdict::Doubtful(message),
+        verdict => verdict,
+    })
 }
 
 /// Asks a test; `None` where it is of a kind that is not asked here. `log_dir`, `life` and `lived`
