@@ -47,10 +47,17 @@ pub fn main() -> ! {
 /// Cuts everything that ties this process to its caller, but the connection.
 fn prepare() -> io::Result<Connection> {
     let control = Connection::inherited(inherit()?)?;
-    if rustix::process::getsid(None)? != rustix::process::getpid() {
+    if !leads_a_session() {
         detach()?;
     }
     Ok(control)
+}
+
+/// By number: a session that began outside this pid namespace has the number 0, which rustix's
+/// type for a pid does not hold.
+fn leads_a_session() -> bool {
+    // SAFETY: both take and give numbers alone.
+    unsafe { libc::getsid(0) == libc::getpid() }
 }
 
 /// The socket that was standard input; nothing else that the caller had open stays, but 1 and 2.
