@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     definition::Definition,
+    lease::Lease,
     nouns::{Exit, ServiceId, Want},
 };
 
@@ -20,7 +21,24 @@ pub enum Event {
         /// Names; empty: all that are enabled. Unknown ones are passed over.
         targets: Vec<Arc<str>>,
     },
-    /// These shall not run, nor what needs them.
+    /// These shall run for as long as this lease lasts, as by `Up` otherwise. A lease that is known
+    /// already gets them besides.
+    Lease {
+        /// Which, and whose.
+        lease: Lease,
+        /// The project's path.
+        project: Arc<str>,
+        /// Every service of the file.
+        definitions: BTreeMap<Arc<str>, Definition>,
+        /// Names; empty: all that are enabled, now. Unknown ones are passed over.
+        targets: Vec<Arc<str>>,
+    },
+    /// These leases are over: what nobody else holds lingers, and goes. Unknown ones are passed over.
+    Release {
+        /// Their names.
+        leases: Vec<Arc<str>>,
+    },
+    /// These shall not run, nor what needs them, whoever holds them: see [`crate::World::leased`].
     Down {
         /// `None`: every project.
         project: Option<Arc<str>>,

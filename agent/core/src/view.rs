@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     World, health,
+    lease::Lease,
     node::Node,
     nouns::{Exit, HealthStatus, Kind, ServiceId, State, Want},
     project::Project,
@@ -64,6 +65,8 @@ pub struct Health {
 pub enum Holder {
     /// `up` named it.
     Up,
+    /// A session holds it by this lease. There may be several of one session.
+    Lease(Lease),
     /// This one needs it and is wanted.
     Dependent(Arc<str>),
 }

@@ -58,6 +58,8 @@ impl World {
                 self.projects.entry(project.clone()).or_default();
                 self.turn(&project, out, now, |turn| turn.up(definitions, targets));
             }
+            Event::Lease { lease: _, project: _, definitions: _, targets: _ } => {}
+            Event::Release { leases: _ } => {}
             Event::Down { project: Some(project), targets } => {
                 self.turn(&project, out, now, |turn| turn.down(&targets));
             }

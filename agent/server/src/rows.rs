@@ -125,6 +125,9 @@ impl Owner {
 fn held_by(holder: Holder) -> HeldBy {
     match holder {
         Holder::Up => HeldBy::Up,
+        Holder::Lease(lease) => {
+            HeldBy::Lease { session: lease.session.to_string(), pid: 0, name: String::new() }
+        }
         Holder::Dependent(service) => HeldBy::Dependent { service: service.to_string() },
     }
 }

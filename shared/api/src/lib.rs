@@ -8,6 +8,7 @@ pub mod code;
 pub mod id;
 pub mod reply;
 pub mod request;
+pub mod session;
 pub mod stream;
 pub mod time;
 
@@ -16,6 +17,10 @@ pub use hearth_core::nouns::{Exit, HealthStatus, Kind, ServiceId, State, Want};
 pub use id::shim_id;
 pub use reply::{AgentRow, Check, Health, HealthReport, HeldBy, LogLine, ServiceRow, Services};
 pub use request::{DownRequest, EnvRequest, Limit, RunReady, RunRequest, UpRequest};
+pub use session::{
+    EventSnapshot, LeaseReply, LeaseRequest, LeaseRow, Reason, SessionRequest, SessionRow,
+    Sessions, Why,
+};
 pub use stream::{Failed, Line, Outcome, Result};
 
 /// Oldest version of the API that this build speaks.

@@ -33,7 +33,8 @@ pub struct UpRequest {
     /// The caller's limits by name (`nofile`); absent ones are the agent's.
     #[serde(default)]
     pub limits: BTreeMap<String, Limit>,
-    /// The session that asks, if it is in one.
+    /// The session to which they are leased, `not-found` where there is none such; null: they are held
+    /// by `up`, until somebody takes them down.
     #[serde(default)]
     pub session: Option<String>,
 }
@@ -63,7 +64,8 @@ pub struct RunRequest {
     /// The caller's limits by name (`nofile`); absent ones are the agent's.
     #[serde(default)]
     pub limits: BTreeMap<String, Limit>,
-    /// The session that asks, if it is in one.
+    /// The session to which they are leased, `not-found` where there is none such; null: they are held
+    /// by `up`, until somebody takes them down.
     #[serde(default)]
     pub session: Option<String>,
 }
@@ -107,10 +109,10 @@ pub struct DownRequest {
     /// Names of services, checks and groups; none means all of the project.
     #[serde(default)]
     pub services: Vec<String>,
-    /// Although sessions hold leases.
+    /// Although sessions hold leases; without, `leased` names them, and nothing is changed.
     #[serde(default)]
     pub force: bool,
-    /// The session that asks, if it is in one.
+    /// The session that asks, if it is in one: its own leases are given up, and stand in no way.
     #[serde(default)]
     pub session: Option<String>,
 }

@@ -30,6 +30,7 @@ mod log;
 mod problem;
 mod ready;
 mod record;
+pub mod sessions;
 mod spawn;
 mod wait;
 

@@ -16,6 +16,8 @@ pub(super) fn tell(event: &Event) {
         Event::ShimLost { id, life, .. } => unknown(id, *life, "its shim was killed"),
         Event::Missing { id, life, .. } => unknown(id, *life, "neither shim nor record is left"),
         Event::Up { .. }
+        | Event::Lease { .. }
+        | Event::Release { .. }
         | Event::Unstartable { .. }
         | Event::Down { .. }
         | Event::Restart { .. }
