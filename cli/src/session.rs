@@ -17,8 +17,8 @@ use crate::{cold, output};
 /// Where a session's name is told to those who are in it.
 pub const VARIABLE: &str = "HEARTH_SESSION";
 
-/// Nothing that names a session is longer.
-pub const LONGEST: usize = 64;
+/// Longer than any session's name.
+const LONGEST: usize = 64;
 
 /// What `HEARTH_SESSION` says, where that may be a session's name.
 pub fn named() -> Option<String> {

@@ -32,6 +32,9 @@ pub const USAGE: &str = "hearth with [SERVICE...] -- CMD...";
 /// Where execvp(3) looks without a `PATH`.
 const NO_PATH: &str = "/bin:/usr/bin";
 
+/// So many characters of CMD's name are enough to know it by.
+const NAME: usize = 32;
+
 /// Its grammar.
 pub fn grammar() -> Command {
     Command::new("with")
@@ -84,7 +87,7 @@ fn asked(name: &OsStr) -> SessionRequest {
     let base = Path::new(name).file_name().unwrap_or(name);
     SessionRequest {
         kind: Some("command".to_owned()),
-        name: Some(base.to_string_lossy().chars().take(session::LONGEST).collect()),
+        name: Some(base.to_string_lossy().chars().take(NAME).collect()),
         ..SessionRequest::default()
     }
 }
