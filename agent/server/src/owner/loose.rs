@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use hearth_api::{Code, Problem};
 use hearth_config::{Project, Service};
-use hearth_core::{Event, Goal, ServiceId, State};
+use hearth_core::{Action, Definition, Event, Goal, ServiceId, State};
 
-use super::Owner;
 use super::streams::Wanted;
+use super::{Owner, ask};
 use crate::capture::Taken;
 use crate::command::Run;
 use crate::convert;
@@ -63,7 +63,10 @@ impl Owner {
 
     /// `hearth run`. Errors: the name is taken.
     pub(super) fn run_loose(&mut self, run: Run) -> Result<Upstream, Refusal> {
-        let Run { project, file, service, taken, request, words } = run;
+        let Run { project, file, service, taken, session, request, words } = run;
+        if let Some(session) = &session {
+            self.must_live(session)?;
+        }
         let name: Arc<str> = Arc::from(service.name.as_str());
         let id = ServiceId::new(Arc::clone(&project), Arc::clone(&name));
         let known = request.as_ref().is_some_and(|request| self.done.contains(request));
@@ -80,14 +83,11 @@ impl Owner {
             let capture = self.share(&id, capture);
             let node = self.nodes.entry(id.clone()).or_default();
             (node.loose, node.capture) = (true, Some(capture));
-            // Of the file nothing is asked by this: only this one is told of.
             let definition = convert::definition(&service, u32::MAX);
-            let event = Event::Restart {
-                project: Arc::clone(&project),
-                definitions: [(Arc::clone(&name), definition)].into(),
-                targets: vec![Arc::clone(&name)],
+            actions = match &session {
+                None => self.restart_alone(&id, definition),
+                Some(session) => self.lease_alone(session, &id, definition, file),
             };
-            actions = self.world.step(event, self.clock.now());
             self.renew_bundle(&project);
             self.save();
         }
@@ -103,6 +103,42 @@ impl Owner {
         self.carry_out_and_tell(actions);
         self.begin_all_next(&project);
         Ok(stream)
+    }
+
+    /// Of the file nothing is asked by this: only this one is told of.
+    fn restart_alone(&mut self, id: &ServiceId, definition: Definition) -> Vec<Action> {
+        let event = Event::Restart {
+            project: Arc::clone(&id.project),
+            definitions: [(Arc::clone(&id.name), definition)].into(),
+            targets: vec![Arc::clone(&id.name)],
+        };
+        self.world.step(event, self.clock.now())
+    }
+
+    /// A lease is about a whole file, as an `up` is: it is told of with all that there is, and nothing
+    /// of that is named.
+    fn lease_alone(
+        &mut self,
+        session: &Arc<str>,
+        id: &ServiceId,
+        definition: Definition,
+        file: Arc<Project>,
+    ) -> Vec<Action> {
+        let project = &id.project;
+        let mut all = ask::definitions(&self.whole(project, file).file);
+        for view in self.world.views(Some(project)) {
+            if let Some(known) = self.world.definition(&view.id) {
+                all.entry(view.id.name).or_insert_with(|| known.clone());
+            }
+        }
+        all.insert(Arc::clone(&id.name), definition);
+        let named = vec![Arc::clone(&id.name)];
+        // Over, and wanted still: by whom it was had is not who has it now.
+        let over = Event::Down { project: Some(Arc::clone(project)), targets: named.clone() };
+        let mut actions = self.world.step(over, self.clock.now());
+        let lease = self.lease_for(session, &BTreeSet::from([id.clone()]));
+        actions.extend(self.lease_out(lease, Arc::clone(project), all, named));
+        actions
     }
 
     /// A name stands once in a project. That of a loose service that is over may be had again.
