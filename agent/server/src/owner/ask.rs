@@ -100,7 +100,7 @@ impl Owner {
         let definitions = definitions(&file);
         let (path, named) = (project.clone(), targets.clone());
         let event = match restart {
-            true => Event::Restart { project: path, definitions, targets: named },
+            true => Event::Restart { project: path, definitions, targets: named, lease: None },
             false => Event::Up { project: path, definitions, targets: named },
         };
         let actions = self.world.step(event, self.clock.now());

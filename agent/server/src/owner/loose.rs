@@ -86,6 +86,7 @@ impl Owner {
                 project: Arc::clone(&project),
                 definitions: [(Arc::clone(&name), definition)].into(),
                 targets: vec![Arc::clone(&name)],
+                lease: None,
             };
             actions = self.world.step(event, self.clock.now());
             self.renew_bundle(&project);
