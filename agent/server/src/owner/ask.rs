@@ -124,21 +124,17 @@ impl Owner {
         let chosen = chosen(&project, &file, &targets);
         let definitions = definitions(&file);
         let (path, named) = (project.clone(), targets.clone());
-        let now = self.clock.now();
-        let actions = match (session, restart) {
-            (None, true) => {
-                let event = Event::Restart { project: path, definitions, targets: named };
-                self.world.step(event, now)
+        let lease = lease.or_else(|| self.lease_of(session.as_ref(), &chosen, restart));
+        let event = match (restart, lease.clone()) {
+            (true, lease) => Event::Restart { project: path, definitions, targets: named, lease },
+            (false, None) => Event::Up { project: path, definitions, targets: named },
+            (false, Some(lease)) => {
+                Event::Lease { lease, project: path, definitions, targets: named }
             }
-            (None, false) => {
-                let event = Event::Up { project: path, definitions, targets: named };
-                self.world.step(event, now)
-            }
-            (Some(session), true) => self.restart_for(&session, path, definitions, &chosen),
-            (Some(session), false) => {
-                let lease = lease.unwrap_or_else(|| self.lease_for(&session, &chosen));
-                self.lease_out(lease, path, definitions, named)
-            }
+        };
+        let actions = match &lease {
+            Some(lease) => self.step_for(lease, event),
+            None => self.world.step(event, self.clock.now()),
         };
         scope.extend(self.now_unwanted(&before.wanted));
         let anew = if restart { chosen } else { BTreeSet::new() };
@@ -146,6 +142,22 @@ impl Owner {
         self.give_capture(&project, &before.wanted, (&scope, &anew), taken, &mut notes);
         self.renew_bundle(&project);
         Ok(Brought { targets, before, scope, notes, actions })
+    }
+
+    /// By what an `up` or a `restart` of these holds them; `None`: by name.
+    fn lease_of(
+        &self,
+        session: Option<&Arc<str>>,
+        chosen: &BTreeSet<ServiceId>,
+        restart: bool,
+    ) -> Option<Lease> {
+        // A restart leaves to whom it belongs what somebody holds.
+        let is_held = |id: &&ServiceId| {
+            let view = self.world.view(id);
+            view.is_some_and(|view| view.want == Want::Up && view.lingers_until.is_none())
+        };
+        let free = chosen.iter().filter(|id| !restart || !is_held(id)).cloned().collect();
+        Some(self.lease_for(session?, &free))
     }
 
     fn wait(&mut self, wait: Wait) -> Result<Upstream, Refusal> {
@@ -392,7 +404,7 @@ fn meant(project: &str, file: &Project, names: &[String]) -> Result<Vec<Arc<str>
     }
 }
 
-pub(super) fn definitions(file: &Project) -> BTreeMap<Arc<str>, hearth_core::Definition> {
+fn definitions(file: &Project) -> BTreeMap<Arc<str>, hearth_core::Definition> {
     let numbered = file.services.iter().zip(0u32..);
     let definition = |(service, order): (&hearth_config::Service, u32)| {
         (Arc::from(service.name.as_str()), convert::definition(service, order))

@@ -2,11 +2,10 @@
 //!
 //! Invariant: a `down` that is refused has changed nothing, and names everybody at once.
 
-use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use hearth_api::{Code, Problem};
-use hearth_core::{Leased, ServiceId};
+use hearth_core::Leased;
 use serde_json::json;
 
 use super::Owner;
@@ -25,11 +24,15 @@ impl Owner {
         but: Option<&str>,
     ) -> Result<(), Refusal> {
         let leased = self.world.leased(project.map(|project| &**project), targets, but);
-        // By service, each session once. One that has ended, and whose end is still to be heard of,
+        // By service, as they come, each session once. One that has ended, and whose end is still to be heard of,
         // stands in nobody's way.
-        let mut holders: BTreeMap<&ServiceId, Vec<Holder>> = BTreeMap::new();
-        for Leased { id, lease } in &leased {
-            let of = holders.entry(id).or_default();
+        let mut holders: Vec<(&Leased, Vec<Holder>)> = Vec::new();
+        for each in &leased {
+            let Leased { id, lease, .. } = each;
+            if holders.last().is_none_or(|(last, _)| last.id != *id) {
+                holders.push((each, Vec::new()));
+            }
+            let Some((_, of)) = holders.last_mut() else { continue };
             if of.iter().all(|holder| holder.session != *lease.session)
                 && let Some(session) = self.sessions.get(&lease.session)
             {
@@ -37,64 +40,39 @@ impl Owner {
                 of.push(Holder { session: session.id.to_string(), pid, name });
             }
         }
-        holders.retain(|_, of| !of.is_empty());
+        holders.retain(|(_, of)| !of.is_empty());
         if holders.is_empty() {
             return Ok(());
         }
-        Err(self.refuse_for(&holders, targets))
+        Err(refuse(&holders))
     }
+}
 
-    fn refuse_for(
-        &self,
-        holders: &BTreeMap<&ServiceId, Vec<Holder>>,
-        targets: &[Arc<str>],
-    ) -> Refusal {
-        let mut words: Vec<String> = Vec::new();
-        for (id, of) in holders.iter().take(TOLD) {
-            let names: Vec<String> = of.iter().map(Holder::in_words).collect();
-            let because = match self.because_of(id, targets) {
-                Some(target) => format!(", which needs {target},"),
-                None => String::new(),
-            };
-            words.push(format!("{}{because} is leased by {}", id.name, names.join(" and ")));
-        }
-        if let Some(more) = holders.len().checked_sub(TOLD).filter(|more| *more > 0) {
-            words.push(format!("and {more} more are leased"));
-        }
-        let leased = holders.iter().flat_map(|(id, of)| {
-            of.iter().map(|Holder { session, pid, name }| {
-                json!({ "project": convert::project(&id.project), "service": &*id.name,
+fn refuse(holders: &[(&Leased, Vec<Holder>)]) -> Refusal {
+    let mut words: Vec<String> = Vec::new();
+    for (Leased { id, needs, .. }, of) in holders.iter().take(TOLD) {
+        let names: Vec<String> = of.iter().map(Holder::in_words).collect();
+        let because = match needs {
+            Some(target) => format!(", which needs {target},"),
+            None => String::new(),
+        };
+        words.push(format!("{}{because} is leased by {}", id.name, names.join(" and ")));
+    }
+    if let Some(more) = holders.len().checked_sub(TOLD).filter(|more| *more > 0) {
+        words.push(format!("and {more} more are leased"));
+    }
+    let leased = holders.iter().flat_map(|(Leased { id, .. }, of)| {
+        of.iter().map(|Holder { session, pid, name }| {
+            json!({ "project": convert::project(&id.project), "service": &*id.name,
                     "session": session, "pid": pid, "name": name })
-            })
-        });
-        let leased: Vec<_> = leased.collect();
-        let hint = "nothing was changed; `--force` takes it from them, \
+        })
+    });
+    let leased: Vec<_> = leased.collect();
+    let hint = "nothing was changed; `--force` takes it from them, \
                     `hearth session end ID` ends a session";
-        Problem::new(Code::Leased, words.join("; "), hint)
-            .with_details(json!({ "leased": leased }))
-            .into()
-    }
-
-    /// For the sake of which named service it would have to go; `None`: it is named itself.
-    fn because_of(&self, id: &ServiceId, targets: &[Arc<str>]) -> Option<Arc<str>> {
-        let targets: HashSet<&Arc<str>> = targets.iter().collect();
-        if targets.is_empty() || targets.contains(&id.name) {
-            return None;
-        }
-        let (mut todo, mut seen) = (vec![id.clone()], HashSet::new());
-        while let Some(at) = todo.pop() {
-            let needs = self.world.definition(&at).into_iter().flat_map(|known| &known.needs);
-            for need in needs {
-                if targets.contains(&need.service) {
-                    return Some(need.service.clone());
-                }
-                if seen.insert(need.service.clone()) {
-                    todo.push(ServiceId::new(id.project.clone(), need.service.clone()));
-                }
-            }
-        }
-        None
-    }
+    Problem::new(Code::Leased, words.join("; "), hint)
+        .with_details(json!({ "leased": leased }))
+        .into()
 }
 
 /// A session in somebody's way.

@@ -11,8 +11,8 @@ use hearth_api::{Code, Problem};
 use hearth_config::{Project, Service};
 use hearth_core::{Action, Definition, Event, Goal, ServiceId, State};
 
+use super::Owner;
 use super::streams::Wanted;
-use super::{Owner, ask};
 use crate::capture::Taken;
 use crate::command::Run;
 use crate::convert;
@@ -84,10 +84,7 @@ impl Owner {
             let node = self.nodes.entry(id.clone()).or_default();
             (node.loose, node.capture) = (true, Some(capture));
             let definition = convert::definition(&service, u32::MAX);
-            actions = match &session {
-                None => self.restart_alone(&id, definition),
-                Some(session) => self.lease_alone(session, &id, definition, file),
-            };
+            actions = self.begin_loose(&id, definition, session.as_ref());
             self.renew_bundle(&project);
             self.save();
         }
@@ -106,38 +103,26 @@ impl Owner {
     }
 
     /// Of the file nothing is asked by this: only this one is told of.
-    fn restart_alone(&mut self, id: &ServiceId, definition: Definition) -> Vec<Action> {
-        let event = Event::Restart {
-            project: Arc::clone(&id.project),
-            definitions: [(Arc::clone(&id.name), definition)].into(),
-            targets: vec![Arc::clone(&id.name)],
-        };
-        self.world.step(event, self.clock.now())
-    }
-
-    /// A lease is about a whole file, as an `up` is: it is told of with all that there is, and nothing
-    /// of that is named.
-    fn lease_alone(
+    fn begin_loose(
         &mut self,
-        session: &Arc<str>,
         id: &ServiceId,
         definition: Definition,
-        file: Arc<Project>,
+        session: Option<&Arc<str>>,
     ) -> Vec<Action> {
-        let project = &id.project;
-        let mut all = ask::definitions(&self.whole(project, file).file);
-        for view in self.world.views(Some(project)) {
-            if let Some(known) = self.world.definition(&view.id) {
-                all.entry(view.id.name).or_insert_with(|| known.clone());
-            }
+        let (project, targets) = (Arc::clone(&id.project), vec![Arc::clone(&id.name)]);
+        let lease = session.map(|session| self.lease_for(session, &BTreeSet::from([id.clone()])));
+        let mut actions = Vec::new();
+        if lease.is_some() {
+            // Over, and wanted still: by whom it was had is not who has it now.
+            let over = Event::Down { project: Some(project.clone()), targets: targets.clone() };
+            actions = self.world.step(over, self.clock.now());
         }
-        all.insert(Arc::clone(&id.name), definition);
-        let named = vec![Arc::clone(&id.name)];
-        // Over, and wanted still: by whom it was had is not who has it now.
-        let over = Event::Down { project: Some(Arc::clone(project)), targets: named.clone() };
-        let mut actions = self.world.step(over, self.clock.now());
-        let lease = self.lease_for(session, &BTreeSet::from([id.clone()]));
-        actions.extend(self.lease_out(lease, Arc::clone(project), all, named));
+        let definitions = [(Arc::clone(&id.name), definition)].into();
+        let event = Event::Restart { project, definitions, targets, lease: lease.clone() };
+        actions.extend(match &lease {
+            Some(lease) => self.step_for(lease, event),
+            None => self.world.step(event, self.clock.now()),
+        });
         actions
     }
 

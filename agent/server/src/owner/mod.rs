@@ -54,7 +54,7 @@ use crate::place::Place;
 use crate::ports::Ports;
 use crate::store::Store;
 pub(crate) use environment::Environment;
-use leases::{Happened, Leases};
+use leases::{Granted, Happened};
 pub(crate) use nodes::Node;
 use said::Said;
 use streams::Listener;
@@ -93,7 +93,7 @@ pub(crate) struct Owner {
     heard_of: mpsc::UnboundedReceiver<Happened>,
     /// What watches over them.
     watching: Option<JoinHandle<()>>,
-    leases: Leases,
+    granted: Granted,
     probes: u64,
     store: Store,
     ports: Ports,
@@ -136,7 +136,7 @@ impl Owner {
             sessions,
             heard_of,
             watching: None,
-            leases: Leases::default(),
+            granted: Granted::default(),
             probes: 0,
             store,
             ports: Ports::default(),

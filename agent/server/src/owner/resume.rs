@@ -81,12 +81,11 @@ impl Owner {
             (node.since, node.loose) = (since, loose);
             saved.push(if other_world { state.after_reboot() } else { state });
         }
-        let now = self.clock.now();
-        self.world.restore(saved, now);
+        self.world.restore(saved, self.clock.now());
         // What held them is over with the machine, as their processes are.
         if !other_world {
-            self.world.restore_leases(leases, now);
-            self.leases.put_back(&self.world, granted);
+            self.world.restore_leases(leases);
+            self.granted.put_back(granted);
         }
     }
 
@@ -339,7 +338,7 @@ impl Owner {
             Entry { loose: node.is_some_and(|node| node.loose), state, since }
         };
         let entries = self.world.saved().into_iter().map(entry).collect();
-        let (leases, granted) = (self.world.saved_leases(), self.leases.granted());
+        let (leases, granted) = (self.world.saved_leases(), self.granted.all());
         self.store.write(entries, self.ports.all(), leases, granted);
     }
 }

@@ -3,7 +3,7 @@
 //! Invariant: a session that has ended holds nothing in any answer, also in the moment in which its
 //! leases are still to be given back.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use hearth_api::time::rfc3339;
@@ -18,15 +18,6 @@ use crate::refuse::Refusal;
 impl Owner {
     /// These sessions, each with what it holds, oldest first.
     pub(super) fn session_rows(&self, sessions: Vec<Session>) -> Vec<SessionRow> {
-        let mut held: BTreeMap<Arc<str>, Vec<LeaseRow>> = BTreeMap::new();
-        let asked: HashSet<&Arc<str>> = sessions.iter().map(|session| &session.id).collect();
-        if asked.iter().any(|id| self.leases.has_any(id)) {
-            for view in self.world.leases() {
-                if asked.contains(&view.lease.session) {
-                    held.entry(view.lease.session.clone()).or_default().push(lease_row(view));
-                }
-            }
-        }
         let row = |session: &Session| SessionRow {
             id: session.id.to_string(),
             pid: session.process.pid,
@@ -34,7 +25,7 @@ impl Owner {
             kind: session.kind.to_string(),
             name: session.name.to_string(),
             cwd: session.cwd.as_ref().map(|cwd| cwd.to_string_lossy().into_owned()),
-            leases: held.remove(&session.id).unwrap_or_default(),
+            leases: self.world.leases_of(&session.id).into_iter().map(lease_row).collect(),
         };
         sessions.iter().map(row).collect()
     }
