@@ -52,7 +52,7 @@ fn a_script_leases_to_itself_and_the_same_again_is_the_same() {
     gate.open();
     let ran = verb.finish().exits(0);
     assert!(ran.stderr.contains("leased to sh (pid "), "{}", ran.stderr);
-    pids.map(await_end);
+    pids.into_iter().for_each(await_end);
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn on_a_terminal_its_shell_is_the_session_also_from_a_command_of_it() {
     assert_eq!(sessions[0]["leases"].as_array().map(Vec::len), Some(2));
     let pids = [project.pid("db"), project.pid("web")];
     terminal.close();
-    pids.map(await_end);
+    pids.into_iter().for_each(await_end);
 }
 
 #[test]
@@ -253,7 +253,10 @@ fn a_command_without_a_file_is_leased_too() {
          hearth session end; hearth why job; hearth down",
     );
     let row = &project.run(&["status", "--json"]).exits(0).json()["services"][0];
-    assert_eq!((row["name"].as_str(), row["held_by"][0]["type"].as_str()), (Some("job"), Some("lease")));
+    assert_eq!(
+        (row["name"].as_str(), row["held_by"][0]["type"].as_str()),
+        (Some("job"), Some("lease"))
+    );
     gate.open();
     let ran = verb.finish().exits(0);
     assert!(ran.stdout.contains("nobody holds job any more: it goes in 10 s"), "{}", ran.stdout);
@@ -273,7 +276,7 @@ fn ctrl_c_of_an_attached_lease_takes_down_what_it_brought_up() {
     let children = hearth_process::tree::below(verb.pid(), &|_| false).expect("it can be seen");
     let attached = children.first().expect("the verb");
     hearth_tests::send(attached.id.pid, hearth_process::Signal::INT);
-    pids.map(await_end);
+    pids.into_iter().for_each(await_end);
     let ran = verb.finish();
     assert!(ran.stderr.contains("leased to sh"), "{}", ran.stderr);
     assert_eq!(ran.code, Some(130));

@@ -48,7 +48,7 @@ fn a_command_is_the_session_and_what_it_was_given_goes_with_it() {
     gate.open();
     let ran = verb.finish().exits(7);
     assert_eq!(ran.stderr, "");
-    pids.map(await_end);
+    pids.into_iter().for_each(await_end);
     assert!(project.sessions().is_empty());
 }
 
@@ -72,7 +72,7 @@ fn peculiar(command: &mut Command, ignored: &'static [i32]) {
     command.stderr(Stdio::null());
     // SAFETY: all of these are async-signal-safe.
     unsafe {
-        command.pre_exec(|| {
+        command.pre_exec(move || {
             for signal in ignored {
                 libc::signal(*signal, libc::SIG_IGN);
             }
