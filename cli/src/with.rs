@@ -24,7 +24,7 @@ use crate::refuse::Refusal;
 use crate::sheet::Sheet;
 use crate::story::Goal;
 use crate::stream::{Heard, Wait};
-use crate::{capture, inherited, interrupt, project, restart, session, up};
+use crate::{capture, inherited, interrupt, output, project, restart, session, up};
 
 /// How it is typed.
 pub const USAGE: &str = "hearth with [SERVICE...] -- CMD...";
@@ -207,6 +207,7 @@ fn become_it(mut process: Process, name: &OsStr) -> Result<u8, Refusal> {
     }
     // From here on Ctrl-C is CMD's: it ends this process as it would end CMD, or has been heard.
     if interrupt::give_back() {
+        output::tell(interrupt::words(Goal::Ready));
         return Ok(interrupt::EXIT);
     }
     let error = process.exec();
