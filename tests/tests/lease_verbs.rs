@@ -281,3 +281,20 @@ fn ctrl_c_of_an_attached_lease_takes_down_what_it_brought_up() {
     assert!(ran.stderr.contains("leased to sh"), "{}", ran.stderr);
     assert_eq!(ran.code, Some(130));
 }
+
+#[test]
+fn an_attached_up_leaves_what_somebody_has_leased_meanwhile() {
+    let project = Project::new(TWO);
+    let mut gate = project.gate("gate");
+    let mut attached = project.start(&["up", "--attach"]);
+    attached.until_stderr("ready in");
+    let verb = script(&project, "hearth up db --lease-to $$; echo here; read x < gate");
+    let db = project.pid("db");
+    attached.interrupt();
+    let ran = attached.finish().exits(130);
+    let stays = format!("`db` stays: sh (pid {}) needs it", verb.pid());
+    assert!(ran.stderr.contains(&stays), "{}", ran.stderr);
+    assert_eq!((project.pid("db"), project.state("web")), (db, "down".into()));
+    gate.open();
+    verb.finish().exits(0);
+}

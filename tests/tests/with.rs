@@ -183,6 +183,17 @@ fn a_command_that_can_not_be_executed_after_all_holds_nothing() {
 }
 
 #[test]
+fn a_port_that_was_chosen_is_told_by_its_name() {
+    let project = Project::new(
+        "[services.my-db]\nrun = [\"sleep\", \"1000\"]\nready = { settle = \"0s\" }\nport = \"auto\"\n",
+    );
+    let ran = project.run(&["with", "my-db", "--", "printenv", "HEARTH_MY_DB_PORT"]).exits(0);
+    let port = project.row("my-db")["ports"][0].to_string();
+    assert_eq!(ran.stdout, format!("{port}\n"));
+    assert!(ran.stderr.contains(&format!("localhost:{port}")), "{}", ran.stderr);
+}
+
+#[test]
 fn one_within_another_has_a_session_of_its_own() {
     let project = Project::new(TWO);
     let mut gate = project.gate("gate");
