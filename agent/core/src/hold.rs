@@ -118,7 +118,6 @@ impl Turn<'_> {
             }
         }
         if free {
-            self.project.edition += 1;
             self.weigh(&BTreeSet::new());
         }
     }

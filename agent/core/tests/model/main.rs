@@ -5,6 +5,7 @@ mod acts;
 mod checks;
 mod deaths;
 mod ends;
+mod leases;
 mod naive;
 mod shown;
 #[path = "../stage/mod.rs"]
@@ -15,7 +16,8 @@ use proptest::prelude::*;
 
 #[test]
 fn a_long_random_walk_breaks_no_rule() {
-    let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut seed = 0x9e37_79b9_7f4a_7c15_u64
+        ^ std::env::var("SEED").map_or(0, |s| s.parse::<u64>().unwrap() << 20);
     let mut source = move |below: usize| {
         seed ^= seed << 13;
         seed ^= seed >> 7;
@@ -30,6 +32,9 @@ fn a_long_random_walk_breaks_no_rule() {
         }
         if step % 200 == 0 {
             model.fade();
+        }
+        if step % 300 == 0 {
+            model.ebb();
         }
         if step % 1_250 == 0 {
             model.quiet();
@@ -51,7 +56,8 @@ proptest! {
             model.act();
         }
         model.fade();
-        model.bloom(&[]);
+        model.ebb();
+        model.bloom(&[], None);
         model.quiet();
     }
 }
