@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{World, action::Action, hold::Held, project::Project, time::Time};
+use crate::{World, action::Action, hold::Held, project::Project, time::Time, world::Turn};
 
 /// Whose lease it is. Both are names that the driver gives; a lease's is never given twice.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -159,12 +159,22 @@ impl World {
         }
     }
 
-    /// Forgets a lease that its project never came to know.
-    pub(crate) fn forget_unless_held(&mut self, id: &str) {
-        let known = self.register().by_id.get(id);
-        let held = known.and_then(|place| self.project(&place.project)?.lease(place.number));
-        if held.is_none() {
-            self.register_mut().remove(id);
+    /// Does `work` on the project for a lease, by its number. Nothing where it is known as another
+    /// one; forgotten where it is new and the work had no use for it.
+    pub(crate) fn for_lease(
+        &mut self,
+        lease: Lease,
+        path: &Arc<str>,
+        actions: &mut Vec<Action>,
+        now: Time,
+        work: impl FnOnce(&mut Turn<'_>, u64, Lease),
+    ) {
+        let id = lease.id.clone();
+        let Some(number) = self.register_mut().number(&lease, path) else { return };
+        self.found(path);
+        self.turn(path, actions, now, |turn| work(turn, number, lease));
+        if self.project(path).is_none_or(|project| project.lease(number).is_none()) {
+            self.register_mut().remove(&id);
         }
     }
 }

@@ -16,8 +16,7 @@ use proptest::prelude::*;
 
 #[test]
 fn a_long_random_walk_breaks_no_rule() {
-    let mut seed = 0x9e37_79b9_7f4a_7c15_u64
-        ^ std::env::var("SEED").map_or(0, |s| s.parse::<u64>().unwrap() << 20);
+    let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
     let mut source = move |below: usize| {
         seed ^= seed << 13;
         seed ^= seed >> 7;
