@@ -55,8 +55,9 @@ impl SavedLease {
 #[derive(Debug, Default)]
 pub(crate) struct Register {
     by_id: BTreeMap<Arc<str>, Place>,
-    /// By number, so oldest first: the project's path.
-    by_session: BTreeMap<Arc<str>, BTreeMap<u64, Arc<str>>>,
+    /// By session and number, so each session's oldest first: the project's path. One map, for most
+    /// sessions have one lease, and a map of one costs as much as a map of ten.
+    by_session: BTreeMap<(Arc<str>, u64), Arc<str>>,
     last: u64,
 }
 
@@ -77,7 +78,7 @@ impl Register {
         }
         self.last += 1;
         let (number, session, project) = (self.last, lease.session.clone(), project.clone());
-        self.by_session.entry(session.clone()).or_default().insert(number, project.clone());
+        self.by_session.insert((session.clone(), number), project.clone());
         self.by_id.insert(lease.id.clone(), Place { number, session, project });
         Some(number)
     }
@@ -85,13 +86,15 @@ impl Register {
     /// Forgets it.
     fn remove(&mut self, id: &str) -> Option<Place> {
         let place = self.by_id.remove(id)?;
-        if let Some(mine) = self.by_session.get_mut(&place.session) {
-            mine.remove(&place.number);
-            if mine.is_empty() {
-                self.by_session.remove(&place.session);
-            }
-        }
+        self.by_session.remove(&(place.session.clone(), place.number));
         Some(place)
+    }
+
+    /// Numbers and projects of what this session holds.
+    fn of(&self, session: &str) -> impl Iterator<Item = (u64, &Arc<str>)> {
+        let session: Arc<str> = session.into();
+        let mine = self.by_session.range((session.clone(), 0)..=(session, u64::MAX));
+        mine.map(|((_, number), path)| (*number, path))
     }
 }
 
@@ -112,12 +115,11 @@ impl World {
     /// The leases of one session, oldest first.
     #[must_use]
     pub fn leases_of(&self, session: &str) -> Vec<LeaseView> {
-        let mine = self.register().by_session.get(session).into_iter().flatten();
-        let view = |(number, path): (&u64, &Arc<str>)| {
+        let view = |(number, path): (u64, &Arc<str>)| {
             let project = self.project(path)?;
-            Some(shown(path, project, project.lease(*number)?))
+            Some(shown(path, project, project.lease(number)?))
         };
-        mine.filter_map(view).collect()
+        self.register().of(session).filter_map(view).collect()
     }
 
     /// All leases, for [`World::restore_leases`].
