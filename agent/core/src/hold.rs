@@ -118,6 +118,7 @@ impl Turn<'_> {
             }
         }
         if free {
+            self.project.edition += 1;
             self.weigh(&BTreeSet::new());
         }
     }

@@ -187,10 +187,8 @@ impl Model<'_> {
                 assert!(fallen.iter().all(down), "{fallen:?} lost their name");
                 self.holds.named.retain(|name| shown.contains(name));
             }
-            Event::Adopted { id, .. } | Event::Mute { id, .. } => {
-                if shown.contains(&id.name) {
-                    self.holds.named.insert(id.name.clone());
-                }
+            Event::Adopted { id, .. } | Event::Mute { id, .. } if shown.contains(&id.name) => {
+                self.holds.named.insert(id.name.clone());
             }
             _ => {}
         }

@@ -189,6 +189,9 @@ impl<'s> Model<'s> {
         assert_ne!(change.from, change.to);
         assert!(!change.message.is_empty());
         self.resting.remove(&change.id);
+        if self.checks.get(&change.id).is_some_and(|check| check.ends_unasked(change.to)) {
+            self.checks.remove(&change.id);
+        }
         if let Some(check) = self.checks.get_mut(&change.id) {
             check.believes(change.to);
         }
