@@ -20,7 +20,7 @@ impl Model<'_> {
         self.now = self.now.after(ms(wait as u64 * 40));
         self.mute.clear();
         self.world.restore(saved.clone(), self.now);
-        assert_eq!(self.world.saved(), saved, "something was not put back");
+        assert_eq!(lasting(&self.world.saved()), lasting(&saved), "something was not put back");
         self.world.restore_leases(leases.clone());
         assert_eq!(self.world.saved_leases(), leases, "something was not put back");
         self.world.restore_leases(leases);
@@ -209,4 +209,17 @@ impl Model<'_> {
         }
         self.step(Event::Tick);
     }
+}
+
+/// All that must be as it was: what a life needs that is about to end may make a circle with what is
+/// needed from then on, and is left out then.
+fn lasting(saved: &[Saved]) -> Vec<serde_json::Value> {
+    let values = saved.iter().map(|one| serde_json::to_value(one).expect("written"));
+    let bare = |mut value: serde_json::Value| {
+        if !value["pending"].is_null() {
+            value["definition"]["needs"].take();
+        }
+        value
+    };
+    values.map(bare).collect()
 }
