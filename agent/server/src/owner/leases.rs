@@ -72,9 +72,9 @@ impl Granted {
 /// `l-` and six of 32 letters and digits.
 fn random_id() -> String {
     const LETTERS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
-    let mut bytes = [0; 6];
+    let mut bytes = [0_u8; 6];
     // Refused only where a sandbox forbids the call: what is known already is tried again.
-    let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+    hearth_lifecycle::random(&mut bytes);
     let letters = bytes.iter().map(|byte| char::from(LETTERS[usize::from(byte % 32)]));
     std::iter::once('l').chain(['-']).chain(letters).collect()
 }
