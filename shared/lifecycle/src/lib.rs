@@ -48,9 +48,8 @@ pub use problem::Problem;
 pub use ready::{ApiRange, Ready, State, Version};
 pub use record::{Record, Stage};
 
-/// Fills it with random bytes, of the kernel's: for names that nobody else has. Where a sandbox forbids
-/// the call it stays as it is.
-pub fn random(bytes: &mut [u8]) {
+/// Fills it with random bytes, of the kernel's.
+fn random(bytes: &mut [u8]) {
     #[cfg(target_os = "linux")]
     let _ = rustix::rand::getrandom(bytes, rustix::rand::GetRandomFlags::empty());
     #[cfg(not(target_os = "linux"))]
