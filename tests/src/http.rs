@@ -19,6 +19,28 @@ pub struct Reply {
     left: usize,
 }
 
+/// One server-sent event.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Event {
+    /// Its id.
+    pub id: Option<String>,
+    /// What it is; empty: not said.
+    pub name: String,
+    /// Its data.
+    pub data: Value,
+    /// The time after which to connect again.
+    pub retry: Option<String>,
+}
+
+impl Event {
+    /// The number behind the colon of its id.
+    #[track_caller]
+    pub fn seq(&self) -> u64 {
+        let id = self.id.as_deref().expect("an id");
+        id.rsplit_once(':').and_then(|(_, seq)| seq.parse().ok()).expect("INSTANCE:SEQ")
+    }
+}
+
 /// Sends one request on a connection of its own and reads the head of the reply.
 #[track_caller]
 pub fn request(
@@ -93,6 +115,55 @@ impl Reply {
     /// The next line of a body that comes in chunks, as JSON; `None`: that was all.
     #[track_caller]
     pub fn line(&mut self) -> Option<Value> {
+        let text = self.text_line()?;
+        Some(serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}")))
+    }
+
+    /// The next server-sent event of such a body; `None`: that was all.
+    #[track_caller]
+    pub fn event(&mut self) -> Option<Event> {
+        let mut event = Event::default();
+        loop {
+            let line = self.text_line()?;
+            if line.is_empty() {
+                return Some(event);
+            }
+            let (field, value) = line.split_once(": ").expect("a field and its value");
+            let before = match field {
+                "id" => event.id.replace(value.to_owned()),
+                "event" => Some(std::mem::replace(&mut event.name, value.to_owned())),
+                "data" => {
+                    event.data = serde_json::from_str(value).expect("data is JSON on one line");
+                    None
+                }
+                "retry" => event.retry.replace(value.to_owned()),
+                other => panic!("no field of an event: {other}"),
+            };
+            assert!(before.is_none_or(|before| before.is_empty()), "{field} twice");
+        }
+    }
+
+    /// Events up to the first that `is_last`; that one is the last of them.
+    #[track_caller]
+    pub fn events_until(&mut self, is_last: impl Fn(&Event) -> bool) -> Vec<Event> {
+        let mut events = Vec::new();
+        loop {
+            let event = self.event().unwrap_or_else(|| panic!("the end came first: {events:#?}"));
+            let last = is_last(&event);
+            events.push(event);
+            if last {
+                return events;
+            }
+        }
+    }
+
+    /// The connection, for what is not to be read as a reply.
+    pub fn into_stream(self) -> UnixStream {
+        self.from.into_inner()
+    }
+
+    #[track_caller]
+    fn text_line(&mut self) -> Option<String> {
         let mut line = Vec::new();
         loop {
             match self.byte() {
@@ -102,8 +173,7 @@ impl Reply {
                 None => break,
             }
         }
-        let text = String::from_utf8(line).expect("UTF-8");
-        Some(serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}")))
+        Some(String::from_utf8(line).expect("UTF-8"))
     }
 
     /// One byte of a chunked body (RFC 9112, 7.1).

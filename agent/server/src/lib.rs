@@ -27,6 +27,7 @@ mod capture;
 mod clock;
 mod command;
 mod convert;
+mod events;
 mod execute;
 mod files;
 mod health;
@@ -54,6 +55,7 @@ use tracing_subscriber::fmt::writer::{BoxMakeWriter, MakeWriterExt};
 
 use clock::Clock;
 use command::{Command, Port};
+use events::Events;
 use measure::Measuring;
 use owner::Owner;
 use place::Place;
@@ -77,7 +79,7 @@ pub fn main(app: &App, home: Home, mode: Mode) -> Result<ExitCode, StartError> {
     });
     Ok(match prepared {
         Ok((runtime, place, luggage)) => {
-            let served = runtime.block_on(serve(agent, place, luggage));
+            let served = runtime.block_on(serve(app, agent, place, luggage));
             // What still waits in a thread (a name that is looked up) must not keep us.
             runtime.shutdown_background();
             ended(app, served)
@@ -146,6 +148,7 @@ fn write_log(agent: &Agent, mode: Mode) -> std::io::Result<()> {
 }
 
 async fn serve(
+    app: &App,
     agent: Agent,
     place: Place,
     luggage: Option<Luggage>,
@@ -153,7 +156,9 @@ async fn serve(
     let handle = agent.handle();
     let (port, commands) = Port::open();
     let clock = Clock::start();
-    let mut owner = Owner::new(place.clone(), clock, handle.clone());
+    let events = Events::new(handle.instance(), app.version);
+    tokio::spawn(events.clone().wake_readers());
+    let mut owner = Owner::new(place.clone(), clock, handle.clone(), events.clone());
     let unfinished = agent.died_before().is_some() || luggage.is_some();
     owner.unpack(luggage.unwrap_or_default());
     owner.adopt(unfinished).await;
@@ -183,6 +188,7 @@ async fn serve(
             place,
             clock,
             well,
+            events,
             measuring: Measuring::default(),
         }))
         .await

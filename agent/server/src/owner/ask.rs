@@ -30,6 +30,7 @@ impl Owner {
             | Command::Pulse(_)
             | Command::Health(..)
             | Command::Names(..)
+            | Command::Subscribe(..)
             | Command::Freeze(_)
             | Command::Thaw(_)
             | Command::Leave(_) => false,
@@ -57,6 +58,7 @@ impl Owner {
             Command::Pulse(reply) => drop(reply.send(())),
             Command::Health(project, reply) => drop(reply.send(self.health(project.as_ref()))),
             Command::Names(project, reply) => drop(reply.send(self.names(project.as_ref()))),
+            Command::Subscribe(ask, reply) => drop(reply.send(self.subscribe(ask))),
             // The loop has these.
             Command::Freeze(reply) => drop(reply),
             Command::Thaw(reply) | Command::Leave(reply) => drop(reply),
