@@ -69,6 +69,59 @@ pub fn request(
     Reply::read(BufReader::new(stream))
 }
 
+/// A connection that is kept, for many requests one after the other.
+#[derive(Debug)]
+pub struct Client(BufReader<UnixStream>);
+
+impl Client {
+    /// Connects.
+    #[track_caller]
+    pub fn new(socket: &Path) -> Self {
+        let stream = UnixStream::connect(socket).expect("an agent listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+        Self(BufReader::new(stream))
+    }
+
+    /// Status and body of one request.
+    #[track_caller]
+    pub fn ask(&mut self, method: &str, path: &str, body: &str) -> (u16, String) {
+        let length = body.len();
+        let kind = "content-type: application/json";
+        let text = format!(
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\n{kind}\r\ncontent-length: {length}\r\n\r\n{body}"
+        );
+        self.0.get_mut().write_all(text.as_bytes()).expect("it takes a request");
+        let (mut status, mut length) = (0, 0);
+        loop {
+            let mut line = String::new();
+            self.0.read_line(&mut line).expect("a head");
+            let line = line.trim_end().to_lowercase();
+            if line.is_empty() {
+                break;
+            } else if let Some(rest) = line.strip_prefix("http/1.1 ") {
+                status =
+                    rest.split(' ').next().and_then(|word| word.parse().ok()).expect("a status");
+            } else if let Some(value) = line.strip_prefix("content-length: ") {
+                length = value.parse().expect("a length");
+            }
+        }
+        let mut body = vec![0; length];
+        self.0.read_exact(&mut body).expect("the body");
+        (status, String::from_utf8(body).expect("UTF-8"))
+    }
+
+    /// Makes this process a session, and ends it: two events.
+    #[track_caller]
+    pub fn come_and_go(&mut self) {
+        let (status, body) = self.ask("POST", "/v1/sessions", "{}");
+        assert_eq!(status, 201, "{body}");
+        let row: Value = serde_json::from_str(&body).expect("JSON");
+        let path = format!("/v1/sessions/{}", row["id"].as_str().expect("an id"));
+        let (status, body) = self.ask("DELETE", &path, "");
+        assert_eq!(status, 200, "{body}");
+    }
+}
+
 impl Reply {
     #[track_caller]
     fn read(mut from: BufReader<UnixStream>) -> Self {

@@ -47,6 +47,7 @@ mod well;
 use std::process::ExitCode;
 
 use hearth_lifecycle::agent::{Agent, Mode, ServeError, StartError, Stopped};
+use hearth_lifecycle::sessions::Sessions;
 use hearth_lifecycle::{App, BoundedLog, Home, Luggage};
 use rustix::fs::Mode as FileMode;
 use tokio::sync::oneshot;
@@ -156,9 +157,11 @@ async fn serve(
     let handle = agent.handle();
     let (port, commands) = Port::open();
     let clock = Clock::start();
+    let sessions = Sessions::open(agent.home());
     let events = Events::new(handle.instance(), app.version);
     tokio::spawn(events.clone().wake_readers());
-    let mut owner = Owner::new(place.clone(), clock, handle.clone(), events.clone());
+    let (to_owner, to_events) = (sessions.clone(), events.clone());
+    let mut owner = Owner::new(place.clone(), clock, handle.clone(), to_owner, to_events);
     let unfinished = agent.died_before().is_some() || luggage.is_some();
     owner.unpack(luggage.unwrap_or_default());
     owner.adopt(unfinished).await;
@@ -190,6 +193,7 @@ async fn serve(
             well,
             events,
             measuring: Measuring::default(),
+            sessions,
         }))
         .await
 }

@@ -103,7 +103,8 @@ pub struct LeaseEvent {
     pub session: String,
     /// Canonical path of its project; null: services of none.
     pub project: Option<String>,
-    /// The services that are held by it from now on, or are not any more.
+    /// Taken: all that it holds now. Returned: what it does not hold any more; it may go on with
+    /// others that it holds.
     pub services: Vec<String>,
 }
 

@@ -6,10 +6,14 @@
 
 use std::sync::Arc;
 
-use hearth_api::event::{AgentEvent, EndEvent, EndReason, HealthEvent, ServiceEvent};
+use hearth_api::event::{
+    AgentEvent, EndEvent, EndReason, HealthEvent, LeaseChange, LeaseEvent, ServiceEvent,
+    SessionChange, SessionEvent, SessionFacts,
+};
 use hearth_api::time::rfc3339;
 use hearth_api::{AgentRow, Event, EventSnapshot, HealthStatus};
-use hearth_core::{NodeView, ServiceId, State, Time, Want};
+use hearth_core::{LeaseView, NodeView, ServiceId, State, Time, Want};
+use hearth_lifecycle::sessions::Session;
 
 use super::Owner;
 use crate::convert;
@@ -28,11 +32,14 @@ impl Owner {
             Begin::Now => None,
             Begin::Anew(reason) => Some(reason),
         };
+        // What the registry has told already is no news behind a list that has it.
+        self.hear_of_sessions(None);
         if self.events.keep() {
             // What is told from now on differs from this.
             for view in self.world.views(None) {
                 self.nodes.entry(view.id.clone()).or_default().health_told = Some(status(&view));
             }
+            self.sessions_told = self.sessions.list().into_iter().map(|it| it.id).collect();
         }
         let snapshot = self.event_snapshot(project.as_ref());
         self.events.subscribed(resync, &Event::Snapshot(snapshot))
@@ -48,7 +55,7 @@ impl Owner {
                 uptime_s: Some(self.clock.uptime().as_secs_f64()),
             },
             services: self.rows(project),
-            sessions: Vec::new(),
+            sessions: self.session_rows(self.sessions.list()),
         }
     }
 
@@ -119,6 +126,63 @@ impl Owner {
                 at: rfc3339(at),
             })
         });
+    }
+
+    /// A session has begun. That more is said of one is no event.
+    pub(super) fn tell_session_began(&mut self, session: &Session) {
+        if self.events.is_kept() && self.sessions_told.insert(session.id.clone()) {
+            self.tell_session(SessionChange::Started, session);
+        }
+    }
+
+    /// A session has ended.
+    pub(super) fn tell_session_ended(&mut self, session: &Session) {
+        if self.sessions_told.remove(&session.id) {
+            self.tell_session(SessionChange::Ended, session);
+        }
+    }
+
+    fn tell_session(&self, what: SessionChange, session: &Session) {
+        self.events.tell(None, || {
+            let session = SessionFacts {
+                id: session.id.to_string(),
+                pid: session.process.pid,
+                started_at: rfc3339(session.started_at),
+                kind: session.kind.to_string(),
+                name: session.name.to_string(),
+                cwd: session.cwd.as_ref().map(|cwd| cwd.to_string_lossy().into_owned()),
+            };
+            Event::Session(SessionEvent { what, session })
+        });
+    }
+
+    /// A lease holds something, or does not any more.
+    pub(super) fn tell_lease(&self, what: LeaseChange, view: &LeaseView) {
+        self.events.tell(Some(&view.project), || {
+            Event::Lease(LeaseEvent {
+                what,
+                id: view.lease.id.to_string(),
+                session: view.lease.session.to_string(),
+                project: convert::project(&view.project),
+                services: view.services.iter().map(ToString::to_string).collect(),
+            })
+        });
+    }
+
+    /// All leases, where somebody may hear of what becomes of them.
+    pub(super) fn leases_to_tell(&self) -> Vec<LeaseView> {
+        if self.events.is_kept() { self.world.leases() } else { Vec::new() }
+    }
+
+    /// What leases have lost, although they are not given back: what they held `before`.
+    pub(super) fn tell_lost(&self, before: Vec<LeaseView>) {
+        for mut view in before {
+            let now = self.world.lease(&view.lease.id).map_or_else(Vec::new, |now| now.services);
+            view.services.retain(|name| !now.contains(name));
+            if !view.services.is_empty() {
+                self.tell_lease(LeaseChange::Returned, &view);
+            }
+        }
     }
 
     /// What becomes of the agent itself.

@@ -18,6 +18,8 @@ mod events;
 mod hand_over;
 mod hear;
 mod kept;
+mod leased;
+mod leases;
 mod loose;
 mod nodes;
 mod resume;
@@ -27,6 +29,7 @@ mod streams;
 mod take_over;
 mod trees;
 mod watched;
+mod why;
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::path::PathBuf;
@@ -36,8 +39,9 @@ use std::time::SystemTime;
 use hearth_api::event::EndReason;
 use hearth_core::{Action, Event, ServiceId, World};
 use hearth_lifecycle::agent::{BusyGuard, Handle};
+use hearth_lifecycle::sessions::Sessions;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Duration, Instant, sleep_until};
 use tracing::info;
 
@@ -53,6 +57,7 @@ use crate::place::Place;
 use crate::ports::Ports;
 use crate::store::Store;
 pub(crate) use environment::Environment;
+use leases::{Granted, Happened};
 pub(crate) use nodes::Node;
 use said::Said;
 use streams::Listener;
@@ -73,6 +78,8 @@ pub(crate) struct Owner {
     said: Said,
     /// What happens, for who hears of everything.
     events: Events,
+    /// Sessions that were told there, or were there before; empty where nobody hears of them.
+    sessions_told: HashSet<Arc<str>>,
     /// Ids of requests that were carried out, oldest first.
     done: VecDeque<String>,
     /// Names of the shims that this agent has begun or taken over.
@@ -87,6 +94,13 @@ pub(crate) struct Owner {
     clock: Clock,
     handle: Handle,
     busy: Option<BusyGuard>,
+    /// Who may hold leases.
+    sessions: Sessions,
+    /// What the registry tells of them.
+    heard_of: mpsc::UnboundedReceiver<Happened>,
+    /// What watches over them.
+    watching: Option<JoinHandle<()>>,
+    granted: Granted,
     probes: u64,
     store: Store,
     ports: Ports,
@@ -107,8 +121,15 @@ pub(crate) struct Owner {
 
 impl Owner {
     /// Knows nothing yet.
-    pub(crate) fn new(place: Place, clock: Clock, handle: Handle, events: Events) -> Self {
+    pub(crate) fn new(
+        place: Place,
+        clock: Clock,
+        handle: Handle,
+        sessions: Sessions,
+        events: Events,
+    ) -> Self {
         let (tell, news) = mpsc::channel(NEWS);
+        let heard_of = leases::hear_of(&sessions);
         let store = Store::new(place.home());
         Self {
             world: World::new(),
@@ -117,6 +138,7 @@ impl Owner {
             listeners: Vec::new(),
             said: Said::default(),
             events,
+            sessions_told: HashSet::new(),
             done: VecDeque::new(),
             ours: HashSet::new(),
             awaited: HashSet::new(),
@@ -126,6 +148,10 @@ impl Owner {
             clock,
             handle,
             busy: None,
+            sessions,
+            heard_of,
+            watching: None,
+            granted: Granted::default(),
             probes: 0,
             store,
             ports: Ports::default(),
@@ -162,6 +188,7 @@ impl Owner {
 
     /// Serves commands until the agent leaves.
     pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        self.watch_sessions();
         loop {
             let (flush, said) = (self.store.due(), self.said.due());
             let due = self.world.next_deadline().and_then(|time| self.clock.instant(time));
@@ -183,6 +210,7 @@ impl Owner {
                     None => return,
                 },
                 Some(told) = self.news.recv() => self.hear(told),
+                Some(happened) = self.heard_of.recv() => self.hear_of_sessions(Some(happened)),
                 () = come(due) => self.step(Event::Tick),
                 () = come(said) => self.tell_said(),
                 () = come(flush) => {}
@@ -246,7 +274,8 @@ impl Owner {
     }
 
     /// Shims are told; services stay.
-    async fn leave(self, reply: Reply<()>) {
+    async fn leave(mut self, reply: Reply<()>) {
+        self.leave_sessions_alone().await;
         let mut farewells = JoinSet::new();
         for node in self.nodes.into_values() {
             for link in node.into_links() {
