@@ -320,6 +320,7 @@ fn one_that_does_not_read_disturbs_nobody_and_is_told_that_it_missed_something()
     let project = Project::new(TWO);
     let socket = project.socket();
     let (mut deaf, first) = listen_anew(&socket);
+    let first = first.seq();
     let (mut reader, _) = listen_anew(&socket);
     let others: Vec<_> = (0..48).map(|_| listen_anew(&socket).0).collect();
     let agent = project.home.agent_pid().unwrap();
@@ -327,7 +328,7 @@ fn one_that_does_not_read_disturbs_nobody_and_is_told_that_it_missed_something()
     let mut client = Client::new(&socket);
     std::thread::scope(|scope| {
         let read = move |reader: &mut Reply| {
-            for seq in first.seq() + 1..=first.seq() + EVENTS {
+            for seq in first + 1..=first + EVENTS {
                 let event = reader.event().expect("an event");
                 assert_eq!((event.name.as_str(), event.seq()), ("session", seq));
                 let what = if seq % 2 == 1 { "started" } else { "ended" };
@@ -354,16 +355,16 @@ fn one_that_does_not_read_disturbs_nobody_and_is_told_that_it_missed_something()
     // It has what its socket held, then a new beginning, and goes on from there.
     let events = deaf.events_until(|event| event.name == "resync");
     let (resync, had) = events.split_last().unwrap();
-    in_order(first.seq() + 1, had);
+    in_order(first + 1, had);
     assert_eq!((&resync.id, &resync.data), (&None, &json!({ "reason": "too-slow" })));
     let snapshot = deaf.event().unwrap();
-    assert_eq!((snapshot.name.as_str(), snapshot.seq()), ("snapshot", first.seq() + EVENTS));
+    assert_eq!((snapshot.name.as_str(), snapshot.seq()), ("snapshot", first + EVENTS));
     client.come_and_go();
-    assert_eq!(deaf.event().unwrap().seq(), first.seq() + EVENTS + 1);
+    assert_eq!(deaf.event().unwrap().seq(), first + EVENTS + 1);
     // One that was away for too long.
     let mut late = listen(&socket, had[0].id.as_deref());
     assert_eq!(late.event().unwrap().data, json!({ "reason": "too-old" }));
-    assert_eq!(late.event().unwrap().seq(), first.seq() + EVENTS + 2);
+    assert_eq!(late.event().unwrap().seq(), first + EVENTS + 2);
 }
 
 #[test]
