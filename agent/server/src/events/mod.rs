@@ -77,9 +77,12 @@ pub(crate) struct Subscribe {
 }
 
 /// What a reader gets first (empty: nothing), and the number of the event from which it reads on.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Subscribed {
-    pub(crate) first: Bytes,
+    /// That it can't be told all.
+    pub(crate) resync: Bytes,
+    /// How things are; shared by all who ask while they stay so.
+    pub(crate) snapshot: Bytes,
     pub(crate) next: u64,
 }
 
@@ -158,23 +161,22 @@ impl Events {
         }
     }
 
-    /// A snapshot, behind which a reader goes on with what happens from now on. `resync`: why it gets
-    /// one although it has had one before.
-    pub(crate) fn subscribed(&self, resync: Option<ResyncReason>, snapshot: &Event) -> Subscribed {
-        let mut first = Vec::new();
-        if let Some(reason) = resync {
-            let event = Event::Resync(hearth_api::event::ResyncEvent { reason });
-            // Without an id: who loses the stream before the snapshot needs one still.
-            first.extend(
-                data(&event).map(|data| frame("", event.name(), &data)).unwrap_or_default(),
-            );
-        }
-        let next = self.heard().ring.next();
-        if let Some(data) = data(snapshot) {
-            let id = format!("id: {}:{}\n", self.0.instance, next - 1);
-            first.extend(frame(&id, snapshot.name(), &data));
-        }
-        Subscribed { first: first.into(), next }
+    /// The number that the next event will have.
+    pub(crate) fn next(&self) -> u64 {
+        self.heard().ring.next()
+    }
+
+    /// A snapshot as it goes over the wire, behind which a reader goes on with the event `next`.
+    pub(crate) fn snapshot(&self, next: u64, snapshot: &Event) -> Bytes {
+        let id = format!("id: {}:{}\n", self.0.instance, next - 1);
+        data(snapshot).map(|data| frame(&id, snapshot.name(), &data)).unwrap_or_default().into()
+    }
+
+    /// That a reader can't be told all. It has no id: who loses the stream before the snapshot that
+    /// follows is to be told again.
+    pub(crate) fn resync(reason: ResyncReason) -> Bytes {
+        let event = Event::Resync(hearth_api::event::ResyncEvent { reason });
+        data(&event).map(|data| frame("", event.name(), &data)).unwrap_or_default().into()
     }
 
     /// A number for a reader.
