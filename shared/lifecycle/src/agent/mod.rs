@@ -8,6 +8,7 @@ mod accept;
 mod flow;
 mod handle;
 mod idle;
+mod limits;
 mod publish;
 mod replace;
 mod serve;
@@ -17,6 +18,7 @@ mod succeed;
 mod take;
 
 pub use handle::{BusyGuard, Handle};
+pub use limits::open_files;
 pub use serve::ServeError;
 pub use stop::Stopped;
 pub use take::{Agent, Mode, StartError};
