@@ -15,7 +15,7 @@ use hearth_lifecycle::Home;
 
 use crate::refuse::Refusal;
 use crate::{
-    app, completions, config, daemon, down, env, health, init, logs, restart, run, session,
+    app, completions, config, daemon, down, env, events, health, init, logs, restart, run, session,
     sessions, status, r#try, up, version, wait, why, with,
 };
 
@@ -74,6 +74,7 @@ const VERBS: &[(&str, Grammar, Run)] = &[
     ("logs", logs::grammar, logs::run),
     ("health", health::grammar, health::run),
     ("why", why::grammar, why::run),
+    ("events", events::grammar, events::run),
     ("env", env::grammar, env::run),
     ("sessions", sessions::grammar, sessions::run),
     ("session", session::grammar, session::run),
@@ -85,7 +86,7 @@ const VERBS: &[(&str, Grammar, Run)] = &[
 ];
 
 const NOT_BUILT: &[&str] =
-    &["events", "install", "uninstall", "enable", "disable", "hook", "trust", "doctor"];
+    &["install", "uninstall", "enable", "disable", "hook", "trust", "doctor"];
 
 /// Options that take a value in the next word; needed to find the verb among them.
 const WITH_VALUE: &[&str] = &["--home", "-C", "--color"];
