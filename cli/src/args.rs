@@ -15,8 +15,8 @@ use hearth_lifecycle::Home;
 
 use crate::refuse::Refusal;
 use crate::{
-    app, completions, config, daemon, down, env, health, init, logs, restart, run, status, r#try,
-    up, version, wait,
+    app, completions, config, daemon, down, env, health, hook, init, logs, restart, run, status,
+    trust, r#try, up, version, wait,
 };
 
 /// What a verb does: its exit code, or why not.
@@ -76,6 +76,8 @@ const VERBS: &[(&str, Grammar, Run)] = &[
     ("config", config::grammar, config::run),
     ("init", init::grammar, init::run),
     ("daemon", daemon::grammar, daemon::run),
+    ("hook", hook::grammar, hook::run),
+    ("trust", trust::grammar, trust::run),
     ("completions", completions::grammar, completions::run),
     ("version", version::grammar, version::run),
 ];
@@ -90,8 +92,6 @@ const NOT_BUILT: &[&str] = &[
     "uninstall",
     "enable",
     "disable",
-    "hook",
-    "trust",
     "doctor",
 ];
 
