@@ -4,7 +4,7 @@
 //! one too, and an agent older than this command is told in one line on stderr.
 
 use std::io::IsTerminal;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use hearth_api::{AgentRow, reply::Services, stream::OutcomeAgent};
 use hearth_lifecycle::{
@@ -23,13 +23,24 @@ pub struct Wish {
     pub start: bool,
     /// Bounds it.
     pub timeout: Option<Duration>,
+    /// Since when, for a verb that asks several times; absent: since it is asked.
+    pub began: Option<Instant>,
     /// Start one although a recent failure is on record.
     pub past_backoff: bool,
 }
 
+impl Wish {
+    /// The same with what is left of its time.
+    fn now(self) -> Self {
+        let passed = self.began.map(|began| began.elapsed()).unwrap_or_default();
+        let timeout = self.timeout.map(|timeout| timeout.saturating_sub(passed));
+        Self { timeout, began: None, ..self }
+    }
+}
+
 /// Sends `request`, in the same write as the question for the agent's version.
 pub fn ask(context: &Context, wish: Wish, request: &Request) -> Result<(Ready, Reply), CallError> {
-    let say = say(context);
+    let (wish, say) = (wish.now(), say(context));
     let answer = call(app(), &context.home, &options(context, wish, &say), request)?;
     tell(context, &answer.0);
     Ok(answer)
@@ -41,6 +52,7 @@ pub fn fetch(
     wish: Wish,
     request: &Request,
 ) -> Result<(Ready, Vec<u8>), Refusal> {
+    let wish = wish.now();
     let (ready, mut reply) =
         ask(context, wish, request).map_err(|error| refuse::of_call(error, wish.timeout))?;
     let body = body(&mut reply)?;

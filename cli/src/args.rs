@@ -15,8 +15,8 @@ use hearth_lifecycle::Home;
 
 use crate::refuse::Refusal;
 use crate::{
-    app, completions, config, daemon, down, env, health, hook, init, logs, restart, run, status,
-    trust, r#try, up, version, wait,
+    app, completions, config, daemon, down, env, health, hook, init, logs, restart, run, session,
+    sessions, status, trust, r#try, up, version, wait, why, with,
 };
 
 /// What a verb does: its exit code, or why not.
@@ -68,11 +68,15 @@ const VERBS: &[(&str, Grammar, Run)] = &[
     ("restart", restart::grammar, restart::run),
     ("try", r#try::grammar, r#try::run),
     ("run", run::grammar, run::run),
+    ("with", with::grammar, with::run),
     ("wait", wait::grammar, wait::run),
     ("status", status::grammar, status::run),
     ("logs", logs::grammar, logs::run),
     ("health", health::grammar, health::run),
+    ("why", why::grammar, why::run),
     ("env", env::grammar, env::run),
+    ("sessions", sessions::grammar, sessions::run),
+    ("session", session::grammar, session::run),
     ("config", config::grammar, config::run),
     ("init", init::grammar, init::run),
     ("daemon", daemon::grammar, daemon::run),
@@ -82,20 +86,7 @@ const VERBS: &[(&str, Grammar, Run)] = &[
     ("version", version::grammar, version::run),
 ];
 
-const NOT_BUILT: &[&str] = &[
-    "with",
-    "why",
-    "events",
-    "sessions",
-    "session",
-    "install",
-    "uninstall",
-    "enable",
-    "disable",
-    "doctor",
-];
-
-const NOT_BUILT_OPTIONS: &[&str] = &["--lease", "--lease-to"];
+const NOT_BUILT: &[&str] = &["events", "install", "uninstall", "enable", "disable", "doctor"];
 
 /// Options that take a value in the next word; needed to find the verb among them.
 const WITH_VALUE: &[&str] = &["--home", "-C", "--color"];
@@ -157,6 +148,20 @@ pub fn timeout() -> Arg {
         .value_name("D")
         .value_parser(duration)
         .help("Give up after this time, getting an agent included: 500ms, 2s, 1m30s")
+}
+
+/// An option of this name that takes a pid.
+pub fn pid(name: &'static str) -> Arg {
+    Arg::new(name)
+        .long(name)
+        .value_name("PID")
+        .allow_negative_numbers(true)
+        .value_parser(clap::value_parser!(i64).range(1..=i64::from(i32::MAX)))
+}
+
+/// The pid that [`pid`] has read.
+pub fn pid_of(matches: &ArgMatches, name: &str) -> Option<i64> {
+    matches.try_get_one::<i64>(name).ok().flatten().copied()
 }
 
 /// A flag of this name.
@@ -304,14 +309,6 @@ fn told(error: &clap::Error, verb: String) -> Result<Parsed, Refusal> {
             return Err(Refusal::usage(format!("`{of}` and then what? {verbs}"))
                 .hint(format!("{of} --help")));
         }
-        ErrorKind::UnknownArgument => {
-            if let Some(option) = context(ContextKind::InvalidArg)
-                && let Some(known) = NOT_BUILT_OPTIONS.iter().find(|known| **known == option)
-            {
-                let message = format!("`{known}` is not built yet in this version");
-                return Err(Refusal::usage(message).hint("hearth --help"));
-            }
-        }
         ErrorKind::InvalidSubcommand => {
             if let Some(word) = context(ContextKind::InvalidSubcommand)
                 && NOT_BUILT.contains(&word)
@@ -342,8 +339,12 @@ fn in_our_words(rendered: &str, mut verb: String) -> Refusal {
         }
     }
     // What stands before the `--` is hearth's own.
-    if verb == "hearth run" && meant.is_empty() {
-        return Refusal::usage(message).hint("hearth run [OPTIONS] -- CMD...");
+    if meant.is_empty() {
+        match verb.as_str() {
+            "hearth run" => return Refusal::usage(message).hint("hearth run [OPTIONS] -- CMD..."),
+            "hearth with" => return Refusal::usage(message).hint(with::USAGE),
+            _ => {}
+        }
     }
     let hint = if meant.is_empty() { format!("{verb} --help") } else { meant.join("; ") };
     Refusal::usage(message).hint(hint)

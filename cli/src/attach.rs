@@ -9,7 +9,7 @@
 
 use std::time::Instant;
 
-use hearth_api::{Code, Kind, Line, Result as Word, State};
+use hearth_api::{Code, Kind, Line, Result as Word, SessionRow, State};
 use hearth_lifecycle::Request;
 use serde_json::json;
 
@@ -23,13 +23,13 @@ use crate::story::{Goal, Node};
 use crate::stream::{Heard, How, Wait};
 use crate::undo;
 use crate::verdict::{self, Told};
-use crate::{interrupt, output};
+use crate::{interrupt, lease, output};
 
 /// How an older agent answers: it does not know the query, or not even the route.
 const UNKNOWN: [u16; 2] = [400, 404];
 
 /// Brings up, stays, and takes down.
-pub fn run(wait: &Wait<'_>, sheet: Sheet) -> Result<u8, Refusal> {
+pub fn run(wait: &Wait<'_>, sheet: Sheet, holder: Option<&SessionRow>) -> Result<u8, Refusal> {
     let context = wait.context;
     let project = wait.project.clone().unwrap_or_default();
     let began = Instant::now();
@@ -39,7 +39,7 @@ pub fn run(wait: &Wait<'_>, sheet: Sheet) -> Result<u8, Refusal> {
     let ours = heard.story.brought_up();
     if matches!(how, How::Interrupted) {
         heard.progress.end(&heard.story, "");
-        return interrupted(context, &project, ours, heard, agent);
+        return interrupted(context, &project, ours, holder, heard, agent);
     }
     let came = matches!(&how, How::Outcome(outcome)
         if matches!(outcome.result, Word::Ready | Word::Failed));
@@ -55,8 +55,12 @@ pub fn run(wait: &Wait<'_>, sheet: Sheet) -> Result<u8, Refusal> {
         refusal.show(false);
         told.done = Ok(refusal.code.exit());
     }
-    if ours.is_empty() {
-        heard.progress.say("all of it was up already, and stays when this ends");
+    match holder {
+        Some(holder) => heard.progress.say(&lease::words(holder)),
+        None if ours.is_empty() => {
+            heard.progress.say("all of it was up already, and stays when this ends");
+        }
+        None => {}
     }
     match stay(wait, &project, &mut heard)? {
         Stayed::LeftAlone => {
@@ -66,7 +70,7 @@ pub fn run(wait: &Wait<'_>, sheet: Sheet) -> Result<u8, Refusal> {
             told.done = Err(left_alone(context, began));
             told.end(context)
         }
-        Stayed::Interrupted => interrupted(context, &project, ours, heard, agent),
+        Stayed::Interrupted => interrupted(context, &project, ours, holder, heard, agent),
         Stayed::Ended { failed } if failed.is_empty() => told.end(context),
         Stayed::Ended { failed } => {
             let names = failed.join(", ");
@@ -200,11 +204,13 @@ fn interrupted(
     context: &Context,
     project: &str,
     ours: Vec<String>,
+    holder: Option<&SessionRow>,
     heard: Heard,
     agent: Option<hearth_api::stream::OutcomeAgent>,
 ) -> Result<u8, Refusal> {
     interrupt::heard();
-    let down = undo::take_down(context, project, ours, heard)?;
+    let down =
+        undo::take_down(context, project, ours, holder.map(|holder| holder.id.as_str()), heard)?;
     let outcome = Some(verdict::ended(Word::Interrupted, Vec::new(), agent));
     let done = match down {
         Some(Told { done: Err(refusal), .. }) => Err(refusal),

@@ -71,7 +71,8 @@ pub fn run(context: &Context, matches: &ArgMatches) -> Result<u8, Refusal> {
 
 /// Goes round the backoff: somebody asked for it by name.
 fn up(context: &Context, timeout: Option<Duration>) -> Result<u8, Refusal> {
-    let ready = agent::ready(context, Wish { start: true, timeout, past_backoff: true });
+    let ready =
+        agent::ready(context, Wish { start: true, timeout, past_backoff: true, began: None });
     told_and_usable(context, ready, timeout)
 }
 
@@ -170,7 +171,7 @@ fn stop(context: &Context, matches: &ArgMatches) -> Result<u8, Refusal> {
     let force = matches.get_flag("force");
     let anything = || cold::any_shim(context) || cold::any_wanted(context);
     if matches.get_flag("services") && anything() {
-        let code = down::everything(context, Wish { start: true, timeout, past_backoff: false })?;
+        let code = down::everything(context, Wish { start: true, timeout, ..Wish::default() })?;
         if code != 0 {
             return Ok(code);
         }
@@ -271,7 +272,7 @@ fn refusal(error: StopError, timeout: Duration, own: bool) -> Refusal {
 /// Puts an agent of this executable into the place of the one that lives; services notice nothing.
 fn restart(context: &Context, force: bool) -> Result<u8, Refusal> {
     agent::refuse_newer(context)?;
-    let wish = Wish { start: true, timeout: None, past_backoff: true };
+    let wish = Wish { start: true, past_backoff: true, ..Wish::default() };
     match agent::replace(context, wish) {
         Ok(ready) => told_and_usable(context, ready, None),
         // Somebody has to end it first; its shims give the next one all that it knew.

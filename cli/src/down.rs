@@ -13,8 +13,9 @@ use crate::args::{self, Context};
 use crate::refuse::Refusal;
 use crate::sheet::Sheet;
 use crate::story::Goal;
-use crate::stream::Wait;
-use crate::{cold, output, project};
+use crate::stream::{Heard, Wait};
+use crate::verdict::Told;
+use crate::{cold, output, project, session};
 
 /// Its grammar.
 pub fn grammar() -> Command {
@@ -50,17 +51,32 @@ pub fn run(context: &Context, matches: &ArgMatches) -> Result<u8, Refusal> {
         }
         nothing_runs(context, ready)
     };
-    let wait = Wait {
+    let force = matches.get_flag("force");
+    let typed = if project.is_none() { vec!["--all".to_owned()] } else { names.clone() };
+    let ours = session::named();
+    let asked = |session: Option<&str>| request(project.clone(), named.clone(), force, session);
+    let mut wait = Wait {
         context,
         wish,
-        request: request(project.clone(), named.clone(), matches.get_flag("force"))?,
-        project,
-        named,
+        request: asked(ours.as_deref())?,
+        project: project.clone(),
+        named: named.clone(),
         goal: Goal::Down,
         no_wait: false,
         cold: if start { None } else { Some(&cold) },
     };
-    let done = wait.run(sheet)?;
+    let mut heard = Heard::new(context, Goal::Down, sheet);
+    let mut told = wait.told(&mut heard)?;
+    // Which session this is in is asked for only where it matters: others pay nothing for it.
+    if is_leased(&told)
+        && let Ok(Some(mine)) = session::mine(context, wish)
+        && ours.as_ref() != Some(&mine.id)
+    {
+        wait.request = asked(Some(&mine.id))?;
+        told = wait.told(&mut heard)?;
+    }
+    told.done = told.done.map_err(|refusal| ways_out(refusal, &typed));
+    let done = told.end(context)?;
     if done == 0 && cfg!(target_os = "macos") && !context.quiet && !context.json {
         output::tell(
             "hearth: on macOS a process that left its service's process group is not found; `ps` shows it",
@@ -76,7 +92,7 @@ pub fn everything(context: &Context, wish: Wish) -> Result<u8, Refusal> {
     let wait = Wait {
         context,
         wish,
-        request: request(None, Vec::new(), true)?,
+        request: request(None, Vec::new(), true, None)?,
         project: None,
         named: Vec::new(),
         goal: Goal::Down,
@@ -86,13 +102,42 @@ pub fn everything(context: &Context, wish: Wish) -> Result<u8, Refusal> {
     wait.run(Sheet::default())
 }
 
+/// Whether sessions hold what was to go down.
+fn is_leased(told: &Told) -> bool {
+    told.done.as_ref().is_err_and(|refusal| refusal.code == Code::Leased)
+}
+
+/// The refusal of what is leased, with both that may be typed next.
+fn ways_out(refusal: Refusal, typed: &[String]) -> Refusal {
+    if refusal.code != Code::Leased {
+        return refusal;
+    }
+    let leased = refusal.details["leased"].as_array().cloned().unwrap_or_default();
+    let mut sessions: Vec<&str> = leased.iter().filter_map(|one| one["session"].as_str()).collect();
+    sessions.sort_unstable();
+    sessions.dedup();
+    let ends: Vec<String> =
+        sessions.iter().map(|id| format!("`hearth session end {id}`")).collect();
+    let names: String = typed.iter().map(|name| format!("{name} ")).collect();
+    let what = if ends.len() > 1 { "sessions" } else { "session" };
+    match ends.is_empty() {
+        true => refusal,
+        false => refusal.hint(format!(
+            "`hearth down {names}--force` takes it all the same; {} ends the {what}",
+            ends.join(", ")
+        )),
+    }
+}
+
 /// The request; `project`: `None` is all of them.
 pub fn request(
     project: Option<String>,
     services: Vec<String>,
     force: bool,
+    session: Option<&str>,
 ) -> Result<Request, Refusal> {
-    let body = serde_json::to_vec(&DownRequest { project, services, force, session: None })
+    let session = session.map(str::to_owned);
+    let body = serde_json::to_vec(&DownRequest { project, services, force, session })
         .map_err(|error| Refusal::new(Code::Internal, error.to_string()))?;
     Ok(Request::post("/v1/down", body).repeatable())
 }

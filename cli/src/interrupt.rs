@@ -21,11 +21,16 @@ pub const WORDS: &str = "hearth: interrupted; services stay as they are (`hearth
 const AGAIN: &str =
     "hearth: interrupted; what is being taken down goes on without being waited for";
 
+/// What is said where a command was to be run with them.
+const UNRUN: &str = "hearth: interrupted; the command was not run, and what was leased for it goes";
+
 /// Where the handler writes a byte; -1: it ends the process.
 static WAKER: AtomicI32 = AtomicI32::new(-1);
 static HIT: AtomicBool = AtomicBool::new(false);
 /// Services are being taken down for one that came before.
 static ENDING: AtomicBool = AtomicBool::new(false);
+/// They are for a command that has not been run yet.
+static UNRUN_YET: AtomicBool = AtomicBool::new(false);
 
 extern "C" fn on_interrupt(_: libc::c_int) {
     let waker = WAKER.load(Ordering::SeqCst);
@@ -33,7 +38,7 @@ extern "C" fn on_interrupt(_: libc::c_int) {
     // SAFETY: write(2) and _exit(2) are async-signal-safe, the buffers are static.
     unsafe {
         if waker < 0 || again {
-            let words = if ENDING.load(Ordering::SeqCst) { AGAIN } else { WORDS };
+            let words = words(Goal::Ready);
             libc::write(2, words.as_ptr().cast(), words.len());
             libc::write(2, b"\n".as_ptr().cast(), 1);
             libc::_exit(libc::c_int::from(EXIT));
@@ -65,6 +70,41 @@ pub fn wake(waker: &OwnedFd) {
     WAKER.store(waker.as_raw_fd(), Ordering::SeqCst);
 }
 
+/// From now on it ends this process by itself again.
+pub fn unwake() {
+    WAKER.store(-1, Ordering::SeqCst);
+}
+
+/// From now on it is told that a command was not run.
+pub fn of_command() {
+    UNRUN_YET.store(true, Ordering::SeqCst);
+}
+
+/// From now on Ctrl-C does what it did before [`install`], for the command that takes this process's
+/// place. Whether it was typed before: then it was told, or is to be told by the caller. None is lost in between: one
+/// that comes meanwhile ends this process as it would end the command.
+pub fn give_back() -> bool {
+    // SAFETY: the sets and the structures are plain data, whole when zeroed; the signal is blocked
+    // while its action changes, and the mask is put back as it was.
+    unsafe {
+        let mut only: libc::sigset_t = std::mem::zeroed();
+        let mut before: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut only);
+        libc::sigaddset(&mut only, libc::SIGINT);
+        libc::pthread_sigmask(libc::SIG_BLOCK, &only, &mut before);
+        let mut action: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(libc::SIGINT, std::ptr::null(), &mut action);
+        if action.sa_sigaction != libc::SIG_IGN {
+            libc::signal(libc::SIGINT, libc::SIG_DFL);
+        }
+        let hit = hit();
+        if !hit {
+            libc::pthread_sigmask(libc::SIG_SETMASK, &before, std::ptr::null_mut());
+        }
+        hit
+    }
+}
+
 /// Whether Ctrl-C was typed.
 pub fn hit() -> bool {
     HIT.load(Ordering::SeqCst)
@@ -80,6 +120,7 @@ pub fn heard() {
 pub fn words(goal: Goal) -> &'static str {
     match goal {
         _ if ENDING.load(Ordering::SeqCst) => AGAIN,
+        _ if UNRUN_YET.load(Ordering::SeqCst) => UNRUN,
         Goal::Ready => WORDS,
         Goal::Down => "hearth: interrupted; what was asked for goes on",
     }

@@ -1,5 +1,7 @@
 //! `hearth run -- CMD...`: a service without a file, in a project or in none.
 
+use std::time::Instant;
+
 use clap::{Arg, ArgMatches, Command};
 use hearth_api::{RunReady, RunRequest};
 
@@ -9,7 +11,7 @@ use crate::refuse::Refusal;
 use crate::sheet::Sheet;
 use crate::story::Goal;
 use crate::stream::{Heard, Wait};
-use crate::{capture, project, restart};
+use crate::{capture, lease, project, restart};
 
 /// Longest name of a service.
 const LONGEST: usize = 63;
@@ -31,6 +33,7 @@ pub fn grammar() -> Command {
                 .help("Ready when this http:// URL answers well"),
             ready("ready-log", "R").help("Ready when a line of its output matches"),
             args::timeout(),
+            lease::option(),
             Arg::new("command").value_name("CMD").num_args(1..).last(true).required(true),
         ])
 }
@@ -45,12 +48,16 @@ pub fn run(context: &Context, matches: &ArgMatches) -> Result<u8, Refusal> {
     };
     let project = project::find(context)?.map(|place| place.id);
     let id = project.clone().unwrap_or_default();
-    let body = request(context, project, name.clone(), command, ready(matches))?;
+    let (began, timeout) = (Some(Instant::now()), args::timeout_of(matches));
+    let wish = Wish { start: true, timeout, began, ..Wish::default() };
+    let mut body = request(context, project, name.clone(), command, ready(matches))?;
+    let holder = lease::holder(context, matches, wish)?;
+    body.session = holder.as_ref().map(|holder| holder.id.clone());
     let mut request = capture::post("/v1/run", &body, &body.env)?.repeatable();
     request.headers.push(("hearth-request", restart::id()));
     let wait = Wait {
         context,
-        wish: Wish { start: true, timeout: args::timeout_of(matches), ..Wish::default() },
+        wish,
         request,
         project: Some(id),
         named: vec![name.clone()],
@@ -65,6 +72,9 @@ pub fn run(context: &Context, matches: &ArgMatches) -> Result<u8, Refusal> {
         heard
             .progress
             .say(&format!("`hearth logs -f {name}` shows it, `hearth down {name}` ends it"));
+        if let Some(holder) = &holder {
+            heard.progress.say(&lease::words(holder));
+        }
     }
     told.end(context)
 }

@@ -123,7 +123,7 @@ impl Wait<'_> {
 
     /// Sends the request and waits.
     pub fn come(&self, heard: &mut Heard) -> Result<(How, Option<OutcomeAgent>), Refusal> {
-        let began = Instant::now();
+        let began = self.wish.began.unwrap_or_else(Instant::now);
         let deadline = self.wish.timeout.and_then(|timeout| began.checked_add(timeout));
         let bell = Bell::new().map_err(|error| Refusal::new(Code::Internal, error.to_string()))?;
         let (mut died, mut replaced) = (0, 0);
@@ -136,7 +136,7 @@ impl Wait<'_> {
             };
             let request = Request { path, ..self.request.clone() };
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            let wish = Wish { timeout: left, ..self.wish };
+            let wish = Wish { timeout: left, began: None, ..self.wish };
             let (ready, mut reply) = match (agent::ask(self.context, wish, &request), self.cold) {
                 (Ok(answer), _) => answer,
                 (Err(CallError::NotReady(ready)), Some(cold)) => {

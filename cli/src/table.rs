@@ -7,7 +7,8 @@ use hearth_api::{HealthStatus, Kind, ServiceRow};
 use crate::args::Context;
 use crate::{drawing, output};
 
-const DIM: &str = "\x1b[2m";
+/// What is not meant to be seen first.
+pub const DIM: &str = "\x1b[2m";
 const PLAIN: &str = "\x1b[0m";
 
 /// One cell: its text, and how it is coloured.
@@ -112,6 +113,11 @@ fn kind(kind: Kind) -> &'static str {
     }
 }
 
+/// What somebody else named, without what could steer a terminal.
+pub fn harmless(text: &str) -> String {
+    anstream::adapter::strip_str(text).to_string().chars().filter(|c| !c.is_control()).collect()
+}
+
 /// `8.0 MiB`.
 fn bytes(bytes: u64) -> String {
     let units = ["KiB", "MiB", "GiB", "TiB"];
@@ -146,7 +152,7 @@ pub fn health_in_word(status: HealthStatus) -> &'static str {
 }
 
 /// How long ago, in its two largest units.
-fn ago(at: &str) -> Option<String> {
+pub fn ago(at: &str) -> Option<String> {
     let at = hearth_api::time::parse_rfc3339(at)?;
     let seconds = SystemTime::now().duration_since(at).unwrap_or_default().as_secs();
     Some(match seconds {

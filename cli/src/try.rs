@@ -61,7 +61,7 @@ pub fn run(context: &Context, matches: &ArgMatches) -> Result<u8, Refusal> {
     }
     // From here on Ctrl-C, the first or the next one, ends the wait for that.
     interrupt::heard();
-    match undo::take_down(context, &id, ours, heard) {
+    match undo::take_down(context, &id, ours, None, heard) {
         Ok(None) => {}
         // A second Ctrl-C, or a service that can't be ended: the first trouble is the one that is told.
         Ok(Some(Told { done, .. })) => {

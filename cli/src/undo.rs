@@ -1,7 +1,8 @@
 //! Taking down what a verb itself has brought up: the end of `up --attach` and of `try`.
 //!
 //! Kept true here: nothing goes that this verb did not bring up. What was up before stays; and what
-//! somebody brought up meanwhile keeps what it needs, since `down` of that would take it along.
+//! somebody brought up meanwhile keeps what it needs, since `down` of that would take it along. So
+//! does what was leased meanwhile, to another session than the one for which it was brought up.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -27,6 +28,7 @@ pub fn take_down(
     context: &Context,
     project: &str,
     mut ours: Vec<String>,
+    session: Option<&str>,
     heard: Heard,
 ) -> Result<Option<Told>, Refusal> {
     let Heard { story, following, mut progress, .. } = heard;
@@ -34,7 +36,7 @@ pub fn take_down(
     let rows = agent::peek(context, PATIENCE, &Request::get(path));
     let rows: Option<Services> = rows.and_then(|rows| serde_json::from_slice(&rows).ok());
     if let Some(Services { services }) = rows {
-        for (kept, by) in needed_by_others(&services, &mut ours) {
+        for (kept, by) in needed_by_others(&services, &mut ours, session) {
             progress.say(&format!("`{kept}` stays: {} needs it", by.join(", ")));
         }
     }
@@ -46,7 +48,7 @@ pub fn take_down(
     let wait = Wait {
         context,
         wish: Wish { start: true, ..Wish::default() },
-        request: down::request(Some(project.to_owned()), ours.clone(), false)?,
+        request: down::request(Some(project.to_owned()), ours.clone(), false, session)?,
         project: Some(project.to_owned()),
         named: ours,
         goal: Goal::Down,
@@ -62,17 +64,24 @@ pub fn take_down(
 }
 
 /// Leaves out of `ours` what others that are up need; each with who that is.
-fn needed_by_others(rows: &[ServiceRow], ours: &mut Vec<String>) -> Vec<(String, Vec<String>)> {
+fn needed_by_others(
+    rows: &[ServiceRow],
+    ours: &mut Vec<String>,
+    session: Option<&str>,
+) -> Vec<(String, Vec<String>)> {
     let mut kept = Vec::new();
     loop {
         let before = kept.len();
         let mine: BTreeSet<&String> = ours.iter().collect();
         let needs = |row: &ServiceRow| {
             let holders = row.held_by.iter().filter_map(|holder| match holder {
+                HeldBy::Dependent { service } if mine.contains(service) => None,
                 HeldBy::Dependent { service } => Some(service.clone()),
-                HeldBy::Up | HeldBy::Lease { .. } => None,
+                HeldBy::Lease { session: holder, .. } if session == Some(holder) => None,
+                HeldBy::Lease { pid, name, .. } => Some(format!("{name} (pid {pid})")),
+                HeldBy::Up => None,
             });
-            holders.filter(|holder| !mine.contains(holder)).collect::<Vec<_>>()
+            holders.collect::<Vec<_>>()
         };
         let found: Vec<(String, Vec<String>)> = rows
             .iter()
@@ -112,10 +121,24 @@ mod tests {
             row("other", &[]),
         ];
         let mut ours = vec!["disk".to_owned(), "db".to_owned(), "web".to_owned()];
-        let kept = needed_by_others(&rows, &mut ours);
+        let kept = needed_by_others(&rows, &mut ours, None);
         assert_eq!(ours, ["web"]);
         let kept: Vec<_> =
             kept.iter().map(|(name, by)| format!("{name}: {}", by.join(" "))).collect();
         assert_eq!(kept, ["db: other", "disk: db"]);
+    }
+    #[test]
+    fn what_another_session_has_leased_stays_and_what_our_own_has_goes() {
+        let lease =
+            |session: &str| HeldBy::Lease { session: session.into(), pid: 7, name: "zsh".into() };
+        let leased = |name: &str, session: &str| ServiceRow {
+            held_by: vec![HeldBy::Up, lease(session)],
+            ..row(name, &[])
+        };
+        let rows = [leased("db", "s-other"), leased("web", "s-ours")];
+        let mut ours = vec!["db".to_owned(), "web".to_owned()];
+        let kept = needed_by_others(&rows, &mut ours, Some("s-ours"));
+        assert_eq!(ours, ["web"]);
+        assert_eq!(kept, [("db".to_owned(), vec!["zsh (pid 7)".to_owned()])]);
     }
 }

@@ -15,6 +15,10 @@ const VERBS: &[&str] = &[
     "config",
     "init",
     "daemon",
+    "with",
+    "why",
+    "sessions",
+    "session",
     "completions",
     "version",
 ];
@@ -150,20 +154,7 @@ fn a_relative_home_is_refused_from_the_environment_too() {
 #[test]
 fn what_is_not_built_is_refused_as_such() {
     let place = Place::with("");
-    let verbs = [
-        "with",
-        "why",
-        "events",
-        "sessions",
-        "session",
-        "install",
-        "uninstall",
-        "enable",
-        "disable",
-        "hook",
-        "trust",
-        "doctor",
-    ];
+    let verbs = ["events", "install", "uninstall", "enable", "disable", "hook", "trust", "doctor"];
     for verb in verbs {
         let ran = place.run(&["--json", verb, "x", "--lease", "--", "y"]);
         assert_eq!(ran.code, 2, "{verb}");
@@ -172,12 +163,41 @@ fn what_is_not_built_is_refused_as_such() {
         let words = format!("`hearth {verb}` is not built yet in this version");
         assert_eq!(error["message"], words.as_str());
     }
-    let options: &[&[&str]] =
-        &[&["up", "--lease"], &["up", "--lease-to", "1"], &["run", "--lease", "--", "true"]];
-    for arguments in options {
-        let ran = place.run(arguments);
-        assert_eq!(ran.code, 2, "{arguments:?}");
-        assert!(ran.err.contains("is not built yet"), "{arguments:?}: {}", ran.err);
+}
+
+#[test]
+fn whose_lease_it_is_is_a_pid_that_may_be_one() {
+    let place = Place::with("");
+    for pid in ["0", "-1", "2147483648", "99999999999999999999", "x", ""] {
+        let ran = place.run(&["--json", "up", "--lease-to", pid]);
+        assert_eq!(ran.code, 2, "{pid}: {}", ran.err);
+        assert_eq!(ran.error()["code"], "usage", "{pid}");
+        let ran = place.run(&["session", "start", "--pid", pid]);
+        assert_eq!(ran.code, 2, "{pid}: {}", ran.err);
+    }
+    let both = place.run(&["up", "--lease", "--lease-to", "1"]);
+    assert_eq!(both.code, 2);
+    assert!(both.err.contains("--lease"), "{}", both.err);
+}
+
+#[test]
+fn with_takes_a_command_behind_two_dashes() {
+    let place = Place::with("[services.db]\nrun = \"true\"\n");
+    for line in [&["with"][..], &["with", "db"], &["with", "db", "cargo", "test"], &["with", "--"]]
+    {
+        let ran = place.run(line);
+        assert_eq!(ran.code, 2, "{line:?}");
+        assert!(ran.err.contains("hearth with [SERVICE...] -- CMD..."), "{line:?}: {}", ran.err);
+    }
+    for (line, code, words) in [
+        (&["with", "db", "--", "no-such-command"][..], 2, "there is no command `no-such-command`"),
+        (&["with", "db", "--", "./here"], 2, "`./here` does not exist; nothing was started"),
+        (&["with", "bd", "--", "true"], 5, "did you mean db"),
+    ] {
+        let ran = place.run(line);
+        assert_eq!(ran.code, code, "{line:?}: {}", ran.err);
+        assert!(ran.err.contains(words), "{line:?}: {}", ran.err);
+        assert_eq!(place.run(&["daemon", "status"]).code, 3, "{line:?}: an agent was started");
     }
 }
 

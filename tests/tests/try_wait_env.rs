@@ -162,8 +162,6 @@ fn a_command_becomes_a_service_in_no_project_and_every_verb_finds_it() {
     project.run(&["down", "sh"]).exits(0);
     assert_eq!(project.state("two"), "ready");
     project.run(&["down"]).exits(0);
-    let refused = project.run(&["run", "--lease", "--", "true"]).exits(2);
-    assert!(refused.stderr.contains("is not built yet"), "{}", refused.stderr);
 }
 
 #[test]

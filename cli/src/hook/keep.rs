@@ -14,7 +14,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::path::Path;
 
-use hearth_api::{Code, LeaseReply, LeaseRequest, SessionRequest, SessionRow};
+use hearth_api::{Code, LeaseReply, LeaseRequest, SessionRequest};
 use hearth_lifecycle::Request;
 use hearth_process::locked::{self, LockedFile};
 
@@ -25,7 +25,7 @@ use crate::args::Context;
 use crate::refuse::Refusal;
 use crate::trust::shown;
 use crate::trusted::{self, Standing};
-use crate::{capture, cold};
+use crate::{capture, cold, session};
 
 /// Says nothing: what goes wrong is for the shell's next prompt.
 pub fn run(context: &Context, shell: Shell, pid: u32) -> Result<u8, Refusal> {
@@ -81,7 +81,7 @@ fn take(
         name: Some(shell.name().to_owned()),
         cwd: None,
     };
-    let session: SessionRow = ask(context, wish, "/v1/sessions", &session, None)?;
+    let session = session::register(context, wish, &session)?;
     let same = |it: &&Held| it.project == wanted.project && it.trusted == wanted.trusted;
     let lives = |it: &&Held| session.leases.iter().any(|lease| lease.id == it.lease);
     if let Some(known) = held.iter().filter(same).find(lives) {
@@ -97,7 +97,9 @@ fn take(
         umask: capture.umask,
         limits: capture.limits,
     };
-    let lease: LeaseReply = ask(context, wish, "/v1/leases", &request, Some(&request.env))?;
+    let request = capture::post("/v1/leases", &request, &request.env)?.repeatable();
+    let (_, body) = agent::fetch(context, wish, &request)?;
+    let lease: LeaseReply = agent::parse(&body)?;
     held.push(Held {
         lease: lease.id.clone(),
         project: wanted.project.clone(),
@@ -133,19 +135,6 @@ fn give_back(context: &Context, lease: &Held) -> Result<(), Refusal> {
         Err(refusal) if matches!(refusal.code, Code::NotFound | Code::Down) => Ok(()),
         Err(refusal) => Err(refusal),
     }
-}
-
-fn ask<T: serde::de::DeserializeOwned>(
-    context: &Context,
-    wish: Wish,
-    path: &str,
-    body: &impl serde::Serialize,
-    env: Option<&std::collections::BTreeMap<String, String>>,
-) -> Result<T, Refusal> {
-    let nothing = std::collections::BTreeMap::new();
-    let request = capture::post(path, body, env.unwrap_or(&nothing))?;
-    let (_, body) = agent::fetch(context, wish, &request)?;
-    agent::parse(&body)
 }
 
 /// The shell may have moved on: it says of what it speaks.
