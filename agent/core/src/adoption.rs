@@ -50,8 +50,8 @@ impl Turn<'_> {
         self.insert(name, &mut found);
         self.project.link(name);
         // One that was found before it may need it, and did not know it yet.
-        let held = self.project.nodes.get(name).map(|node| self.project.holders(node));
-        let held = held.is_some_and(|holders| !holders.is_empty());
+        let known = self.project.nodes.get(name);
+        let held = known.is_some_and(|node| self.project.is_held(node));
         if held || found.want == Want::Up && !restored {
             self.raise(name);
         }

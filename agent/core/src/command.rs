@@ -1,6 +1,6 @@
-//! What people ask for: `up`, `down`, `restart`.
+//! What people ask for: `up`, `down`, `restart`, and a lease, which is an `up` by somebody.
 //!
-//! Invariant: a command changes want (through what is named) and definitions, never a phase, so it
+//! Invariant: a command changes want (through who holds what) and definitions, never a phase, so it
 //! can be repeated, and of two that cross the later one holds.
 
 use std::{
@@ -10,6 +10,8 @@ use std::{
 
 use crate::{
     definition::Definition,
+    hold::Hold,
+    lease::Lease,
     node::{History, Next, Node, Phase},
     nouns::{Kind, Want},
     plan,
@@ -20,21 +22,14 @@ use crate::{
 type Definitions = BTreeMap<Arc<str>, Definition>;
 
 impl Turn<'_> {
-    pub fn up(&mut self, definitions: Definitions, targets: Vec<Arc<str>>) {
+    /// `up`, or a lease's taking of services: what they mean for the file is the same.
+    pub fn up(&mut self, definitions: Definitions, targets: Vec<Arc<str>>, by: Hold) {
         self.project.edition += 1;
         let targets = expand(&definitions, targets);
-        for (name, node) in &mut self.project.nodes {
-            if !definitions.contains_key(name) {
-                // It stays for as long as something that is wanted needs it.
-                node.gone = true;
-                node.named = false;
-            }
-        }
+        self.lose(&definitions);
         let reached = self.take_all(definitions, &targets);
         for name in &targets {
-            if let Some(node) = self.project.nodes.get_mut(name) {
-                node.named = true;
-            }
+            self.project.hold(name, by);
         }
         self.weigh(&BTreeSet::new());
         let now = self.now;
@@ -48,30 +43,35 @@ impl Turn<'_> {
 
     pub fn down(&mut self, targets: &[Arc<str>]) {
         self.project.edition += 1;
-        let names: BTreeSet<Arc<str>> = if targets.is_empty() {
-            self.project.nodes.keys().cloned().collect()
-        } else {
-            let direct = |name: &str| self.project.dependents(name).cloned().collect::<Vec<_>>();
-            plan::reach(targets.iter().cloned(), direct)
-        };
+        let names: BTreeSet<Arc<str>> = self.project.falling(targets).into_keys().collect();
         for name in &names {
-            if let Some(node) = self.project.nodes.get_mut(name) {
-                node.named = false;
-            }
+            self.project.take_from_all(name);
         }
         self.weigh(&names);
         self.look_at_all();
     }
 
-    pub fn restart(&mut self, definitions: Definitions, targets: Vec<Arc<str>>) {
+    /// What somebody holds stays his; what nobody holds is held by this.
+    pub fn restart(
+        &mut self,
+        definitions: Definitions,
+        targets: Vec<Arc<str>>,
+        lease: Option<(u64, Lease)>,
+    ) {
         self.project.edition += 1;
         let targets = expand(&definitions, targets);
         let reached = self.take_all(definitions, &targets);
-        for name in &targets {
-            if let Some(node) = self.project.nodes.get_mut(name) {
-                // What somebody's need holds up stays his; what nobody holds is named by this.
-                node.named |= node.want == Want::Down || node.linger.is_some();
+        let free = |name: &&Arc<str>| !self.project.nodes.get(*name).is_some_and(Node::is_kept);
+        let free: Vec<&Arc<str>> = targets.iter().filter(free).collect();
+        let by = match lease {
+            Some((number, lease)) if !free.is_empty() => {
+                self.project.note_lease(number, lease);
+                Hold::Lease(number)
             }
+            Some(_) | None => Hold::Up,
+        };
+        for name in free {
+            self.project.hold(name, by);
         }
         self.weigh(&BTreeSet::new());
         let now = self.now;
@@ -85,6 +85,21 @@ impl Turn<'_> {
             }
         }
         self.look_at_all();
+    }
+
+    /// What the file has no more is held by nobody: it stays for as long as something that is
+    /// wanted needs it.
+    fn lose(&mut self, definitions: &Definitions) {
+        let mut lost = Vec::new();
+        for (name, node) in &mut self.project.nodes {
+            if !definitions.contains_key(name) {
+                node.gone = true;
+                lost.push(name.clone());
+            }
+        }
+        for name in &lost {
+            self.project.take_from_all(name);
+        }
     }
 
     /// Takes in the file: what the targets reach is brought to it, the rest only as far as it is

@@ -53,6 +53,9 @@ pub enum Event {
         definitions: BTreeMap<Arc<str>, Definition>,
         /// Names; empty: all that are enabled.
         targets: Vec<Arc<str>>,
+        /// What holds those from now on that nobody holds; `None`: `up`. Where there is none of them, a
+        /// lease that is not known is not taken.
+        lease: Option<Lease>,
     },
     /// Its process runs.
     Started {

@@ -1,10 +1,17 @@
 //! What sessions hold.
+//!
+//! Invariant: a lease is noted in two places, here by its name and its session, and in its project
+//! with what it holds (`hold.rs`); both know it from the event that took it to the one that gives it
+//! back. A lease that only one of them knew would hold a service for ever, or be given back in vain.
+//!
+//! Leases are numbered as they are taken, so that the oldest is named first everywhere. The core
+//! knows nothing of a session but its name: who has ended, the driver says by giving back its leases.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{World, nouns::ServiceId, time::Time};
+use crate::{World, action::Action, hold::Held, project::Project, time::Time};
 
 /// Whose lease it is. Both are names that the driver gives; a lease's is never given twice.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,7 +29,7 @@ pub struct LeaseView {
     pub lease: Lease,
     /// The project's path.
     pub project: Arc<str>,
-    /// What it holds, in file order.
+    /// What it holds, in file order. It may be empty: a `down` or an edited file has taken it all.
     pub services: Vec<Arc<str>>,
 }
 
@@ -32,6 +39,7 @@ pub struct SavedLease {
     id: Arc<str>,
     session: Arc<str>,
     project: Arc<str>,
+    #[serde(default)]
     services: Vec<Arc<str>>,
 }
 
@@ -43,56 +51,134 @@ impl SavedLease {
     }
 }
 
-/// Who holds a service in the end, and through whom.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reason {
-    /// The lease; `None`: `up` named it.
-    pub lease: Option<Lease>,
-    /// From what is held to what needs the service, by the shortest way; empty: it is held itself.
-    pub through: Vec<Arc<str>>,
+/// Where each lease is.
+#[derive(Debug, Default)]
+pub(crate) struct Register {
+    by_id: BTreeMap<Arc<str>, Place>,
+    /// By number, so oldest first: the project's path.
+    by_session: BTreeMap<Arc<str>, BTreeMap<u64, Arc<str>>>,
+    last: u64,
 }
 
-/// A service that a lease holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Leased {
-    /// Which one.
-    pub id: ServiceId,
-    /// By what.
-    pub lease: Lease,
+#[derive(Debug)]
+struct Place {
+    number: u64,
+    session: Arc<str>,
+    project: Arc<str>,
+}
+
+impl Register {
+    /// Its number, a new one where it is not known. `None`: it is known as another session's, or
+    /// in another project.
+    pub fn number(&mut self, lease: &Lease, project: &Arc<str>) -> Option<u64> {
+        if let Some(known) = self.by_id.get(&lease.id) {
+            let same = known.session == lease.session && known.project == *project;
+            return same.then_some(known.number);
+        }
+        self.last += 1;
+        let (number, session, project) = (self.last, lease.session.clone(), project.clone());
+        self.by_session.entry(session.clone()).or_default().insert(number, project.clone());
+        self.by_id.insert(lease.id.clone(), Place { number, session, project });
+        Some(number)
+    }
+
+    /// Forgets it.
+    fn remove(&mut self, id: &str) -> Option<Place> {
+        let place = self.by_id.remove(id)?;
+        if let Some(mine) = self.by_session.get_mut(&place.session) {
+            mine.remove(&place.number);
+            if mine.is_empty() {
+                self.by_session.remove(&place.session);
+            }
+        }
+        Some(place)
+    }
 }
 
 impl World {
     /// All leases, oldest first.
     #[must_use]
     pub fn leases(&self) -> Vec<LeaseView> {
-        Vec::new()
+        let mut numbered: Vec<(u64, LeaseView)> = self
+            .by_path()
+            .flat_map(|(path, project)| {
+                project.leases().map(|(number, held)| (number, shown(path, project, held)))
+            })
+            .collect();
+        numbered.sort_by_key(|(number, _)| *number);
+        numbered.into_iter().map(|(_, view)| view).collect()
     }
 
-    /// What a `down` of these would take from sessions other than `session`; `targets` as in
-    /// [`crate::Event::Down`].
+    /// One lease; `None`: there is none of that name.
     #[must_use]
-    pub fn leased(
-        &self,
-        _project: Option<&str>,
-        _targets: &[Arc<str>],
-        _but: Option<&str>,
-    ) -> Vec<Leased> {
-        Vec::new()
+    pub fn lease(&self, id: &str) -> Option<LeaseView> {
+        let Place { number, project: path, .. } = self.register().by_id.get(id)?;
+        let project = self.project(path)?;
+        Some(shown(path, project, project.lease(*number)?))
     }
 
-    /// Everybody because of whom a service is wanted: `up` first, then leases, oldest first. Empty
-    /// where it is unknown, not wanted, or lingers.
+    /// The leases of one session, oldest first.
     #[must_use]
-    pub fn why(&self, _id: &ServiceId) -> Vec<Reason> {
-        Vec::new()
+    pub fn leases_of(&self, session: &str) -> Vec<LeaseView> {
+        let mine = self.register().by_session.get(session).into_iter().flatten();
+        let view = |(number, path): (&u64, &Arc<str>)| {
+            let project = self.project(path)?;
+            Some(shown(path, project, project.lease(*number)?))
+        };
+        mine.filter_map(view).collect()
     }
 
     /// All leases, for [`World::restore_leases`].
     #[must_use]
     pub fn saved_leases(&self) -> Vec<SavedLease> {
-        Vec::new()
+        let saved = |view: LeaseView| SavedLease {
+            id: view.lease.id,
+            session: view.lease.session,
+            project: view.project,
+            services: view.services,
+        };
+        self.leases().into_iter().map(saved).collect()
     }
 
-    /// Puts back what an earlier agent has saved: after [`World::restore`], before any event.
-    pub fn restore_leases(&mut self, _saved: Vec<SavedLease>, _now: Time) {}
+    /// Puts back what an earlier agent of this boot has saved: after [`World::restore`], before any
+    /// event. What was not restored, or is not wanted, is left out; saved twice counts once.
+    pub fn restore_leases(&mut self, saved: Vec<SavedLease>) {
+        for one in saved {
+            let lease = Lease { id: one.id, session: one.session };
+            if self.register().by_id.contains_key(&lease.id) {
+                continue;
+            }
+            let Some(number) = self.register_mut().number(&lease, &one.project) else { continue };
+            self.found(&one.project);
+            if let Some(project) = self.project_mut(&one.project) {
+                project.put_back_lease(number, lease, &one.services);
+            }
+        }
+    }
+
+    /// These leases are over.
+    pub(crate) fn release(&mut self, leases: &[Arc<str>], actions: &mut Vec<Action>, now: Time) {
+        let mut over: BTreeMap<Arc<str>, Vec<u64>> = BTreeMap::new();
+        for place in leases.iter().filter_map(|id| self.register_mut().remove(id)) {
+            over.entry(place.project).or_default().push(place.number);
+        }
+        for (project, numbers) in over {
+            self.turn(&project, actions, now, |turn| turn.give_back(&numbers));
+        }
+    }
+
+    /// Forgets a lease that its project never came to know.
+    pub(crate) fn forget_unless_held(&mut self, id: &str) {
+        let known = self.register().by_id.get(id);
+        let held = known.and_then(|place| self.project(&place.project)?.lease(place.number));
+        if held.is_none() {
+            self.register_mut().remove(id);
+        }
+    }
+}
+
+fn shown(path: &Arc<str>, project: &Project, held: &Held) -> LeaseView {
+    let mut services: Vec<Arc<str>> = held.services.iter().cloned().collect();
+    project.sort(&mut services);
+    LeaseView { lease: held.lease.clone(), project: path.clone(), services }
 }

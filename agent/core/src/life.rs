@@ -204,7 +204,7 @@ impl Turn<'_> {
         for need in needed.iter().flatten() {
             // What only the old life needed has lost its holder.
             let node = self.project.nodes.get(need);
-            unheld |= node.is_some_and(|node| self.project.holders(node).is_empty());
+            unheld |= node.is_some_and(|node| !self.project.is_held(node));
         }
         if unheld {
             self.weigh(&BTreeSet::new());

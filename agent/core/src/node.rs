@@ -3,7 +3,7 @@
 //! Invariant: `life` is that of a process only in the phases that [`Node::is_living`] names; in the
 //! others it is history, of which the number alone still counts.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
     definition::Definition,
@@ -159,6 +159,8 @@ pub(crate) struct Node {
     pub gone: bool,
     /// `up` named it.
     pub named: bool,
+    /// Numbers of the leases that hold it.
+    pub leases: BTreeSet<u64>,
     pub want: Want,
     /// Nobody holds it; it is wanted for so long yet.
     pub linger: Option<Linger>,
@@ -206,6 +208,7 @@ impl Node {
             fault: None,
             gone: false,
             named: false,
+            leases: BTreeSet::new(),
             want: Want::Down,
             linger: None,
             again: false,

@@ -11,8 +11,9 @@ use std::{
 
 use crate::{
     health,
+    hold::Leases,
     node::{Node, Phase},
-    nouns::{Kind, State, Want},
+    nouns::{Kind, State},
     plan,
     view::Holder,
 };
@@ -29,6 +30,8 @@ pub(crate) struct Project {
     pub edition: u64,
     /// Names of those that are shown as done.
     done: BTreeSet<Arc<str>>,
+    /// What sessions hold of it.
+    pub leases: Leases,
 }
 
 impl Project {
@@ -126,20 +129,28 @@ impl Project {
         is_needed && plan::reach([Arc::from(need)], |at| self.needs_of(at)).contains(name)
     }
 
-    /// What is wanted: the named, and all that they need.
+    /// What is wanted: what `up` named or a lease holds, and all that they need.
     pub fn wanted(&self) -> BTreeSet<Arc<str>> {
-        let named = self.nodes.iter().filter(|(_, node)| node.named).map(|(name, _)| name.clone());
-        plan::reach(named, |name| self.needs_of(name))
+        let held = self.nodes.iter().filter(|(_, node)| node.is_held_itself());
+        plan::reach(held.map(|(name, _)| name.clone()), |name| self.needs_of(name))
     }
 
     /// Who holds it. What lingers holds nobody: it is on its way out.
     pub fn holders(&self, node: &Node) -> Vec<Holder> {
         let up = node.named.then_some(Holder::Up);
-        let wanted = self.dependents(&node.id.name).filter(|name| {
-            let dependent = self.nodes.get(*name);
-            dependent.is_some_and(|node| node.want == Want::Up && node.linger.is_none())
-        });
-        up.into_iter().chain(wanted.cloned().map(Holder::Dependent)).collect()
+        let leases = self.leases_on(node).cloned().map(Holder::Lease);
+        let dependents = self.dependents_that_stay(node).cloned().map(Holder::Dependent);
+        up.into_iter().chain(leases).chain(dependents).collect()
+    }
+
+    /// Whether anybody holds it.
+    pub fn is_held(&self, node: &Node) -> bool {
+        node.is_held_itself() || self.dependents_that_stay(node).next().is_some()
+    }
+
+    fn dependents_that_stay(&self, node: &Node) -> impl Iterator<Item = &Arc<str>> {
+        let stays = |name: &&Arc<str>| self.nodes.get(*name).is_some_and(Node::is_kept);
+        self.dependents(&node.id.name).filter(stays)
     }
 
     /// What must go before it: what stands on it, itself or through a check or a oneshot, which are

@@ -12,6 +12,8 @@ use std::{
 use crate::{
     action::Action,
     event::Event,
+    hold::Hold,
+    lease::Register,
     node::Node,
     nouns::{ServiceId, Want},
     project::Project,
@@ -26,6 +28,8 @@ pub struct World {
     timers: Timers,
     /// Last lives of services that have no node (yet).
     numbers: BTreeMap<ServiceId, u64>,
+    /// Where each lease is.
+    leases: Register,
     /// Names of the project at hand that are to be looked at; empty between steps.
     queue: VecDeque<Arc<str>>,
 }
@@ -55,11 +59,19 @@ impl World {
         let out = &mut actions;
         match event {
             Event::Up { project, definitions, targets } => {
-                self.projects.entry(project.clone()).or_default();
-                self.turn(&project, out, now, |turn| turn.up(definitions, targets));
+                self.found(&project);
+                self.turn(&project, out, now, |turn| turn.up(definitions, targets, Hold::Up));
             }
-            Event::Lease { lease: _, project: _, definitions: _, targets: _ } => {}
-            Event::Release { leases: _ } => {}
+            Event::Lease { lease, project, definitions, targets } => {
+                if let Some(number) = self.leases.number(&lease, &project) {
+                    self.found(&project);
+                    self.turn(&project, out, now, |turn| {
+                        turn.project.note_lease(number, lease);
+                        turn.up(definitions, targets, Hold::Lease(number));
+                    });
+                }
+            }
+            Event::Release { leases } => self.release(&leases, out, now),
             Event::Down { project: Some(project), targets } => {
                 self.turn(&project, out, now, |turn| turn.down(&targets));
             }
@@ -69,9 +81,20 @@ impl World {
                     self.turn(&project, out, now, |turn| turn.down(&targets));
                 }
             }
-            Event::Restart { project, definitions, targets } => {
-                self.projects.entry(project.clone()).or_default();
-                self.turn(&project, out, now, |turn| turn.restart(definitions, targets));
+            Event::Restart { project, definitions, targets, lease } => {
+                let id = lease.as_ref().map(|lease| lease.id.clone());
+                let numbered = match lease {
+                    Some(lease) => match self.leases.number(&lease, &project) {
+                        Some(number) => Some((number, lease)),
+                        None => return actions,
+                    },
+                    None => None,
+                };
+                self.found(&project);
+                self.turn(&project, out, now, |turn| turn.restart(definitions, targets, numbered));
+                if let Some(id) = id {
+                    self.forget_unless_held(&id);
+                }
             }
             Event::Started { id, life, pid } => {
                 self.turn(&id.project, out, now, |turn| turn.started(&id.name, life, pid));
@@ -177,6 +200,22 @@ impl World {
         let mine =
             move |(path, _): &(&Arc<str>, &Project)| only.is_none_or(|only| ***path == *only);
         self.projects.iter().filter(mine).map(|(_, project)| project)
+    }
+
+    pub(crate) fn project_mut(&mut self, path: &str) -> Option<&mut Project> {
+        self.projects.get_mut(path)
+    }
+
+    pub(crate) fn by_path(&self) -> impl Iterator<Item = (&Arc<str>, &Project)> {
+        self.projects.iter()
+    }
+
+    pub(crate) fn register(&self) -> &Register {
+        &self.leases
+    }
+
+    pub(crate) fn register_mut(&mut self) -> &mut Register {
+        &mut self.leases
     }
 
     /// Every node whose deadline has come, by deadline.

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hearth_api::{Check, ServiceRow};
+use hearth_api::{Check, ServiceRow, SessionRow, Why};
 use hearth_config::{Project, Service};
 use hearth_core::ServiceId;
 use hearth_lifecycle::Luggage;
+use hearth_lifecycle::sessions::Session;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::capture::{Capture, Taken};
@@ -26,6 +27,14 @@ pub(crate) enum Command {
     Wait(Wait, Reply<Result<Upstream, Refusal>>),
     /// With which environment does it run?
     Env(Env, Reply<Result<Environment, Refusal>>),
+    /// These shall run for as long as a lease lasts. The answer: its name.
+    Lease(Box<LeaseAsk>, Reply<Result<Arc<str>, Refusal>>),
+    /// This lease is over. The answer: whether there was one.
+    GiveBack(Arc<str>, Reply<bool>),
+    /// What do these sessions hold?
+    Sessions(Vec<Session>, Reply<Vec<SessionRow>>),
+    /// Because of whom is this service wanted?
+    Why(ServiceId, Reply<Result<Why, Refusal>>),
     /// These shall not.
     Down(Down, Reply<Result<Upstream, Refusal>>),
     /// How are they?
@@ -63,10 +72,29 @@ pub(crate) struct Up {
     pub(crate) taken: Taken,
     /// A new life for what is named, although it runs.
     pub(crate) restart: bool,
+    /// The session to which they are leased; `None`: `up` holds them.
+    pub(crate) session: Option<Arc<str>>,
     /// The request's id: one that was carried out already is only waited for.
     pub(crate) request: Option<String>,
     /// Who asked is told of what tests say, too.
     pub(crate) words: bool,
+}
+
+/// A lease.
+#[derive(Debug)]
+pub(crate) struct LeaseAsk {
+    /// Whose.
+    pub(crate) session: Arc<str>,
+    /// As in [`Up`].
+    pub(crate) project: Arc<str>,
+    /// As in [`Up`].
+    pub(crate) file: Arc<Project>,
+    /// As in [`Up`].
+    pub(crate) names: Vec<String>,
+    /// As in [`Up`].
+    pub(crate) taken: Taken,
+    /// The request's id: the same one gets the same lease.
+    pub(crate) request: Option<String>,
 }
 
 /// `run`.
@@ -80,6 +108,8 @@ pub(crate) struct Run {
     pub(crate) service: Service,
     /// What the caller's shell gave.
     pub(crate) taken: Taken,
+    /// As in [`Up`].
+    pub(crate) session: Option<Arc<str>>,
     /// As in [`Up`].
     pub(crate) request: Option<String>,
     /// As in [`Up`].
@@ -119,6 +149,10 @@ pub(crate) struct Down {
     pub(crate) project: Option<Arc<str>>,
     /// Names of services and groups; empty: all.
     pub(crate) names: Vec<String>,
+    /// Who asks: its own leases stand in no way.
+    pub(crate) session: Option<Arc<str>>,
+    /// Those of others don't either.
+    pub(crate) force: bool,
 }
 
 /// The way to the owner.

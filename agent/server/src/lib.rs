@@ -46,6 +46,7 @@ mod well;
 use std::process::ExitCode;
 
 use hearth_lifecycle::agent::{Agent, Mode, ServeError, StartError, Stopped};
+use hearth_lifecycle::sessions::Sessions;
 use hearth_lifecycle::{App, BoundedLog, Home, Luggage};
 use rustix::fs::Mode as FileMode;
 use tokio::sync::oneshot;
@@ -153,7 +154,8 @@ async fn serve(
     let handle = agent.handle();
     let (port, commands) = Port::open();
     let clock = Clock::start();
-    let mut owner = Owner::new(place.clone(), clock, handle.clone());
+    let sessions = Sessions::open(agent.home());
+    let mut owner = Owner::new(place.clone(), clock, handle.clone(), sessions.clone());
     let unfinished = agent.died_before().is_some() || luggage.is_some();
     owner.unpack(luggage.unwrap_or_default());
     owner.adopt(unfinished).await;
@@ -184,6 +186,7 @@ async fn serve(
             clock,
             well,
             measuring: Measuring::default(),
+            sessions,
         }))
         .await
 }

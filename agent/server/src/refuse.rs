@@ -108,12 +108,23 @@ pub(crate) fn place(project: Option<&str>) -> &str {
     }
 }
 
+/// What a client has sent, fit to be repeated to it.
+pub(crate) fn shown(text: &str) -> String {
+    text.chars().take(64).flat_map(char::escape_debug).collect()
+}
+
+/// 404 for a session that has ended, or never was.
+pub(crate) fn no_such_session(id: &str) -> Refusal {
+    let words = format!("there is no session `{}`: it has ended, or never was", shown(id));
+    Problem::new(Code::NotFound, words, "`hearth sessions` shows those that live").into()
+}
+
 /// So many names stand in a hint; `details` has all.
 const SHOWN: usize = 20;
 
 /// 404 for a name that is no service there.
 pub(crate) fn no_such_service(name: &str, place: &str, known: &[&str]) -> Refusal {
-    let shown: String = name.chars().take(64).flat_map(char::escape_debug).collect();
+    let shown = shown(name);
     let listed = match known.len() {
         count if count > SHOWN => {
             format!("{} and {} more", known[..SHOWN].join(", "), count - SHOWN)

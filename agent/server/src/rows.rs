@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use hearth_api::time::rfc3339;
-use hearth_api::{Health, HealthStatus, HeldBy, ServiceRow};
+use hearth_api::{Health, HealthStatus, ServiceRow};
 use hearth_config::{Kind, Project, Service};
-use hearth_core::{Holder, NodeView, ServiceId, State, Want};
+use hearth_core::{NodeView, ServiceId, State, Want};
 
 use crate::convert;
 use crate::owner::Owner;
@@ -117,18 +117,8 @@ impl Owner {
             cpu_percent: None,
             memory_bytes: None,
             changed: Some(changed),
-            held_by: view.held_by.into_iter().map(held_by).collect(),
+            held_by: self.held_by(view.held_by),
         }
-    }
-}
-
-fn held_by(holder: Holder) -> HeldBy {
-    match holder {
-        Holder::Up => HeldBy::Up,
-        Holder::Lease(lease) => {
-            HeldBy::Lease { session: lease.session.to_string(), pid: 0, name: String::new() }
-        }
-        Holder::Dependent(service) => HeldBy::Dependent { service: service.to_string() },
     }
 }
 

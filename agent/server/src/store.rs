@@ -10,9 +10,10 @@
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use hearth_core::Saved;
+use hearth_core::{Saved, SavedLease};
 use hearth_process::{BootId, facts};
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
@@ -54,6 +55,10 @@ struct Whole {
     services: Vec<Entry>,
     #[serde(default)]
     ports: Vec<Chosen>,
+    #[serde(default)]
+    leases: Vec<SavedLease>,
+    #[serde(default)]
+    granted: Vec<(String, Arc<str>)>,
 }
 
 /// What an earlier agent has left.
@@ -63,6 +68,10 @@ pub(crate) struct Left {
     pub(crate) services: Vec<Entry>,
     /// What it has chosen for `port = "auto"`; for ever, whatever was started anew.
     pub(crate) ports: Vec<Chosen>,
+    /// What sessions held.
+    pub(crate) leases: Vec<SavedLease>,
+    /// Ids of requests, each with the lease that it was answered with.
+    pub(crate) granted: Vec<(String, Arc<str>)>,
     /// The machine, or the container, was started anew since: no process of that time is left.
     pub(crate) other_world: bool,
 }
@@ -102,7 +111,8 @@ impl Store {
                 self.written = Some(hash(&bytes));
                 let other_world = BootId::from(whole.boot.as_str()) != facts::boot_id()
                     || whole.pid_ns != facts::pid_namespace();
-                Left { services: whole.services, ports: whole.ports, other_world }
+                let Whole { services, ports, leases, granted, .. } = whole;
+                Left { services, ports, leases, granted, other_world }
             }
             Err(reason) => {
                 self.set_aside(&reason);
@@ -149,14 +159,21 @@ impl Store {
     }
 
     /// Writes it, if it is not what the file has.
-    pub(crate) fn write(&mut self, services: Vec<Entry>, ports: Vec<Chosen>) {
+    pub(crate) fn write(
+        &mut self,
+        services: Vec<Entry>,
+        ports: Vec<Chosen>,
+        leases: Vec<SavedLease>,
+        granted: Vec<(String, Arc<str>)>,
+    ) {
         self.dirty = false;
         if services.is_empty() && ports.is_empty() && self.written.is_none() {
             return;
         }
         let boot = facts::boot_id().as_str().to_owned();
         let pid_ns = facts::pid_namespace();
-        let whole = Whole { version: VERSION, boot, pid_ns, services, ports };
+        let version = VERSION;
+        let whole = Whole { version, boot, pid_ns, services, ports, leases, granted };
         let bytes = match serde_json::to_vec(&whole) {
             Ok(bytes) => bytes,
             Err(error) => return self.failed(&error.into()),
@@ -264,19 +281,23 @@ mod tests {
         }
     }
 
+    fn write_nothing(store: &mut Store) {
+        store.write(Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    }
+
     #[test]
     fn it_is_written_for_its_owner_alone_and_only_when_something_changed() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("state.json");
         let mut store = Store::new(dir.path());
-        store.write(Vec::new(), Vec::new());
+        write_nothing(&mut store);
         assert!(!file.exists(), "nothing is nothing to write");
         store.written = Some(0);
-        store.write(Vec::new(), Vec::new());
+        write_nothing(&mut store);
         assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
         std::fs::remove_file(&file).unwrap();
         store.touch();
-        store.write(Vec::new(), Vec::new());
+        write_nothing(&mut store);
         assert!(!file.exists(), "the same is not written again");
         assert_eq!(store.due(), None);
     }

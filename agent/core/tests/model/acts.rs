@@ -121,7 +121,7 @@ impl Model<'_> {
             _ => {
                 let names = self.file.keys().filter(|name| named(name));
                 self.touched.extend(names.map(|name| id(name)));
-                Event::Restart { project, definitions, targets }
+                Event::Restart { project, definitions, targets, lease: None }
             }
         };
         self.step(event);

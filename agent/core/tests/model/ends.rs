@@ -49,7 +49,7 @@ impl Model<'_> {
         self.paused.clear();
         self.touched.extend(targets.iter().map(|name| stage::id(name)));
         let (project, definitions) = (Arc::from(PROJECT), self.file.clone());
-        self.step(Event::Restart { project, definitions, targets });
+        self.step(Event::Restart { project, definitions, targets, lease: None });
     }
 
     /// One service alone comes up with all that it needs, and goes: what it needed lingers.

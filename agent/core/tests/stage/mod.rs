@@ -123,7 +123,46 @@ impl Stage {
 
     pub fn restart(&mut self, targets: &[&str]) -> Vec<String> {
         let (project, definitions) = (PROJECT.into(), self.file.clone());
-        self.step(Event::Restart { project, definitions, targets: names(targets) })
+        self.step(Event::Restart { project, definitions, targets: names(targets), lease: None })
+    }
+
+    /// A lease of this name, of the session that its name begins with (`zsh/1`).
+    pub fn lease(&mut self, lease: &str, targets: &[&str]) -> Vec<String> {
+        let (lease, project, definitions) = (self::lease(lease), PROJECT.into(), self.file.clone());
+        self.step(Event::Lease { lease, project, definitions, targets: names(targets) })
+    }
+
+    pub fn release(&mut self, leases: &[&str]) -> Vec<String> {
+        self.step(Event::Release { leases: names(leases) })
+    }
+
+    /// Who holds it, in words: `up`, `zsh/1`, `needed by web`.
+    pub fn held_by(&self, name: &str) -> Vec<String> {
+        let holders = self.world.view(&id(name)).expect("a known service").held_by;
+        let words = holders.into_iter().map(|holder| match holder {
+            Holder::Up => "up".into(),
+            Holder::Lease(lease) => lease.id.to_string(),
+            Holder::Dependent(name) => format!("needed by {name}"),
+        });
+        words.collect()
+    }
+
+    /// Because of whom it stays: `up`, `zsh/1 through web, api`.
+    pub fn why(&self, name: &str) -> Vec<String> {
+        let words = self.world.why(&id(name)).into_iter().map(|reason| {
+            let root = reason.lease.map_or("up".to_owned(), |lease| lease.id.to_string());
+            match &reason.through[..] {
+                [] => root,
+                through => format!("{root} through {}", through.join(", ")),
+            }
+        });
+        words.collect()
+    }
+
+    /// All leases: `zsh/1: db, web`.
+    pub fn leases(&self) -> Vec<String> {
+        let words = |view: LeaseView| format!("{}: {}", view.lease.id, view.services.join(", "));
+        self.world.leases().into_iter().map(words).collect()
     }
 
     pub fn life(&self, name: &str) -> u64 {
@@ -203,6 +242,11 @@ impl Stage {
         definition.fingerprint += 1;
         edit(definition);
     }
+}
+
+pub fn lease(name: &str) -> Lease {
+    let session = name.split('/').next().unwrap_or(name);
+    Lease { id: name.into(), session: session.into() }
 }
 
 pub fn names(names: &[&str]) -> Vec<Arc<str>> {

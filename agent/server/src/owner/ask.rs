@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use hearth_config::{Kind, Project, Service};
-use hearth_core::{Event, Goal, ServiceId, Want};
+use hearth_core::{Action, Event, Goal, Lease, ServiceId, Want};
 
 use super::kept::Kept;
 use super::loose::{Whole, taken_over};
@@ -18,12 +18,18 @@ use crate::{convert, files};
 
 impl Owner {
     pub(super) fn answer(&mut self, command: Command) {
+        // Who asks finds what has ended before.
+        self.hear_of_sessions(None);
         let parks = match &command {
             Command::Up(Up { project, .. }, _) | Command::Wait(Wait { project, .. }, _) => {
                 self.buries(project)
             }
             Command::Run(run, _) => self.buries(&run.project),
+            Command::Lease(lease, _) => self.buries(&lease.project),
             Command::Down(..)
+            | Command::GiveBack(..)
+            | Command::Sessions(..)
+            | Command::Why(..)
             | Command::Env(..)
             | Command::Rows(..)
             | Command::Trees(_)
@@ -45,6 +51,10 @@ impl Owner {
         match command {
             Command::Up(up, reply) => drop(reply.send(self.up(up))),
             Command::Run(run, reply) => drop(reply.send(self.run_loose(*run))),
+            Command::Lease(lease, reply) => drop(reply.send(self.lease(*lease))),
+            Command::GiveBack(id, reply) => drop(reply.send(self.give_back(&id))),
+            Command::Sessions(sessions, reply) => drop(reply.send(self.session_rows(sessions))),
+            Command::Why(id, reply) => drop(reply.send(self.why(&id))),
             Command::Wait(wait, reply) => drop(reply.send(self.wait(wait))),
             Command::Env(env, reply) => drop(reply.send(self.environment(env))),
             Command::Down(down, reply) => {
@@ -80,43 +90,74 @@ impl Owner {
     }
 
     fn up(&mut self, up: Up) -> Result<Upstream, Refusal> {
-        let Up { project, file, names, taken, restart, request, words } = up;
-        let Whole { file, replaced } = self.whole(&project, file);
-        let targets = meant(&project, &file, &names)?;
-        let before = self.before(Some(&project));
-        let mut scope = reach(&project, &file, &targets);
-        let goal = Goal::Ready;
-        if !self.is_new(request) {
-            let (projects, notes, stays) = (vec![project], Vec::new(), false);
-            let wait = Wanted { projects, targets, goal, notes, words, stays };
-            let stream = self.listen(&before, scope, wait);
-            self.carry_out_and_tell(Vec::new());
-            return Ok(stream);
+        if let Some(session) = &up.session {
+            self.must_live(session)?;
         }
-        self.take_in(&project, &file);
-        self.are_the_files(&project, &replaced);
-        let mut notes: Vec<String> = replaced.iter().map(|name| taken_over(name)).collect();
-        notes.extend(self.take_in_ports(&project, &file, &scope));
-        let definitions = definitions(&file);
-        let (path, named) = (project.clone(), targets.clone());
-        let event = match restart {
-            true => Event::Restart { project: path, definitions, targets: named },
-            false => Event::Up { project: path, definitions, targets: named },
-        };
-        let actions = self.world.step(event, self.clock.now());
-        scope.extend(self.now_unwanted(&before.wanted));
-        let anew = if restart { chosen(&project, &file, &targets) } else { BTreeSet::new() };
-        notes.extend(self.on_old_ports(&file, &scope, &anew));
-        self.give_capture(&project, &before.wanted, (&scope, &anew), taken, &mut notes);
-        self.renew_bundle(&project);
+        let (project, words) = (Arc::clone(&up.project), up.words);
+        let Brought { targets, before, scope, notes, actions } = self.bring_up(up, None)?;
         self.save();
-        let (projects, stays) = (vec![Arc::clone(&project)], false);
+        let (projects, goal, stays) = (vec![Arc::clone(&project)], Goal::Ready, false);
         let wait = Wanted { projects, targets, goal, notes, words, stays };
         let stream = self.listen(&before, scope, wait);
         self.carry_out_and_tell(actions);
         // One that waited for its environment has got it by this.
         self.begin_all_next(&project);
         Ok(stream)
+    }
+
+    /// All but telling: what is decided is to be saved, and then carried out. `lease`: what they are
+    /// to be held by; else it is the session's, where there is one, or `up`.
+    pub(super) fn bring_up(&mut self, up: Up, lease: Option<Lease>) -> Result<Brought, Refusal> {
+        let Up { project, file, names, taken, restart, session, request, words: _ } = up;
+        let Whole { file, replaced } = self.whole(&project, file);
+        let targets = meant(&project, &file, &names)?;
+        let before = self.before(Some(&project));
+        let mut scope = reach(&project, &file, &targets);
+        if !self.is_new(request) {
+            let (notes, actions) = (Vec::new(), Vec::new());
+            return Ok(Brought { targets, before, scope, notes, actions });
+        }
+        self.take_in(&project, &file);
+        self.are_the_files(&project, &replaced);
+        let mut notes: Vec<String> = replaced.iter().map(|name| taken_over(name)).collect();
+        notes.extend(self.take_in_ports(&project, &file, &scope));
+        let chosen = chosen(&project, &file, &targets);
+        let definitions = definitions(&file);
+        let (path, named) = (project.clone(), targets.clone());
+        let lease = lease.or_else(|| self.lease_of(session.as_ref(), &chosen, restart));
+        let event = match (restart, lease.clone()) {
+            (true, lease) => Event::Restart { project: path, definitions, targets: named, lease },
+            (false, None) => Event::Up { project: path, definitions, targets: named },
+            (false, Some(lease)) => {
+                Event::Lease { lease, project: path, definitions, targets: named }
+            }
+        };
+        let actions = match &lease {
+            Some(lease) => self.step_for(lease, event),
+            None => self.world.step(event, self.clock.now()),
+        };
+        scope.extend(self.now_unwanted(&before.wanted));
+        let anew = if restart { chosen } else { BTreeSet::new() };
+        notes.extend(self.on_old_ports(&file, &scope, &anew));
+        self.give_capture(&project, &before.wanted, (&scope, &anew), taken, &mut notes);
+        self.renew_bundle(&project);
+        Ok(Brought { targets, before, scope, notes, actions })
+    }
+
+    /// By what an `up` or a `restart` of these holds them; `None`: by name.
+    fn lease_of(
+        &self,
+        session: Option<&Arc<str>>,
+        chosen: &BTreeSet<ServiceId>,
+        restart: bool,
+    ) -> Option<Lease> {
+        // A restart leaves to whom it belongs what somebody holds.
+        let is_held = |id: &&ServiceId| {
+            let view = self.world.view(id);
+            view.is_some_and(|view| view.want == Want::Up && view.lingers_until.is_none())
+        };
+        let free = chosen.iter().filter(|id| !restart || !is_held(id)).cloned().collect();
+        Some(self.lease_for(session?, &free))
     }
 
     fn wait(&mut self, wait: Wait) -> Result<Upstream, Refusal> {
@@ -160,10 +201,16 @@ impl Owner {
     }
 
     fn down(&mut self, down: Down) -> Result<Upstream, Refusal> {
-        let Down { project, names } = down;
+        let Down { project, names, session, force } = down;
+        if let Some(session) = &session {
+            self.must_live(session)?;
+        }
         let names = self.ungrouped(project.as_ref(), names);
         let known = self.must_know(project.as_ref(), &names)?;
         let targets: Vec<Arc<str>> = names.into_iter().map(Arc::from).collect();
+        if !force {
+            self.must_be_nobody_else_s(project.as_ref(), &targets, session.as_deref())?;
+        }
         let before = self.before(project.as_ref());
         let named: HashSet<&Arc<str>> = targets.iter().collect();
         let mine = |id: &&ServiceId| named.is_empty() || named.contains(&id.name);
@@ -193,7 +240,7 @@ impl Owner {
     }
 
     /// All services of a project, or of all. Errors: one of these names is of none of them.
-    fn must_know(
+    pub(super) fn must_know(
         &mut self,
         project: Option<&Arc<str>>,
         names: &[String],
@@ -322,6 +369,18 @@ impl Owner {
         // Wants may have changed with no state to show for it.
         self.tell_outcomes();
     }
+}
+
+/// What became of an `up` that is not carried out yet.
+pub(super) struct Brought {
+    pub(super) targets: Vec<Arc<str>>,
+    pub(super) before: Before,
+    /// What it is about: what is named, what that needs, and what went for it.
+    pub(super) scope: BTreeSet<ServiceId>,
+    /// What the caller is to be told.
+    pub(super) notes: Vec<String>,
+    /// What the core has decided.
+    pub(super) actions: Vec<Action>,
 }
 
 /// How things were when a request came.

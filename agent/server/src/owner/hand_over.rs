@@ -50,6 +50,7 @@ impl Owner {
         self.save();
         self.settle();
         self.rest().await;
+        self.leave_sessions_alone().await;
         // Who asked for it is gone: then nothing comes of it, and that is told by a thaw.
         let _ = reply.send(self.pack());
         let mut held = Vec::new();
@@ -67,6 +68,7 @@ impl Owner {
         self.freezing = false;
         self.links().for_each(Link::resume);
         self.begin_everywhere();
+        self.watch_sessions();
         // The other one may have written it, and is no more.
         self.store.forget();
         self.save();

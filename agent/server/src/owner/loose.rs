@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use hearth_api::{Code, Problem};
 use hearth_config::{Project, Service};
-use hearth_core::{Event, Goal, ServiceId, State};
+use hearth_core::{Action, Definition, Event, Goal, ServiceId, State};
 
 use super::Owner;
 use super::streams::Wanted;
@@ -63,7 +63,10 @@ impl Owner {
 
     /// `hearth run`. Errors: the name is taken.
     pub(super) fn run_loose(&mut self, run: Run) -> Result<Upstream, Refusal> {
-        let Run { project, file, service, taken, request, words } = run;
+        let Run { project, file, service, taken, session, request, words } = run;
+        if let Some(session) = &session {
+            self.must_live(session)?;
+        }
         let name: Arc<str> = Arc::from(service.name.as_str());
         let id = ServiceId::new(Arc::clone(&project), Arc::clone(&name));
         let known = request.as_ref().is_some_and(|request| self.done.contains(request));
@@ -80,14 +83,8 @@ impl Owner {
             let capture = self.share(&id, capture);
             let node = self.nodes.entry(id.clone()).or_default();
             (node.loose, node.capture) = (true, Some(capture));
-            // Of the file nothing is asked by this: only this one is told of.
             let definition = convert::definition(&service, u32::MAX);
-            let event = Event::Restart {
-                project: Arc::clone(&project),
-                definitions: [(Arc::clone(&name), definition)].into(),
-                targets: vec![Arc::clone(&name)],
-            };
-            actions = self.world.step(event, self.clock.now());
+            actions = self.begin_loose(&id, definition, session.as_ref());
             self.renew_bundle(&project);
             self.save();
         }
@@ -103,6 +100,30 @@ impl Owner {
         self.carry_out_and_tell(actions);
         self.begin_all_next(&project);
         Ok(stream)
+    }
+
+    /// Of the file nothing is asked by this: only this one is told of.
+    fn begin_loose(
+        &mut self,
+        id: &ServiceId,
+        definition: Definition,
+        session: Option<&Arc<str>>,
+    ) -> Vec<Action> {
+        let (project, targets) = (Arc::clone(&id.project), vec![Arc::clone(&id.name)]);
+        let lease = session.map(|session| self.lease_for(session, &BTreeSet::from([id.clone()])));
+        let mut actions = Vec::new();
+        if lease.is_some() {
+            // Over, and wanted still: by whom it was had is not who has it now.
+            let over = Event::Down { project: Some(project.clone()), targets: targets.clone() };
+            actions = self.world.step(over, self.clock.now());
+        }
+        let definitions = [(Arc::clone(&id.name), definition)].into();
+        let event = Event::Restart { project, definitions, targets, lease: lease.clone() };
+        actions.extend(match &lease {
+            Some(lease) => self.step_for(lease, event),
+            None => self.world.step(event, self.clock.now()),
+        });
+        actions
     }
 
     /// A name stands once in a project. That of a loose service that is over may be had again.

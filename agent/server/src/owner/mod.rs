@@ -17,6 +17,8 @@ mod environment;
 mod hand_over;
 mod hear;
 mod kept;
+mod leased;
+mod leases;
 mod loose;
 mod nodes;
 mod resume;
@@ -26,6 +28,7 @@ mod streams;
 mod take_over;
 mod trees;
 mod watched;
+mod why;
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::path::PathBuf;
@@ -34,8 +37,9 @@ use std::time::SystemTime;
 
 use hearth_core::{Action, Event, ServiceId, World};
 use hearth_lifecycle::agent::{BusyGuard, Handle};
+use hearth_lifecycle::sessions::Sessions;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Duration, Instant, sleep_until};
 use tracing::info;
 
@@ -50,6 +54,7 @@ use crate::place::Place;
 use crate::ports::Ports;
 use crate::store::Store;
 pub(crate) use environment::Environment;
+use leases::{Granted, Happened};
 pub(crate) use nodes::Node;
 use said::Said;
 use streams::Listener;
@@ -82,6 +87,13 @@ pub(crate) struct Owner {
     clock: Clock,
     handle: Handle,
     busy: Option<BusyGuard>,
+    /// Who may hold leases.
+    sessions: Sessions,
+    /// What the registry tells of them.
+    heard_of: mpsc::UnboundedReceiver<Happened>,
+    /// What watches over them.
+    watching: Option<JoinHandle<()>>,
+    granted: Granted,
     probes: u64,
     store: Store,
     ports: Ports,
@@ -102,8 +114,9 @@ pub(crate) struct Owner {
 
 impl Owner {
     /// Knows nothing yet.
-    pub(crate) fn new(place: Place, clock: Clock, handle: Handle) -> Self {
+    pub(crate) fn new(place: Place, clock: Clock, handle: Handle, sessions: Sessions) -> Self {
         let (tell, news) = mpsc::channel(NEWS);
+        let heard_of = leases::hear_of(&sessions);
         let store = Store::new(place.home());
         Self {
             world: World::new(),
@@ -120,6 +133,10 @@ impl Owner {
             clock,
             handle,
             busy: None,
+            sessions,
+            heard_of,
+            watching: None,
+            granted: Granted::default(),
             probes: 0,
             store,
             ports: Ports::default(),
@@ -156,6 +173,7 @@ impl Owner {
 
     /// Serves commands until the agent leaves.
     pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        self.watch_sessions();
         loop {
             let (flush, said) = (self.store.due(), self.said.due());
             let due = self.world.next_deadline().and_then(|time| self.clock.instant(time));
@@ -176,6 +194,7 @@ impl Owner {
                     None => return,
                 },
                 Some(told) = self.news.recv() => self.hear(told),
+                Some(happened) = self.heard_of.recv() => self.hear_of_sessions(Some(happened)),
                 () = come(due) => self.step(Event::Tick),
                 () = come(said) => self.tell_said(),
                 () = come(flush) => {}
@@ -236,7 +255,8 @@ impl Owner {
     }
 
     /// Shims are told; services stay.
-    async fn leave(self, reply: Reply<()>) {
+    async fn leave(mut self, reply: Reply<()>) {
+        self.leave_sessions_alone().await;
         let mut farewells = JoinSet::new();
         for node in self.nodes.into_values() {
             for link in node.into_links() {

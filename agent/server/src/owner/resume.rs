@@ -57,6 +57,7 @@ impl Owner {
         let asked: BTreeSet<PathBuf> = found.asked.into_iter().collect();
         self.miss(|record| !asked.contains(record));
         self.step(Event::Settled);
+        self.give_back_for_the_dead();
         self.begin_everywhere();
         self.hold_all();
         self.save();
@@ -66,7 +67,7 @@ impl Owner {
 
     /// What an earlier agent of this home has saved.
     fn put_back(&mut self) {
-        let Left { services, ports, other_world } = self.store.read();
+        let Left { services, ports, leases, granted, other_world } = self.store.read();
         ports.into_iter().for_each(|Chosen { id, port }| self.ports.put_back(id, port));
         if services.is_empty() {
             return;
@@ -81,6 +82,11 @@ impl Owner {
             saved.push(if other_world { state.after_reboot() } else { state });
         }
         self.world.restore(saved, self.clock.now());
+        // What held them is over with the machine, as their processes are.
+        if !other_world {
+            self.world.restore_leases(leases);
+            self.granted.put_back(granted);
+        }
     }
 
     /// Waits until all of `asked` have answered, and not for those that were stopped. What was told
@@ -332,6 +338,7 @@ impl Owner {
             Entry { loose: node.is_some_and(|node| node.loose), state, since }
         };
         let entries = self.world.saved().into_iter().map(entry).collect();
-        self.store.write(entries, self.ports.all());
+        let (leases, granted) = (self.world.saved_leases(), self.granted.all());
+        self.store.write(entries, self.ports.all(), leases, granted);
     }
 }

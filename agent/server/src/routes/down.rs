@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::Response;
 use hearth_api::DownRequest;
 
-use super::{Routes, no_session, parse, query, stream, stream_place};
+use super::{Routes, parse, query, stream, stream_place};
 use crate::command::{Command, Down};
 use crate::refuse::Refusal;
 
@@ -13,12 +13,11 @@ pub(super) async fn answer(
     State(routes): State<Routes>,
     body: Bytes,
 ) -> Result<Response<Body>, Refusal> {
-    // `force` is about leases, of which there are none yet: it changes nothing.
-    let DownRequest { project, services, force: _, session } = parse(&body)?;
-    no_session(session.as_deref())?;
+    let DownRequest { project, services, force, session } = parse(&body)?;
+    let session = routes.session(session)?;
     let project = project.as_deref().map(query::project).transpose()?;
     let place = stream_place(&routes.handle).await?;
-    let down = Down { project, names: services };
+    let down = Down { project, names: services, session, force };
     let upstream = routes.port.ask(|reply| Command::Down(down, reply)).await??;
     Ok(stream(upstream, place))
 }

@@ -4,22 +4,28 @@
 mod down;
 mod env;
 mod health;
+mod leases;
 mod logs;
 mod query;
 mod restart;
 mod run;
 mod services;
+mod sessions;
 mod up;
 mod wait;
+mod why;
+
+use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderValue, Method, Response, StatusCode, Uri, header};
 use axum::response::IntoResponse;
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, delete, get, post};
 use hearth_api::{Code, Problem};
 use hearth_lifecycle::agent::Handle;
 use hearth_lifecycle::health::Checks;
+use hearth_lifecycle::sessions::Sessions;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -27,7 +33,7 @@ use crate::clock::Clock;
 use crate::command::Port;
 use crate::measure::Measuring;
 use crate::place::Place;
-use crate::refuse::Refusal;
+use crate::refuse::{Refusal, no_such_session};
 use crate::upstream::Upstream;
 
 /// What every route may use.
@@ -45,6 +51,16 @@ pub(crate) struct Routes {
     pub(crate) well: Checks,
     /// Figures of services.
     pub(crate) measuring: Measuring,
+    /// Who may hold leases.
+    pub(crate) sessions: Sessions,
+}
+
+impl Routes {
+    /// The session of a request. Errors: it has ended, or never was.
+    fn session(&self, id: Option<String>) -> Result<Option<Arc<str>>, Refusal> {
+        let known = |id: String| self.sessions.get(&id).ok_or_else(|| no_such_session(&id));
+        Ok(id.map(known).transpose()?.map(|session| session.id))
+    }
 }
 
 /// The table.
@@ -59,18 +75,23 @@ pub(crate) fn table(routes: Routes) -> Router {
         .route("/v1/down", only("POST", post(down::answer)))
         .route("/v1/wait", only("GET", get(wait::answer)))
         .route("/v1/env", only("POST", post(env::answer)))
+        .route("/v1/sessions", only("GET, POST", get(sessions::list).post(sessions::register)))
+        .route("/v1/sessions/{id}", only("GET, DELETE", get(sessions::one).delete(sessions::end)))
+        .route("/v1/leases", only("POST", post(leases::take)))
+        .route("/v1/leases/{id}", only("DELETE", delete(leases::give_back)))
+        .route("/v1/why", only("GET", get(why::answer)))
         .fallback(unknown)
         .with_state(routes)
 }
 
-/// 405 for every other method.
-fn only(method: &'static str, route: MethodRouter<Routes>) -> MethodRouter<Routes> {
+/// 405 for every method but these, which are as the header `Allow` has them.
+fn only(methods: &'static str, route: MethodRouter<Routes>) -> MethodRouter<Routes> {
     route.fallback(move |uri: Uri, _: Method| async move {
-        let words = format!("{} takes {method} only", uri.path());
+        let words = format!("{} takes {methods} only", uri.path());
         let mut problem = Problem::new(Code::BadRequest, words, "");
         problem.status = StatusCode::METHOD_NOT_ALLOWED.as_u16();
         let mut reply = Refusal::from(problem).into_response();
-        reply.headers_mut().insert(header::ALLOW, HeaderValue::from_static(method));
+        reply.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
         reply
     })
 }
@@ -83,17 +104,6 @@ async fn unknown(uri: Uri) -> Refusal {
 /// A body, or why it is none.
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
     serde_json::from_slice(body).map_err(|error| Refusal::bad_request(format!("the body: {error}")))
-}
-
-/// Sessions come in a later version; one that is named can't be known.
-fn no_session(session: Option<&str>) -> Result<(), Refusal> {
-    match session {
-        None => Ok(()),
-        Some(_) => {
-            let words = "`session`: there is no such session (this agent has none)";
-            Err(Problem::new(Code::NotFound, words, "").into())
-        }
-    }
 }
 
 fn json(status: StatusCode, body: &impl Serialize) -> Result<Response<Body>, Refusal> {

@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, Response};
 use hearth_api::{Code, Problem, RunReady, RunRequest};
 use hearth_config::LooseReady;
 
-use super::{Routes, no_session, parse, query, stream, stream_place, up};
+use super::{Routes, parse, query, stream, stream_place, up};
 use crate::capture::Taken;
 use crate::command::{Command, Run};
 use crate::refuse::Refusal;
@@ -20,7 +20,7 @@ pub(super) async fn answer(
     body: Bytes,
 ) -> Result<Response<Body>, Refusal> {
     let RunRequest { project, name, run, dir, ready, env, umask, limits, session } = parse(&body)?;
-    no_session(session.as_deref())?;
+    let session = routes.session(session)?;
     let ready = ready.as_ref().map(|ready| match ready {
         RunReady::Tcp(text) => LooseReady::Tcp(text),
         RunReady::Http(text) => LooseReady::Http(text),
@@ -35,7 +35,7 @@ pub(super) async fn answer(
     let (project, file) = up::load(project.as_deref().unwrap_or_default())?;
     let taken = Taken::of(env, umask, limits)?;
     let request = up::request_id(&headers)?;
-    let run = Box::new(Run { project, file, service, taken, request, words });
+    let run = Box::new(Run { project, file, service, taken, session, request, words });
     let upstream = routes.port.ask(|reply| Command::Run(run, reply)).await??;
     Ok(stream(upstream, place))
 }

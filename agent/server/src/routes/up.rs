@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, Response};
 use hearth_api::UpRequest;
 use hearth_config::Project;
 
-use super::{Routes, no_session, parse, query, stream, stream_place};
+use super::{Routes, parse, query, stream, stream_place};
 use crate::capture::Taken;
 use crate::command::{Command, Up};
 use crate::files;
@@ -38,13 +38,13 @@ pub(super) async fn begin(
     restart: bool,
 ) -> Result<Response<Body>, Refusal> {
     let UpRequest { project, services: names, env, umask, limits, session } = parse(body)?;
-    no_session(session.as_deref())?;
+    let session = routes.session(session)?;
     let words = query::words_only(text)?;
     let place = stream_place(&routes.handle).await?;
     let (project, file) = load(&project)?;
     let taken = Taken::of(env, umask, limits)?;
     let request = request_id(headers)?;
-    let up = Up { project, file, names, taken, restart, request, words };
+    let up = Up { project, file, names, taken, restart, session, request, words };
     let upstream = routes.port.ask(|reply| Command::Up(up, reply)).await??;
     Ok(stream(upstream, place))
 }
