@@ -25,7 +25,7 @@ use crate::args::Context;
 use crate::refuse::Refusal;
 use crate::trust::shown;
 use crate::trusted::{self, Standing};
-use crate::{capture, cold, session};
+use crate::{capture, cold, restart, session};
 
 /// Says nothing: what goes wrong is for the shell's next prompt.
 pub fn run(context: &Context, shell: Shell, pid: u32) -> Result<u8, Refusal> {
@@ -97,7 +97,8 @@ fn take(
         umask: capture.umask,
         limits: capture.limits,
     };
-    let request = capture::post("/v1/leases", &request, &request.env)?.repeatable();
+    let mut request = capture::post("/v1/leases", &request, &request.env)?.repeatable();
+    request.headers.push(("hearth-request", restart::id()));
     let (_, body) = agent::fetch(context, wish, &request)?;
     let lease: LeaseReply = agent::parse(&body)?;
     held.push(Held {
