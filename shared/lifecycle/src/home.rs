@@ -134,6 +134,11 @@ impl Home {
         self.dir.join("failures.json")
     }
 
+    /// The journal of the sessions.
+    pub fn sessions(&self) -> PathBuf {
+        self.dir.join("sessions.json")
+    }
+
     /// The agent's log.
     pub fn log(&self) -> PathBuf {
         self.dir.join("agent.log")

@@ -26,6 +26,7 @@ mod handover;
 pub mod health;
 mod home;
 mod http;
+pub mod kept;
 mod log;
 mod problem;
 mod ready;
@@ -46,3 +47,14 @@ pub use log::BoundedLog;
 pub use problem::Problem;
 pub use ready::{ApiRange, Ready, State, Version};
 pub use record::{Record, Stage};
+
+/// Fills it with random bytes, of the kernel's.
+fn random(bytes: &mut [u8]) {
+    #[cfg(target_os = "linux")]
+    let _ = rustix::rand::getrandom(bytes, rustix::rand::GetRandomFlags::empty());
+    #[cfg(not(target_os = "linux"))]
+    // SAFETY: fills exactly the bytes of the buffer.
+    unsafe {
+        libc::arc4random_buf(bytes.as_mut_ptr().cast(), bytes.len());
+    }
+}

@@ -2,14 +2,37 @@
 //!
 //! Invariant: a session is one process by the kernel's word, and ends when that process does: at
 //! once, and however it ends; and it is never taken for ended while it lives.
+//!
+//! # Theory of operation
+//!
+//! All ends are awaited by one descriptor ([`hearth_process::Ends`]), whatever their number. What it
+//! cannot take, because a limit is reached, is looked at every five seconds, for only as long as there
+//! is such a session. `sessions.json` is a journal in the home: a registration is in it before it is
+//! answered, and an end as soon as it is seen. What it has is only what is to be looked at anew: the
+//! next agent asks the kernel about each.
+//!
+//! When an agent hands over, its successor opens the journal after the old one was frozen, and writes a
+//! file of its own in its place. The old one may still see an end: it finds another file than its own
+//! and writes nothing, and whatever it has written before the successor read it was true. An end that
+//! only the old one saw is seen by the new one too, which asks the kernel about everybody.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use hearth_process::{Peer, ProcessId};
+use hearth_process::{Ends, OpenError, Peer, ProcessId};
+use tokio::sync::Notify;
+use tracing::warn;
 
 use crate::Home;
+use hooks::{Hooks, News};
+use table::Table;
+
+mod hooks;
+mod journal;
+mod table;
+mod watch;
+mod who;
 
 /// One session.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,20 +47,20 @@ pub struct Session {
     pub kind: Arc<str>,
     /// For people.
     pub name: Arc<str>,
-    /// Where it works.
+    /// Where it works; UTF-8.
     pub cwd: Option<PathBuf>,
 }
 
 /// What a process says of its session; of who it is the kernel tells.
 #[derive(Clone, Debug, Default)]
 pub struct Ask {
-    /// Whose session it is; `None`: the peer's.
+    /// Whose session it is; `None`: the peer's. A number of the peer's own pid namespace.
     pub pid: Option<i64>,
-    /// What it is; `None`: `process`.
+    /// What it is; `None`: `process`. At most 32 bytes.
     pub kind: Option<String>,
-    /// For people; `None`: the name of its command.
+    /// For people; `None`: the name of its command. At most 128 bytes.
     pub name: Option<String>,
-    /// Where it works; `None`: the process's current directory.
+    /// Where it works; `None`: the process's current directory. Absolute, at most 4096 bytes.
     pub cwd: Option<PathBuf>,
 }
 
@@ -58,63 +81,147 @@ pub enum RegisterError {
 
 /// The sessions of an agent. Clones are the same ones.
 #[derive(Clone, Debug)]
-pub struct Sessions(());
+pub struct Sessions(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    /// `None`: the system has refused it, and everybody is looked at every five seconds.
+    ends: Option<Arc<Ends>>,
+    // A std mutex is right: it is held for a look, and for a line to the page cache, never across an
+    // await, and never while a hook runs.
+    table: Mutex<Table>,
+    hooks: Hooks,
+    /// There is something to be done again and again.
+    stirred: Notify,
+}
 
 impl Sessions {
     /// Those of a home: what the last agent has left in `sessions.json` is read and looked at: who
     /// has died meanwhile is not among them any more. Nobody is watched before [`Sessions::watch`].
-    pub fn open(_home: &Home) -> Self {
-        Self(())
+    ///
+    /// A journal that is damaged, or of a newer version, is set aside and told in the log.
+    pub fn open(home: &Home) -> Self {
+        let ends = Ends::new()
+            .inspect_err(|error| warn!(%error, "cannot be told of the ends of sessions"))
+            .ok()
+            .map(Arc::new);
+        let table = Table::open(&home.sessions(), ends.as_deref());
+        Self(Arc::new(Inner {
+            ends,
+            table: Mutex::new(table),
+            hooks: Hooks::default(),
+            stirred: Notify::new(),
+        }))
     }
 
     /// Registers a process. The same process again is the same session (and `true`); what is said of
-    /// it then takes the place of what was said before.
+    /// it then takes the place of what was said before, and what is not said stays.
     ///
-    /// It is on disk when this returns.
-    pub fn register(&self, _peer: &Peer, _ask: Ask) -> Result<(Session, bool), RegisterError> {
-        Err(RegisterError::Bad("not yet".to_owned()))
+    /// It is on disk when this returns (in the page cache, which outlives every process); where the
+    /// disk is full, that is told in the log and tried again.
+    pub fn register(&self, peer: &Peer, ask: Ask) -> Result<(Session, bool), RegisterError> {
+        let who = who::resolve(peer, ask)?;
+        let mut table = self.table();
+        let registered = match table.again(&who) {
+            Some((session, changed)) => {
+                if changed {
+                    table.news.push_back(News::Started(session.clone()));
+                }
+                (session, true)
+            }
+            None => {
+                let session = table.begin(who, self.0.ends.as_deref()).map_err(not_begun)?;
+                table.news.push_back(News::Started(session.clone()));
+                (session, false)
+            }
+        };
+        let restless = table.is_restless();
+        drop(table);
+        if restless {
+            self.0.stirred.notify_one();
+        }
+        self.tell();
+        Ok(registered)
     }
 
     /// Ends a session although its process lives on. `None`: there is none such.
-    pub fn end(&self, _id: &str) -> Option<Session> {
-        None
+    pub fn end(&self, id: &str) -> Option<Session> {
+        let mut table = self.table();
+        let token = table.token(id)?;
+        let session = table.entries.get(&token)?.clone();
+        table.end(&[token]);
+        drop(table);
+        if let Some(ends) = &self.0.ends {
+            ends.remove(token);
+        }
+        self.tell();
+        Some(session)
     }
 
     /// One that has not ended.
-    pub fn get(&self, _id: &str) -> Option<Session> {
-        None
+    pub fn get(&self, id: &str) -> Option<Session> {
+        let table = self.table();
+        table.entries.get(&table.token(id)?).cloned()
     }
 
     /// All, oldest first.
     pub fn list(&self) -> Vec<Session> {
-        Vec::new()
+        self.table().entries.values().cloned().collect()
     }
 
     /// Those that a caller is in: its own process and its ancestors, the nearest first.
-    pub fn mine(&self, _peer: &Peer) -> Vec<Session> {
-        Vec::new()
+    pub fn mine(&self, peer: &Peer) -> Vec<Session> {
+        if self.table().entries.is_empty() {
+            return Vec::new();
+        }
+        let line = who::line(peer).unwrap_or_default();
+        let table = self.table();
+        line.iter().filter_map(|kin| table.of(&kin.id)).cloned().collect()
     }
 
     /// Says what is to be done when one begins, or is said more of; errors are told in the log, and
-    /// stop nobody. Called in the order in which things happen, before `register` returns.
+    /// stop nobody. Called in the order in which things happen, before `register` returns. Nothing is
+    /// said of those that [`Sessions::open`] has found.
     pub fn on_start(
         &self,
-        _name: &str,
-        _hook: impl Fn(&Session) -> Result<(), String> + Send + Sync + 'static,
+        name: &str,
+        hook: impl Fn(&Session) -> Result<(), String> + Send + Sync + 'static,
     ) {
+        self.0.hooks.on_start(name, Box::new(hook));
     }
 
     /// Says what is to be done when one has ended; called once for each, when it is in no list any
     /// more. It must not block: what takes its time is sent elsewhere.
     pub fn on_end(
         &self,
-        _name: &str,
-        _hook: impl Fn(&Session) -> Result<(), String> + Send + Sync + 'static,
+        name: &str,
+        hook: impl Fn(&Session) -> Result<(), String> + Send + Sync + 'static,
     ) {
+        self.0.hooks.on_end(name, Box::new(hook));
     }
 
-    /// Watches over them, until it is dropped.
+    /// Watches over them, until it is dropped. One at a time, on a tokio runtime with I/O and time.
+    ///
+    /// A session that nobody watches over yet does not end; its end is told when somebody does.
     pub async fn watch(&self) {
-        std::future::pending().await
+        watch::watch(self).await;
+    }
+
+    /// Runs the hooks for what has happened.
+    fn tell(&self) {
+        self.0.hooks.tell(|| self.table().news.pop_front());
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.0.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn not_begun(error: OpenError) -> RegisterError {
+    match error {
+        OpenError::Gone | OpenError::Recycled | OpenError::Os(_) => {
+            RegisterError::Gone("the process has ended meanwhile".to_owned())
+        }
+        OpenError::OtherWorld => RegisterError::Forbidden(who::OTHER_WORLD.to_owned()),
     }
 }

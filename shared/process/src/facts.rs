@@ -64,6 +64,29 @@ pub fn parent_of(pid: u32) -> Option<u32> {
     Some(entry.parent).filter(|parent| *parent != 0)
 }
 
+/// The effective user of a process. `None` if there is no such process or it is hidden.
+pub fn uid_of(pid: u32) -> Option<u32> {
+    table::uid(pid)
+}
+
+/// The name of a process's command, cut by the kernel (15 bytes on Linux, 31 on macOS). `None` if there
+/// is no such process or it is hidden.
+pub fn command_of(pid: u32) -> Option<String> {
+    let entry = table::entry(pid).ok()?;
+    Some(String::from_utf8_lossy(entry.name.as_bytes()).into_owned())
+}
+
+/// The current directory of a process. `None` where we may not look into it, or it was removed.
+pub fn directory_of(pid: u32) -> Option<PathBuf> {
+    table::directory(pid)
+}
+
+/// The numbers that a process has in each pid namespace from ours to its own: one where it is in
+/// ours (`pid_namespaces(7)`), and on macOS. `None` if there is no such process or it is hidden.
+pub fn pids_of(pid: u32) -> Option<Vec<u32>> {
+    table::pids(pid)
+}
+
 /// A user of this machine, as the user database has them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {

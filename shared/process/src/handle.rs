@@ -84,13 +84,8 @@ impl ProcessHandle {
     /// it, `Os` if the descriptor is no pidfd.
     #[cfg(target_os = "linux")]
     pub fn from_pidfd(fd: OwnedFd) -> Result<Self, OpenError> {
-        let pid = os::pid_of(fd.as_fd())?;
-        let id = ProcessId::of(pid);
-        // Still the same: so it was not reaped meanwhile, and the identity read was its own.
-        if os::pid_of(fd.as_fd())? != pid {
-            return Err(OpenError::Gone);
-        }
-        Ok(Self { id: id?, fd, verified: true })
+        let id = process_of(fd.as_fd())?;
+        Ok(Self { id, fd, verified: true })
     }
 
     /// Who is held.
@@ -141,6 +136,18 @@ impl ProcessHandle {
             }
         }
     }
+}
+
+/// Whose pidfd it is.
+#[cfg(target_os = "linux")]
+pub(crate) fn process_of(fd: BorrowedFd<'_>) -> Result<ProcessId, OpenError> {
+    let pid = os::pid_of(fd)?;
+    let id = ProcessId::of(pid);
+    // Still the same: so it was not reaped meanwhile, and the identity read was its own.
+    if os::pid_of(fd)? != pid {
+        return Err(OpenError::Gone);
+    }
+    Ok(id?)
 }
 
 impl AsFd for ProcessHandle {

@@ -13,8 +13,10 @@
 //! |---|---|
 //! | [`ProcessId`], [`Liveness`] | who a process is, and whether it still lives |
 //! | [`ProcessHandle`] | its end, and signals that reach it or nobody |
+//! | [`Ends`] | the ends of many processes, by one descriptor |
 //! | [`peer`](fn@peer), [`peer_uid`], [`peer_handle`] | who is at the other end of a Unix socket |
 //! | [`pass`](mod@pass) | descriptors that pass from one process to another |
+//! | [`ancestors`] | those above a process, up to the first |
 //! | [`tree`] | everything below a process, sessions of their own included |
 //! | [`locked`] | a file that is held for as long as its holder lives, with a record in it |
 //! | [`child`], [`stdio`] | what is put in order between fork and exec, and at a program's start |
@@ -27,9 +29,11 @@
 //!
 //! Linux 5.3 or newer (`pidfd_open(2)`), macOS 11 or newer.
 
+mod ancestors;
 #[cfg(target_os = "linux")]
 pub mod borrowed;
 pub mod child;
+mod ends;
 pub mod facts;
 mod handle;
 mod id;
@@ -45,6 +49,8 @@ mod table;
 pub mod tree;
 pub mod watch;
 
+pub use ancestors::{Ancestor, ancestors, terminal_leader};
+pub use ends::Ends;
 pub use handle::{OpenError, ProcessHandle};
 pub use id::{BootId, Liveness, ProcessId, StartTime};
 pub use own::executable;

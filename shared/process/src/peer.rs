@@ -7,7 +7,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use crate::{OpenError, ProcessHandle};
+use crate::{OpenError, ProcessHandle, ProcessId};
 
 /// The process that connected.
 #[derive(Debug)]
@@ -19,6 +19,27 @@ pub struct Peer {
     /// A handle that cannot be recycled: Linux 6.5 and newer (`SO_PEERPIDFD`), else `None`.
     /// [`ProcessHandle::from_pidfd`] says whose it is.
     pub pidfd: Option<OwnedFd>,
+}
+
+impl Peer {
+    /// Who it is.
+    ///
+    /// With `SO_PEERPIDFD` it is the process that connected, without a doubt; without, the one that has
+    /// its pid now, with the race that [`peer_handle`] tells of.
+    ///
+    /// Errors: `Gone` if it has ended and was reaped, `OtherWorld` if our pid namespace does not show
+    /// it.
+    pub fn process(&self) -> Result<ProcessId, OpenError> {
+        #[cfg(target_os = "linux")]
+        if let Some(pidfd) = &self.pidfd {
+            return crate::handle::process_of(pidfd.as_fd());
+        }
+        let pid = self.pid.ok_or(OpenError::OtherWorld)?;
+        ProcessId::of(pid).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => OpenError::Gone,
+            _ => OpenError::Os(error),
+        })
+    }
 }
 
 /// All that the kernel tells about the peer of a connected Unix stream.
@@ -47,12 +68,7 @@ pub fn peer_handle(stream: impl AsFd) -> Result<ProcessHandle, OpenError> {
     if let Some(pidfd) = peer.pidfd {
         return ProcessHandle::from_pidfd(pidfd);
     }
-    let pid = peer.pid.ok_or(OpenError::OtherWorld)?;
-    match crate::ProcessId::of(pid) {
-        Ok(id) => ProcessHandle::open(&id),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(OpenError::Gone),
-        Err(error) => Err(OpenError::Os(error)),
-    }
+    ProcessHandle::open(&peer.process()?)
 }
 
 /// getsockopt(2) for one plain value.

@@ -15,9 +15,11 @@ mod linux;
 mod macos;
 
 #[cfg(target_os = "linux")]
-pub(crate) use linux::{ProcPath, children, each_pid, entry, has_children_files, holds};
+pub(crate) use linux::{
+    ProcPath, children, directory, each_pid, entry, has_children_files, holds, pids, uid,
+};
 #[cfg(target_os = "macos")]
-pub(crate) use macos::{each_pid, entry, holds};
+pub(crate) use macos::{directory, each_pid, entry, holds, pids, uid};
 
 /// What the kernel has about one process.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +28,8 @@ pub(crate) struct Entry {
     pub parent: u32,
     pub pgid: u32,
     pub sid: u32,
+    /// Its session has a controlling terminal.
+    pub has_terminal: bool,
     /// As in `proc_pid_stat(5)`: R, S, D, T, Z, ...
     pub state: char,
     /// A zombie of which no thread runs any more.

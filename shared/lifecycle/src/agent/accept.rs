@@ -4,6 +4,7 @@
 //! service sees the request, so that no route has to think of it.
 
 use std::convert::Infallible;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -27,6 +28,8 @@ use crate::record::Stage;
 
 /// A request's body, at most.
 const BODY: usize = 1024 * 1024;
+/// Below this the kernel's word about the peer goes with each request; nowhere else, since it costs.
+const SESSIONS: &str = "/v1/sessions";
 /// Time for a request's body.
 const BODY_TIME: Duration = Duration::from_secs(10);
 
@@ -76,13 +79,20 @@ pub(super) async fn serve_connection(front: Arc<Front>, stream: UnixStream) {
             return;
         }
     }
+    let fd = stream.as_raw_fd();
     let _busy = front.handle.busy();
     let serving = Serving::default();
     let io = TokioIo::new(BoundedHeaders::new(stream, serving.clone()));
     let handle = front.handle.clone();
     let requests = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&requests);
-    let service = hyper::service::service_fn(move |request| {
+    let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
+        if request.uri().path().starts_with(SESSIONS) {
+            // SAFETY: hyper calls this while it reads requests from the stream, which it gives away
+            // only after the reply to an upgrade; so the descriptor is open, and is this connection's.
+            let stream = unsafe { BorrowedFd::borrow_raw(fd) };
+            attach_peer(&mut request, stream);
+        }
         let (front, guard) = (Arc::clone(&front), serving.begin());
         counted.fetch_add(1, Ordering::Relaxed);
         async move {
@@ -113,6 +123,16 @@ pub(super) async fn serve_connection(front: Arc<Front>, stream: UnixStream) {
     };
     if let Err(error) = ended {
         debug!(%error, "a connection ended early");
+    }
+}
+
+/// Whoever wants to know it finds an `Arc<hearth_process::Peer>` among the request's extensions.
+fn attach_peer(request: &mut Request<Incoming>, stream: BorrowedFd<'_>) {
+    match hearth_process::peer(stream) {
+        Ok(peer) => {
+            request.extensions_mut().insert(Arc::new(peer));
+        }
+        Err(error) => warn!(%error, "the kernel does not tell who asks"),
     }
 }
 

@@ -288,13 +288,7 @@ fn new_record(app: &App, home: &Home) -> Record {
 /// 64 random bits: never the same for two starts, whatever the clock and the pids do.
 fn new_instance() -> String {
     let mut bytes = [0; 8];
-    #[cfg(target_os = "linux")]
-    let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
-    #[cfg(not(target_os = "linux"))]
-    // SAFETY: fills exactly the bytes of the buffer.
-    unsafe {
-        libc::arc4random_buf(bytes.as_mut_ptr().cast(), bytes.len());
-    }
+    crate::random(&mut bytes);
     format!("{:016x}", u64::from_ne_bytes(bytes))
 }
 

@@ -34,13 +34,15 @@ fn parse(pid: u32, line: &[u8]) -> Option<Entry> {
     let parent = fields.next()?.parse().ok()?;
     let pgid = fields.next()?.parse().unwrap_or(0);
     let sid = fields.next()?.parse().unwrap_or(0);
-    let threads: u64 = fields.nth(13)?.parse().ok()?;
+    let terminal: i64 = fields.next()?.parse().ok()?;
+    let threads: u64 = fields.nth(12)?.parse().ok()?;
     let start = fields.nth(1)?.parse().ok()?;
     Some(Entry {
         pid,
         parent,
         pgid,
         sid,
+        has_terminal: terminal != 0,
         state,
         // A leader that called pthread_exit(3) is a zombie while its other threads run on.
         ended: matches!(state, 'X' | 'x') || state == 'Z' && threads <= 1,
@@ -71,6 +73,40 @@ pub(crate) fn holds(pid: u32, pipes: &[u64]) -> bool {
 fn is_one_of(target: &std::path::Path, pipes: &[u64]) -> bool {
     let number = || target.to_str()?.strip_prefix("pipe:[")?.strip_suffix(']')?.parse().ok();
     number().is_some_and(|number: u64| pipes.contains(&number))
+}
+
+/// The effective user: the second number of `Uid:` (`proc_pid_status(5)`). Not the owner of
+/// `/proc/PID`, who is root where the process may not be looked into.
+pub(crate) fn uid(pid: u32) -> Option<u32> {
+    status_line(pid, "Uid:", |line| line.split_ascii_whitespace().nth(1)?.parse().ok())
+}
+
+/// The numbers of a process, from our pid namespace to its own: `NSpid:` (Linux 4.1).
+pub(crate) fn pids(pid: u32) -> Option<Vec<u32>> {
+    status_line(pid, "NSpid:", |line| {
+        line.split_ascii_whitespace().map(|number| number.parse().ok()).collect()
+    })
+}
+
+fn status_line<T>(pid: u32, name: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
+    let path = ProcPath::new(format_args!("/proc/{pid}/status"));
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path.as_str(), flags, Mode::empty()).ok()?;
+    // What is asked for stands in the first lines; `Groups:`, which may be long, comes after `Uid:`,
+    // and `NSpid:` after that.
+    let mut text = Vec::with_capacity(2048);
+    std::io::Read::read_to_end(&mut std::fs::File::from(file), &mut text).ok()?;
+    let text = String::from_utf8_lossy(&text);
+    parse(text.lines().find_map(|line| line.strip_prefix(name))?)
+}
+
+/// Where a process works. `None` where it may not be looked into, or the directory is no more.
+pub(crate) fn directory(pid: u32) -> Option<std::path::PathBuf> {
+    let link = ProcPath::new(format_args!("/proc/{pid}/cwd"));
+    let path = std::fs::read_link(link.as_str()).ok()?;
+    // Linux appends this to the link of a directory that was removed (proc(5)).
+    let removed = path.as_os_str().as_encoded_bytes().ends_with(b" (deleted)");
+    (path.is_absolute() && (!removed || path.exists())).then_some(path)
 }
 
 /// Whether this kernel tells a process's children (`CONFIG_PROC_CHILDREN`, most do).
@@ -174,7 +210,7 @@ mod tests {
         let entry = parse(42, line).unwrap();
         assert_eq!(entry.name.as_bytes(), b"a) R 1 (b c)");
         assert_eq!((entry.parent, entry.pgid, entry.sid), (7, 8, 9));
-        assert_eq!((entry.state, entry.ended), ('S', false));
+        assert_eq!((entry.state, entry.ended, entry.has_terminal), ('S', false, false));
         assert_eq!(entry.start, StartTime::from_raw(98765));
     }
 

@@ -14,6 +14,25 @@ const ALL_PIDS: u32 = 1;
 /// The row of `pid`. Errors: ESRCH if it is gone.
 pub(crate) fn entry(pid: u32) -> io::Result<Entry> {
     let raw = i32::try_from(pid).map_err(|_| io::ErrorKind::NotFound)?;
+    let info = bsdinfo(raw)?;
+    Ok(Entry {
+        pid,
+        parent: info.pbi_ppid,
+        pgid: info.pbi_pgid,
+        // SAFETY: getsid takes a number and touches no memory of ours.
+        sid: u32::try_from(unsafe { libc::getsid(raw) }).unwrap_or(0),
+        // NODEV is -1.
+        has_terminal: info.e_tdev != u32::MAX && info.e_tdev != 0,
+        state: state(&info),
+        ended: info.pbi_status == libc::SZOMB,
+        start: StartTime::from_raw(
+            info.pbi_start_tvsec.wrapping_mul(1_000_000).wrapping_add(info.pbi_start_tvusec),
+        ),
+        name: name(&info),
+    })
+}
+
+fn bsdinfo(raw: i32) -> io::Result<libc::proc_bsdinfo> {
     let mut info = MaybeUninit::<libc::proc_bsdinfo>::zeroed();
     let size = size_of::<libc::proc_bsdinfo>() as i32;
     // SAFETY: the buffer is as large as `size` says.
@@ -24,20 +43,39 @@ pub(crate) fn entry(pid: u32) -> io::Result<Entry> {
         return Err(io::Error::last_os_error());
     }
     // SAFETY: the kernel has filled all of it; it is plain integers.
+    Ok(unsafe { info.assume_init() })
+}
+
+/// The effective user: `pbi_uid`.
+pub(crate) fn uid(pid: u32) -> Option<u32> {
+    Some(bsdinfo(i32::try_from(pid).ok()?).ok()?.pbi_uid)
+}
+
+/// The numbers of a process: one, for there are no pid namespaces.
+pub(crate) fn pids(pid: u32) -> Option<Vec<u32>> {
+    entry(pid).ok().map(|entry| vec![entry.pid])
+}
+
+/// Where a process works (`PROC_PIDVNODEPATHINFO`).
+pub(crate) fn directory(pid: u32) -> Option<std::path::PathBuf> {
+    use std::os::unix::ffi::OsStringExt;
+    let raw = i32::try_from(pid).ok()?;
+    let mut info = MaybeUninit::<libc::proc_vnodepathinfo>::zeroed();
+    let size = size_of::<libc::proc_vnodepathinfo>() as i32;
+    // SAFETY: the buffer is as large as `size` says.
+    let filled = unsafe {
+        libc::proc_pidinfo(raw, libc::PROC_PIDVNODEPATHINFO, 0, info.as_mut_ptr().cast(), size)
+    };
+    if filled != size {
+        return None;
+    }
+    // SAFETY: the kernel has filled all of it; it is plain integers.
     let info = unsafe { info.assume_init() };
-    Ok(Entry {
-        pid,
-        parent: info.pbi_ppid,
-        pgid: info.pbi_pgid,
-        // SAFETY: getsid takes a number and touches no memory of ours.
-        sid: u32::try_from(unsafe { libc::getsid(raw) }).unwrap_or(0),
-        state: state(&info),
-        ended: info.pbi_status == libc::SZOMB,
-        start: StartTime::from_raw(
-            info.pbi_start_tvsec.wrapping_mul(1_000_000).wrapping_add(info.pbi_start_tvusec),
-        ),
-        name: name(&info),
-    })
+    let path = info.pvi_cdir.vip_path.as_flattened();
+    let bytes: Vec<u8> =
+        path.iter().map(|byte| *byte as u8).take_while(|byte| *byte != 0).collect();
+    let path = std::path::PathBuf::from(std::ffi::OsString::from_vec(bytes));
+    path.is_absolute().then_some(path)
 }
 
 /// Linux's letters for the values of `p_stat` in `<sys/proc.h>`.
