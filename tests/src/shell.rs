@@ -163,10 +163,13 @@ fn plain(text: &str) -> String {
     while let Some(character) = left.next() {
         match character {
             '\x1b' => {
-                let is_long = left.next() == Some('[');
-                if is_long {
-                    let _ = left.by_ref().find(|character| character.is_ascii_alphabetic());
-                }
+                // Sequences, titles, character sets (ctlseqs of xterm).
+                let _ = match left.next() {
+                    Some('[') => left.by_ref().find(|c| c.is_ascii_alphabetic()),
+                    Some(']') => left.by_ref().find(|c| *c == '\x07'),
+                    Some('(') => left.next(),
+                    Some(_) | None => None,
+                };
             }
             '\r' => {}
             other => plain.push(other),

@@ -58,7 +58,7 @@ case $- in
     }
 
     __hearth_prompt() {
-        \builtin local __hearth_status=$?
+        \builtin local __hearth_status="$?"
         __hearth_look || \builtin :
         # Who comes after us sees the status of what was typed; with `set -e` that would be the end.
         case $- in *e*) \builtin return 0 ;; esac

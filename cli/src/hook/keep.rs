@@ -38,12 +38,11 @@ pub fn run(context: &Context, shell: Shell, pid: u32) -> Result<u8, Refusal> {
     let mut held = read(lock.file());
     let wanted = files.read().wanted;
     let done = settle(context, shell, pid, wanted.as_ref(), &mut held);
-    let _ = write(lock.file(), &held);
-    if let Err(refusal) = done {
-        let _ = files.say(&in_one_line(&refusal, wanted.as_ref()));
-        return Ok(refusal.code.exit());
+    if let Err(refusal) = &done {
+        let _ = files.say(&in_one_line(refusal, wanted.as_ref()));
     }
-    Ok(0)
+    let _ = write(lock.file(), &held);
+    Ok(done.map_or_else(|refusal| refusal.code.exit(), |()| 0))
 }
 
 fn settle(
@@ -141,10 +140,10 @@ fn give_back(context: &Context, lease: &Held) -> Result<(), Refusal> {
 /// The shell may have moved on: it says of what it speaks.
 fn in_one_line(refusal: &Refusal, wanted: Option<&Wanted>) -> String {
     let project = wanted.map_or_else(String::new, |wanted| format!("{}: ", shown(&wanted.project)));
-    let why = refusal.message.split_whitespace().collect::<Vec<_>>().join(" ");
-    let hint = match refusal.hint.as_str() {
-        "" => String::new(),
-        hint => format!(" ({})", hint.split_whitespace().collect::<Vec<_>>().join(" ")),
+    let why = refusal.message.lines().next().unwrap_or_default().trim_end_matches(':');
+    let hint = match refusal.hint.lines().next() {
+        None => String::new(),
+        Some(hint) => format!(" ({hint})"),
     };
     let line = format!("{project}{why}{hint}");
     shown(Path::new(&line))

@@ -83,14 +83,10 @@ fn note(
         Found::Good(wanted) => Some(wanted),
         Found::Nothing => None,
         Found::Refused(why) => {
-            // Entered: told once. Changed under the shell's feet: told each time.
-            let project = project.map(Path::to_owned);
-            let told = project.as_ref().is_some_and(|project| note.told.contains(project));
-            if stays || !told {
+            // Entered: the same is told once. Changed under the shell's feet: each time.
+            let project = project.unwrap_or(Path::new("")).to_owned();
+            if note.told.insert(project, why.clone()).as_ref() != Some(&why) || stays {
                 lines.push(why);
-            }
-            if !told {
-                note.told.extend(project);
             }
             if stays { before.clone() } else { None }
         }

@@ -4,6 +4,7 @@
 //! shell that replaces itself (`exec zsh`) finds its own. The time of the note is a moment *before* the
 //! project's files were read: whatever is written to them later is younger than it, and the shell sees so.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, FileTimes, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -22,9 +23,9 @@ pub struct Note {
     /// The project whose services are to be held.
     #[serde(default)]
     pub wanted: Option<Wanted>,
-    /// Projects of which was told that they are not trusted: once is enough.
+    /// What was told last of a project that is not brought up: once is enough.
     #[serde(default)]
-    pub told: Vec<PathBuf>,
+    pub told: BTreeMap<PathBuf, String>,
 }
 
 /// A project that is trusted and says `auto = true`.
