@@ -20,7 +20,8 @@ mod keep;
 mod look;
 mod note;
 
-use std::path::{Path, PathBuf};
+use std::ffi::OsString;
+use std::path::Path;
 
 use clap::{Arg, ArgMatches, Command, ValueEnum, value_parser};
 
@@ -108,9 +109,9 @@ pub fn grammar() -> Command {
                 .help("The shell"),
             Arg::new("at")
                 .long("at")
-                .value_parser(value_parser!(PathBuf))
+                .value_parser(value_parser!(OsString))
                 .hide(true)
-                .help("The project in which it is"),
+                .help("The project in which it is; empty: none"),
         ])
 }
 
@@ -121,7 +122,8 @@ pub fn run(context: &Context, matches: &ArgMatches) -> Result<u8, Refusal> {
     };
     let pid = matches.get_one::<u32>("pid").copied().unwrap_or_default();
     if matches.get_flag("look") {
-        let at = matches.get_one::<PathBuf>("at").map(PathBuf::as_path);
+        let at = matches.get_one::<OsString>("at").filter(|at| !at.is_empty());
+        let at = at.map(Path::new);
         return look::run(context, shell, pid, at);
     }
     if matches.get_flag("keep") {

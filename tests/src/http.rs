@@ -28,6 +28,16 @@ pub fn request(
     headers: &[(&str, &str)],
     body: &str,
 ) -> Reply {
+    let text = head(method, path, headers, body) + body;
+    let mut stream = UnixStream::connect(socket).expect("an agent listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+    // A refusal may come before all of a large body is taken.
+    let _ = stream.write_all(text.as_bytes());
+    Reply::read(BufReader::new(stream))
+}
+
+/// All of a request but its body.
+pub fn head(method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> String {
     let mut text = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n");
     for (name, value) in headers {
         text.push_str(&format!("{name}: {value}\r\n"));
@@ -39,12 +49,7 @@ pub fn request(
         ));
     }
     text.push_str("\r\n");
-    text.push_str(body);
-    let mut stream = UnixStream::connect(socket).expect("an agent listens");
-    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
-    // A refusal may come before all of a large body is taken.
-    let _ = stream.write_all(text.as_bytes());
-    Reply::read(BufReader::new(stream))
+    text
 }
 
 impl Reply {

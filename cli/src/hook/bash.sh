@@ -45,7 +45,7 @@ case $- in
         if [[ ! -x $__hearth_exe ]]; then \builtin return 0; fi
         if [[ -n $at ]]; then __hearth_dir=$PWD/$at; else __hearth_dir=; fi
         \builtin local __hearth_do=
-        \builtin eval "$("$__hearth_exe" hook bash --look --pid "$$" ${at:+--at} ${at:+"$at"} </dev/null)"
+        \builtin eval "$("$__hearth_exe" hook bash --look --pid "$$" "--at=$at" </dev/null)"
         __hearth_has
         __hearth_had=$has
         if [[ $__hearth_do == keep ]]; then

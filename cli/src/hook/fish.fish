@@ -60,15 +60,13 @@ if builtin status is-interactive
         if not builtin test -x "$__hearth_exe"
             return
         end
-        builtin set -l where
         if builtin test -n "$at"
-            builtin set where --at $at
             builtin set -g __hearth_dir $PWD/$at
         else
             builtin set -g __hearth_dir ''
         end
         builtin set -g __hearth_do ''
-        $__hearth_exe hook fish --look --pid $fish_pid $where </dev/null | builtin source
+        $__hearth_exe hook fish --look --pid $fish_pid "--at=$at" </dev/null | builtin source
         builtin set -g __hearth_had (__hearth_has)
         if builtin test "$__hearth_do" = keep
             builtin set -gx HEARTH_HOOK $fish_pid

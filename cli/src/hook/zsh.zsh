@@ -46,7 +46,7 @@ if [[ -o interactive ]]; then
         fi
         if [[ ! -x $__hearth_exe ]]; then \builtin return "$__hearth_status"; fi
         if [[ -n $at ]]; then __hearth_dir=$PWD/$at; else __hearth_dir=; fi
-        \builtin eval "$("$__hearth_exe" hook zsh --look --pid "$$" ${at:+--at} ${at:+"$at"} </dev/null)"
+        \builtin eval "$("$__hearth_exe" hook zsh --look --pid "$$" "--at=$at" </dev/null)"
         __hearth_has
         __hearth_had=$has
         if [[ $__hearth_do == keep ]]; then

@@ -2,6 +2,7 @@
 //!
 //! Invariant: a `down` that is refused has changed nothing, and names everybody at once.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use hearth_api::{Code, Problem};
@@ -12,7 +13,7 @@ use super::Owner;
 use crate::convert;
 use crate::refuse::Refusal;
 
-/// So many services are told of in words; `details` has all.
+/// So many services are told of in words, and of each so many sessions; `details` has all.
 const TOLD: usize = 10;
 
 impl Owner {
@@ -24,17 +25,18 @@ impl Owner {
         but: Option<&str>,
     ) -> Result<(), Refusal> {
         let leased = self.world.leased(project.map(|project| &**project), targets, but);
-        // By service, as they come, each session once. One that has ended, and whose end is still to be heard of,
-        // stands in nobody's way.
+        // By service, as they come, and each session once. One that has ended, and whose end is still
+        // to be heard of, stands in nobody's way.
         let mut holders: Vec<(&Leased, Vec<Holder>)> = Vec::new();
+        let mut seen: HashSet<&str> = HashSet::new();
         for each in &leased {
-            let Leased { id, lease, .. } = each;
-            if holders.last().is_none_or(|(last, _)| last.id != *id) {
+            if holders.last().is_none_or(|(last, _)| last.id != each.id) {
                 holders.push((each, Vec::new()));
+                seen.clear();
             }
-            let Some((_, of)) = holders.last_mut() else { continue };
-            if of.iter().all(|holder| holder.session != *lease.session)
-                && let Some(session) = self.sessions.get(&lease.session)
+            if seen.insert(&each.lease.session)
+                && let Some(session) = self.sessions.get(&each.lease.session)
+                && let Some((_, of)) = holders.last_mut()
             {
                 let (pid, name) = (session.process.pid, session.name.to_string());
                 of.push(Holder { session: session.id.to_string(), pid, name });
@@ -51,7 +53,10 @@ impl Owner {
 fn refuse(holders: &[(&Leased, Vec<Holder>)]) -> Refusal {
     let mut words: Vec<String> = Vec::new();
     for (Leased { id, needs, .. }, of) in holders.iter().take(TOLD) {
-        let names: Vec<String> = of.iter().map(Holder::in_words).collect();
+        let mut names: Vec<String> = of.iter().take(TOLD).map(Holder::in_words).collect();
+        if let Some(more) = of.len().checked_sub(TOLD).filter(|more| *more > 0) {
+            names.push(format!("{more} more"));
+        }
         let because = match needs {
             Some(target) => format!(", which needs {target},"),
             None => String::new(),
