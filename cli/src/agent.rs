@@ -4,6 +4,7 @@
 //! one too, and an agent older than this command is told in one line on stderr.
 
 use std::io::IsTerminal;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use hearth_api::{AgentRow, reply::Services, stream::OutcomeAgent};
@@ -196,7 +197,10 @@ fn say(context: &Context) -> Option<fn(&str)> {
 }
 
 fn tell(context: &Context, ready: &Ready) {
-    if context.quiet {
+    /// A verb that asks several times says it once; but each agent that it starts.
+    static TOLD: AtomicBool = AtomicBool::new(false);
+    let again = TOLD.swap(true, Ordering::Relaxed) && ready.state != State::Started;
+    if context.quiet || again {
         return;
     }
     if let Some(version) = &ready.version

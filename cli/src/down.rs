@@ -68,11 +68,12 @@ pub fn run(context: &Context, matches: &ArgMatches) -> Result<u8, Refusal> {
     let mut heard = Heard::new(context, Goal::Down, sheet);
     let mut told = wait.told(&mut heard)?;
     // Which session this is in is asked for only where it matters: others pay nothing for it.
-    if is_leased(&told)
-        && let Ok(Some(mine)) = session::mine(context, wish)
-        && ours.as_ref() != Some(&mine.id)
+    if may_be_ours(&told, ours.is_some())
+        && let Ok(mine) = session::mine(context, wish)
+        && let mine = mine.map(|row| row.id)
+        && ours != mine
     {
-        wait.request = asked(Some(&mine.id))?;
+        wait.request = asked(mine.as_deref())?;
         told = wait.told(&mut heard)?;
     }
     told.done = told.done.map_err(|refusal| ways_out(refusal, &typed));
@@ -102,9 +103,14 @@ pub fn everything(context: &Context, wish: Wish) -> Result<u8, Refusal> {
     wait.run(Sheet::default())
 }
 
-/// Whether sessions hold what was to go down.
-fn is_leased(told: &Told) -> bool {
-    told.done.as_ref().is_err_and(|refusal| refusal.code == Code::Leased)
+/// Whether it was refused for what another look at our own session may mend: sessions hold what was to
+/// go down, or the one that was named has ended.
+fn may_be_ours(told: &Told, named: bool) -> bool {
+    told.done.as_ref().is_err_and(|refusal| match refusal.code {
+        Code::Leased => true,
+        Code::NotFound => named,
+        _ => false,
+    })
 }
 
 /// The refusal of what is leased, with both that may be typed next.

@@ -9,7 +9,7 @@ use hearth_api::{Code, SessionRequest, SessionRow};
 use crate::agent::Wish;
 use crate::args::{self, Context};
 use crate::refuse::Refusal;
-use crate::session;
+use crate::{session, table};
 
 /// The two options of `up`.
 pub fn options() -> [Arg; 2] {
@@ -48,7 +48,7 @@ pub fn holder(
 
 /// In words, for whoever brought it up.
 pub fn words(holder: &SessionRow) -> String {
-    format!("leased to {} (pid {}): it goes when that ends", holder.name, holder.pid)
+    format!("leased to {} (pid {}), until that ends", table::harmless(&holder.name), holder.pid)
 }
 
 /// The session that the verb is in; else the shell of its terminal, which becomes one.
@@ -57,7 +57,7 @@ fn nearest(context: &Context, wish: Wish) -> Result<SessionRow, Refusal> {
         return Ok(row);
     }
     let Some(leader) = session::leader() else {
-        return Err(nobody("no session, and no terminal whose shell could be one"));
+        return Err(nobody("has no terminal whose shell could be one"));
     };
     let asked = SessionRequest {
         pid: Some(leader),
@@ -65,16 +65,15 @@ fn nearest(context: &Context, wish: Wish) -> Result<SessionRow, Refusal> {
         ..SessionRequest::default()
     };
     session::register(context, wish, &asked).map_err(|refusal| match refusal.code {
-        Code::Forbidden => nobody(&format!(
-            "no session, and that of this terminal can't be one: {}",
-            refusal.message
-        )),
+        Code::Forbidden => {
+            nobody(&format!("the shell of its terminal can't be one: {}", refusal.message))
+        }
         _ => refusal,
     })
 }
 
 fn nobody(why: &str) -> Refusal {
-    Refusal::usage(format!("--lease: to whom? This command is in {why}")).hint(
+    Refusal::usage(format!("--lease: nobody to lease to: this command is in no session, and {why}")).hint(
         "`hearth up --lease-to PID` names a process above it, `hearth with SERVICE -- CMD` leases \
          to a command, `hearth session start` makes who typed it a session",
     )

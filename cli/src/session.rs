@@ -8,6 +8,7 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{Arg, ArgMatches, Command};
 use hearth_api::{Code, SessionRequest, SessionRow, Sessions};
 use hearth_lifecycle::Request;
+use hearth_process::ProcessId;
 
 use crate::agent::{self, Wish};
 use crate::args::{self, Context};
@@ -17,8 +18,8 @@ use crate::{cold, output};
 /// Where a session's name is told to those who are in it.
 pub const VARIABLE: &str = "HEARTH_SESSION";
 
-/// Nothing that names a session is longer.
-pub const LONGEST: usize = 64;
+/// Longer than any session's name.
+const LONGEST: usize = 64;
 
 /// What `HEARTH_SESSION` says, where that may be a session's name.
 pub fn named() -> Option<String> {
@@ -52,15 +53,11 @@ pub fn register(
     agent::parse(&body)
 }
 
-/// The session leader of the controlling terminal: the shell that a person types in. `None`: there is
-/// no such terminal, or its leader can't be seen from here.
+/// The shell that a person types in: the session leader of the controlling terminal. `None`: there is
+/// no such terminal, or its leader is not above this process, or another user's.
 pub fn leader() -> Option<i64> {
-    // Not by `getsid`: what counts is the terminal, and a session may have none.
-    let terminal = std::fs::File::open("/dev/tty").ok()?;
-    // SAFETY: the descriptor is open; nothing else is touched.
-    let leader = unsafe { libc::tcgetsid(std::os::fd::AsRawFd::as_raw_fd(&terminal)) };
-    // 0: it is outside of our pid namespace.
-    (leader > 0).then_some(i64::from(leader))
+    let own = ProcessId::current();
+    hearth_process::terminal_leader(&own).map(|leader| i64::from(leader.pid))
 }
 
 /// What is said by `-v` of a session that has ended.

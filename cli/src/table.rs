@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use hearth_api::{HealthStatus, Kind, ServiceRow};
+use hearth_api::{HealthStatus, HeldBy, Kind, ServiceRow};
 
 use crate::args::Context;
 use crate::{drawing, output};
@@ -31,10 +31,12 @@ const COLUMNS: [Column; 8] = [
     }),
     ("HEALTH", health),
 ];
+const HELD_BY: Column = ("HELD BY", held_by);
 const CPU: Column = ("CPU", |row| plain(row.cpu_percent.map(|percent| format!("{percent:.1}%"))));
 const MEMORY: Column = ("MEMORY", |row| plain(row.memory_bytes.map(bytes)));
 
-/// All rows with a head; with `all`, the project in front; with `measured`, what each uses. Columns in
+/// All rows with a head; with `all`, the project in front; with `measured`, what each uses; with
+/// `-v`, who holds it. Columns in
 /// which nothing would stand are left out.
 pub fn of(context: &Context, rows: &[ServiceRow], all: bool, measured: bool) -> String {
     if rows.is_empty() {
@@ -44,6 +46,10 @@ pub fn of(context: &Context, rows: &[ServiceRow], all: bool, measured: bool) -> 
     if measured {
         let before_health = columns.len() - 1;
         columns.splice(before_health..before_health, [CPU, MEMORY]);
+    }
+    if context.verbose {
+        let before_health = columns.len() - 1;
+        columns.insert(before_health, HELD_BY);
     }
     if all {
         columns.insert(0, PROJECT);
@@ -96,6 +102,17 @@ fn state(row: &ServiceRow) -> Cell {
         state.push_str(" (file changed)");
     }
     (state, drawing::paint(row.state))
+}
+
+/// `up, zsh (pid 4100), web`: who typed `up`, the sessions that lease it, what needs it.
+fn held_by(row: &ServiceRow) -> Cell {
+    let word = |holder: &HeldBy| match holder {
+        HeldBy::Up => "up".to_owned(),
+        HeldBy::Lease { pid, name, .. } => format!("{} (pid {pid})", harmless(name)),
+        HeldBy::Dependent { service } => service.clone(),
+    };
+    let words: Vec<String> = row.held_by.iter().map(word).collect();
+    plain(Some(words.join(", ")).filter(|words| !words.is_empty()))
 }
 
 fn health(row: &ServiceRow) -> Cell {

@@ -24,13 +24,16 @@ use crate::refuse::Refusal;
 use crate::sheet::Sheet;
 use crate::story::Goal;
 use crate::stream::{Heard, Wait};
-use crate::{capture, inherited, interrupt, project, restart, session, up};
+use crate::{capture, inherited, interrupt, output, project, restart, session, up};
 
 /// How it is typed.
 pub const USAGE: &str = "hearth with [SERVICE...] -- CMD...";
 
 /// Where execvp(3) looks without a `PATH`.
 const NO_PATH: &str = "/bin:/usr/bin";
+
+/// So many characters of CMD's name are enough to know it by.
+const NAME: usize = 32;
 
 /// Its grammar.
 pub fn grammar() -> Command {
@@ -84,7 +87,7 @@ fn asked(name: &OsStr) -> SessionRequest {
     let base = Path::new(name).file_name().unwrap_or(name);
     SessionRequest {
         kind: Some("command".to_owned()),
-        name: Some(base.to_string_lossy().chars().take(session::LONGEST).collect()),
+        name: Some(base.to_string_lossy().chars().take(NAME).collect()),
         ..SessionRequest::default()
     }
 }
@@ -204,6 +207,7 @@ fn become_it(mut process: Process, name: &OsStr) -> Result<u8, Refusal> {
     }
     // From here on Ctrl-C is CMD's: it ends this process as it would end CMD, or has been heard.
     if interrupt::give_back() {
+        output::tell(interrupt::words(Goal::Ready));
         return Ok(interrupt::EXIT);
     }
     let error = process.exec();

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use hearth_config::Builder;
 use serde_json::{Value, json};
@@ -119,6 +119,35 @@ impl Project {
     /// Starts such a command.
     pub fn begin(&self, command: &mut Command) -> Verb {
         home::start(command)
+    }
+
+    /// A script for `sh`, in this directory; `hearth` is the one of this build.
+    pub fn script(&self, text: &str) -> Command {
+        self.by("sh", &["-c", text])
+    }
+
+    /// Another program, as a person starts it who has `hearth` in the `PATH`.
+    pub fn by(&self, program: &str, arguments: &[&str]) -> Command {
+        let ours = self.command(&[]);
+        let mut command = Command::new(program);
+        command.args(arguments).current_dir(&self.dir).stdin(Stdio::null());
+        for (name, value) in ours.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        let mut path = vec![crate::hearth().parent().expect("a directory").to_owned()];
+        path.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
+        command.env("PATH", std::env::join_paths(path).expect("no colons in it"));
+        command
+    }
+
+    /// The sessions, as `hearth sessions --json` tells them.
+    #[track_caller]
+    pub fn sessions(&self) -> Vec<Value> {
+        let told = self.run(&["sessions", "--json"]).exits(0).json();
+        told["sessions"].as_array().expect("sessions").clone()
     }
 
     /// Another project in the same home.

@@ -90,7 +90,20 @@ impl Terminal {
 
     /// Types Ctrl-C.
     pub fn interrupt(&mut self) {
-        self.master.write_all(b"\x03").expect("it can be typed on");
+        self.types("\x03");
+    }
+
+    /// Types this.
+    pub fn types(&mut self, text: &str) {
+        self.master.write_all(text.as_bytes()).expect("it can be typed on");
+    }
+
+    /// Takes it away, as a window that is closed.
+    pub fn close(self) {}
+
+    /// The process that was started on it.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Another size. What stands on it is cut, as xterm does.

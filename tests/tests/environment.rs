@@ -83,6 +83,39 @@ fn limits_above_the_agents_own_are_cut_and_told_once() {
 }
 
 #[test]
+fn where_a_caller_has_no_limits_a_service_may_open_what_the_agent_was_started_with() {
+    let file = "[services.s]\nrun = \"ulimit -Sn; exec sleep 1000\"\nready.delay = \"1ms\"\n";
+    let project = Project::new(file);
+    let mut command = std::process::Command::new("sh");
+    let hearth = project.command(&["daemon", "up"]);
+    command.args(["-c", "ulimit -Sn 321; exec \"$0\" daemon up"]).arg(hearth.get_program());
+    command.env("HEARTH_HOME", project.home.dir()).current_dir(project.dir());
+    project.ran(&mut command).exits(0);
+    let body = json!({ "project": project.dir(), "env": { "PATH": "/usr/bin:/bin" } });
+    let socket = project.socket();
+    let up = |path: &str| {
+        let mut reply = request(&socket, "POST", path, &[], &body.to_string());
+        let told = std::iter::from_fn(|| reply.line()).last().expect("an outcome");
+        assert_eq!(told["result"], "ready", "{told}");
+    };
+    up("/v1/up");
+    // Another agent, started with other limits, is still the agent of these services.
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", "ulimit -Sn 432; exec \"$0\" daemon restart"]).arg(hearth.get_program());
+    command.env("HEARTH_HOME", project.home.dir()).current_dir(project.dir());
+    project.ran(&mut command).exits(0);
+    let soft = |pid: u64| {
+        let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+        let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+        line.split_whitespace().nth(3).unwrap().to_owned()
+    };
+    let agent = project.run(&["daemon", "status", "--json"]).exits(0).json();
+    assert_ne!(soft(agent["pid"].as_u64().unwrap()), "432", "its own is raised");
+    up("/v1/restart");
+    assert_eq!(project.run(&["logs"]).exits(0).stdout, "321\n321\n");
+}
+
+#[test]
 fn the_environment_of_another_user_has_his_home() {
     if !hearth_tests::is_root("a service of another user") {
         return;

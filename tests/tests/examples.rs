@@ -33,6 +33,15 @@ fn the_quickstart_comes_up_and_goes_down() {
 }
 
 #[test]
+fn the_quickstart_serves_a_command_and_goes_with_it() {
+    let project = Project::example("quickstart");
+    let script = "cat data/schema; hearth why worker | sed 's/(.*)/(...)/'";
+    let mut command = project.by("hearth", &["with", "--", "sh", "-c", script]);
+    let ran = project.ran(&mut command).exits(0);
+    assert_eq!(ran.stdout, "schema 1\nworker is kept by sh (...)\n", "{}", ran.stderr);
+}
+
+#[test]
 fn the_website_keeps_its_port_and_who_looks_at_it_comes_back_with_it() {
     if !has_program("python3") {
         return;

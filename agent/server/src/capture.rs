@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use hearth_api::{Limit, Problem};
+use hearth_shim::frames;
 use rustix::process::{Resource, getrlimit};
 use serde::{Deserialize, Serialize};
 
@@ -53,6 +54,23 @@ const BY_NATURE: [&str; 22] = [
 ];
 
 impl Capture {
+    /// The limits of who runs with it: where it says nothing of open files, those that the agent was
+    /// started with, whatever it needs itself.
+    pub(crate) fn limits(&self) -> BTreeMap<String, frames::Limit> {
+        let mut limits: BTreeMap<_, _> = self
+            .limits
+            .iter()
+            .map(|(name, limit)| {
+                (name.clone(), frames::Limit { soft: limit.soft, hard: limit.hard })
+            })
+            .collect();
+        limits.entry("nofile".to_owned()).or_insert_with(|| {
+            let hard = getrlimit(Resource::Nofile).maximum;
+            frames::Limit { soft: hearth_lifecycle::agent::open_files(), hard }
+        });
+        limits
+    }
+
     /// Names of variables that another shell has otherwise: those that mean something to a service.
     pub(crate) fn differing<'c>(&'c self, other: &'c Self) -> Vec<&'c str> {
         let is_other = |name: &&String| self.env.get(*name) != other.env.get(*name);

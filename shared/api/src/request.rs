@@ -30,7 +30,8 @@ pub struct UpRequest {
     /// The caller's umask; absent: 022.
     #[serde(default)]
     pub umask: Option<u32>,
-    /// The caller's limits by name (`nofile`); absent ones are the agent's.
+    /// The caller's limits by name (`nofile`); absent ones are the agent's, open files as it was
+    /// started with.
     #[serde(default)]
     pub limits: BTreeMap<String, Limit>,
     /// The session to which they are leased, `not-found` where there is none such; null: they are held
@@ -61,7 +62,8 @@ pub struct RunRequest {
     /// The caller's umask; absent: 022.
     #[serde(default)]
     pub umask: Option<u32>,
-    /// The caller's limits by name (`nofile`); absent ones are the agent's.
+    /// The caller's limits by name (`nofile`); absent ones are the agent's, open files as it was
+    /// started with.
     #[serde(default)]
     pub limits: BTreeMap<String, Limit>,
     /// The session to which they are leased, `not-found` where there is none such; null: they are held

@@ -88,7 +88,8 @@ pub struct LeaseRequest {
     /// The umask for what is not up yet; absent: 022.
     #[serde(default)]
     pub umask: Option<u32>,
-    /// Limits by name (`nofile`); absent ones are the agent's.
+    /// Limits by name (`nofile`); absent ones are the agent's, open files as it was
+    /// started with.
     #[serde(default)]
     pub limits: BTreeMap<String, Limit>,
 }

@@ -49,6 +49,10 @@ pub struct Record {
     /// What did not end in time when it stopped.
     #[serde(default)]
     pub hung: Vec<String>,
+    /// The soft limit of open files before it raised its own; `None`: unlimited, or an agent that did
+    /// not say it.
+    #[serde(default)]
+    pub open_files: Option<u64>,
 }
 
 impl Record {

@@ -220,11 +220,7 @@ async fn spec(order: Order, place: &Place) -> Result<Spec, String> {
         env: environment(&capture.env, user.as_ref().filter(|_| becomes.is_some()), &resolved.env),
         user: becomes,
         umask: Some(capture.umask),
-        limits: capture
-            .limits
-            .iter()
-            .map(|(name, limit)| (name.clone(), in_frames(*limit)))
-            .collect(),
+        limits: capture.limits(),
         stop: convert::stop(&service.stop)?,
         log_dir: place.log(&id),
         log: LogLimits { max_size: service.log.max_size, keep: service.log.keep },
@@ -232,10 +228,6 @@ async fn spec(order: Order, place: &Place) -> Result<Spec, String> {
         notify_path,
         acknowledge_within_ms: ACKNOWLEDGE_WITHIN_MS,
     })
-}
-
-fn in_frames(limit: hearth_api::Limit) -> frames::Limit {
-    frames::Limit { soft: limit.soft, hard: limit.hard }
 }
 
 /// Whom the shim is to become; `None`: nobody else. `euid`: our own.

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use hearth_config::{Probe, Test, Values};
 use hearth_core::{Event, Kind, ServiceId, Verdict};
-use hearth_shim::frames;
 use hearth_shim::one_shot::Question;
 use tokio::task::AbortHandle;
 
@@ -141,7 +140,7 @@ impl Asking {
                     dir,
                     env: capture.env.clone(),
                     umask: capture.umask,
-                    limits: capture.limits.iter().map(limit).collect(),
+                    limits: capture.limits(),
                     timeout_ms: convert::milliseconds(test.timeout),
                 };
                 let name = format!("{}/{}", self.answers.id.project, self.answers.id.name);
@@ -153,8 +152,4 @@ impl Asking {
             self.answers.tell(verdict).await;
         }
     }
-}
-
-fn limit((name, limit): (&String, &hearth_api::Limit)) -> (String, frames::Limit) {
-    (name.clone(), frames::Limit { soft: limit.soft, hard: limit.hard })
 }

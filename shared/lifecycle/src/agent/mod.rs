@@ -7,6 +7,7 @@
 mod accept;
 mod handle;
 mod idle;
+mod limits;
 mod publish;
 mod replace;
 mod serve;
@@ -16,6 +17,7 @@ mod succeed;
 mod take;
 
 pub use handle::{BusyGuard, Handle};
+pub use limits::open_files;
 pub use serve::ServeError;
 pub use stop::Stopped;
 pub use take::{Agent, Mode, StartError};

@@ -13,6 +13,7 @@ use hearth_process::locked::{LockedFile, TryError};
 use rustix::io::FdFlags;
 
 use super::handle::Handle;
+use super::limits;
 use super::succeed::{self, Succession};
 use crate::failures::Failures;
 use crate::home::Blocked;
@@ -118,9 +119,13 @@ impl Agent {
 
     fn begin(app: &App, home: Home, taken: Taken) -> Result<Self, StartError> {
         let predecessor = Record::read(&home.agent_lock());
-        let record = new_record(app, &home);
+        let mut record = new_record(app, &home);
         let handle = Handle::new(record.instance.clone());
         let Taken { lock, spawn_lock, pipe, succession } = taken;
+        // What the services of a living agent may open does not change with its version.
+        if let (Some(_), Some(before)) = (&succession, &predecessor) {
+            record.open_files = before.open_files.or(record.open_files);
+        }
         let (app, config) = (app.clone(), AgentConfig::default());
         let mut agent = Self {
             app,
@@ -142,7 +147,7 @@ impl Agent {
             .and_then(|()| AgentConfig::load(agent.home.config()).map_err(StartError::from));
         match config {
             Ok(config) => {
-                raise_limits();
+                limits::raise(agent.record.open_files);
                 let lock = agent.lock.let_go_first();
                 Ok(Self { config, lock, ..agent })
             }
@@ -282,6 +287,7 @@ fn new_record(app: &App, home: &Home) -> Record {
         stage: Stage::Starting,
         started_at: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
         hung: Vec::new(),
+        open_files: limits::open_files(),
     }
 }
 
@@ -290,17 +296,4 @@ fn new_instance() -> String {
     let mut bytes = [0; 8];
     crate::random(&mut bytes);
     format!("{:016x}", u64::from_ne_bytes(bytes))
-}
-
-/// The agent serves many and lives long, and may have been started from a shell with low limits.
-/// What a service gets is what its own caller had.
-fn raise_limits() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    for resource in [Resource::Nofile, Resource::Fsize, Resource::Cpu, Resource::As, Resource::Data]
-    {
-        let limit = getrlimit(resource);
-        if limit.current != limit.maximum {
-            let _ = setrlimit(resource, Rlimit { current: limit.maximum, maximum: limit.maximum });
-        }
-    }
 }

@@ -1,7 +1,9 @@
 //! What several of these tests need.
 
+use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hearth_lifecycle::sessions::{Ask, Session, Sessions};
@@ -21,14 +23,14 @@ pub const APP: App = App {
 /// A home that is no more when the test ends.
 pub struct OwnHome {
     pub home: Home,
-    _dir: tempfile::TempDir,
+    _dir: Option<tempfile::TempDir>,
 }
 
 impl OwnHome {
     pub fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let home = Home::resolve(&APP, Some(dir.path())).unwrap();
-        Self { home, _dir: dir }
+        Self { home, _dir: Some(dir) }
     }
 
     pub fn journal(&self) -> String {
@@ -50,6 +52,11 @@ impl Kept {
 
     pub fn kill(&mut self) {
         self.0.kill().unwrap();
+    }
+
+    /// Returns when it has ended, which it has not been reaped for.
+    pub fn await_end(&self) {
+        ProcessHandle::open(&ProcessId::of(self.pid()).unwrap()).unwrap().wait().unwrap();
     }
 
     pub fn kill_and_reap(&mut self) {
@@ -100,4 +107,95 @@ pub fn watched<F: Future>(sessions: &Sessions, what: F) -> F::Output {
             output = tokio::time::timeout(Duration::from_secs(60), what) => output.expect("in time"),
         }
     })
+}
+
+const HOME: &str = "HEARTH_TEST_SESSIONS_HOME";
+
+impl OwnHome {
+    /// The one of who runs this test inside of another.
+    pub fn given() -> Option<Self> {
+        let dir = std::env::var_os(HOME)?;
+        let home = Home::resolve(&APP, Some(dir.as_ref())).unwrap();
+        Some(Self { home, _dir: None })
+    }
+}
+
+/// Whether a test that needs root may run. Said aloud if not; a failure where `CI=true`.
+pub fn is_root(test: &str) -> bool {
+    if rustix::process::geteuid().is_root() {
+        return true;
+    }
+    let ci = std::env::var_os("CI").is_some_and(|value| value == "true");
+    assert!(!ci, "{test} needs root, and CI=true forbids to skip it");
+    // Not eprintln!, which the test runner keeps to itself.
+    let line = format!("SKIPPED, needs root: {test}\n");
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
+    false
+}
+
+/// Runs one ignored test of this program in another process, in the home given: in namespaces of its
+/// own where there are options for unshare(1).
+pub fn inner(test: &str, home: &str, unshare: Option<&[&str]>) {
+    let own = std::env::current_exe().unwrap();
+    let mut command = match unshare {
+        Some(options) => {
+            let mut command = Command::new("unshare");
+            command.args(options).arg(own);
+            command
+        }
+        None => Command::new(own),
+    };
+    command.args(["--ignored", "--nocapture", "--test-threads=1", test]).env(HOME, home);
+    let output = command.output().expect("unshare(1) of util-linux");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && text.contains("1 passed"),
+        "{test}: {}\n{text}\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr),
+    );
+}
+
+/// What is told in the log meanwhile, by this thread.
+pub fn logged(what: impl FnOnce()) -> String {
+    let log = Log::default();
+    tracing::subscriber::with_default(log.clone(), what);
+    let lines = log.0.lock().unwrap();
+    lines.join("\n")
+}
+
+/// Every event as a line.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<String>>>);
+
+struct Words(String);
+
+impl tracing::field::Visit for Words {
+    fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+        self.0.push_str(&format!("{field}={value:?} "));
+    }
+}
+
+impl tracing::Subscriber for Log {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        let mut words = Words(format!("{} ", event.metadata().level()));
+        event.record(&mut words);
+        self.0.lock().unwrap().push(words.0);
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
 }
