@@ -15,8 +15,8 @@ use hearth_lifecycle::Home;
 
 use crate::refuse::Refusal;
 use crate::{
-    app, completions, config, daemon, down, env, health, hook, init, logs, restart, run, session,
-    sessions, status, trust, r#try, up, version, wait, why, with,
+    app, completions, config, daemon, down, env, events, health, hook, init, logs, restart, run,
+    session, sessions, status, trust, r#try, up, version, wait, why, with,
 };
 
 /// What a verb does: its exit code, or why not.
@@ -74,6 +74,7 @@ const VERBS: &[(&str, Grammar, Run)] = &[
     ("logs", logs::grammar, logs::run),
     ("health", health::grammar, health::run),
     ("why", why::grammar, why::run),
+    ("events", events::grammar, events::run),
     ("env", env::grammar, env::run),
     ("sessions", sessions::grammar, sessions::run),
     ("session", session::grammar, session::run),
@@ -86,7 +87,7 @@ const VERBS: &[(&str, Grammar, Run)] = &[
     ("version", version::grammar, version::run),
 ];
 
-const NOT_BUILT: &[&str] = &["events", "install", "uninstall", "enable", "disable", "doctor"];
+const NOT_BUILT: &[&str] = &["install", "uninstall", "enable", "disable", "doctor"];
 
 /// Options that take a value in the next word; needed to find the verb among them.
 const WITH_VALUE: &[&str] = &["--home", "-C", "--color"];

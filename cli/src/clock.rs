@@ -7,21 +7,28 @@ const A_DAY: Duration = Duration::from_secs(86_400);
 
 /// `10:02`, local time (`TZ`); of more than a day ago `2026-01-31`. `None`: no calendar has it.
 pub fn since(at: SystemTime, now: SystemTime) -> Option<String> {
-    let seconds = at.duration_since(UNIX_EPOCH).ok()?.as_secs();
-    let seconds = libc::time_t::try_from(seconds).ok()?;
-    // SAFETY: both live through the call, and the parts are plain numbers.
-    let parts = unsafe {
-        let mut parts: libc::tm = std::mem::zeroed();
-        if libc::localtime_r(&seconds, &mut parts).is_null() {
-            return None;
-        }
-        parts
-    };
+    let parts = parts(at)?;
     Some(if now.duration_since(at).unwrap_or_default() < A_DAY {
         format!("{:02}:{:02}", parts.tm_hour, parts.tm_min)
     } else {
         format!("{:04}-{:02}-{:02}", parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday)
     })
+}
+
+/// `10:02:11`, local time. `None`: no calendar has it.
+pub fn time(at: SystemTime) -> Option<String> {
+    let parts = parts(at)?;
+    Some(format!("{:02}:{:02}:{:02}", parts.tm_hour, parts.tm_min, parts.tm_sec))
+}
+
+fn parts(at: SystemTime) -> Option<libc::tm> {
+    let seconds = at.duration_since(UNIX_EPOCH).ok()?.as_secs();
+    let seconds = libc::time_t::try_from(seconds).ok()?;
+    // SAFETY: both live through the call, and the parts are plain numbers.
+    unsafe {
+        let mut parts: libc::tm = std::mem::zeroed();
+        if libc::localtime_r(&seconds, &mut parts).is_null() { None } else { Some(parts) }
+    }
 }
 
 #[cfg(test)]

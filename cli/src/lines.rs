@@ -6,13 +6,16 @@
 use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader};
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use hearth_lifecycle::Reply;
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 use crate::{interrupt, output};
+
+/// Lines that may wait here; then they wait where they come from, for a verb whose own reader is slow.
+const WAITING: usize = 10_000;
 
 /// What came next.
 pub enum Next {
@@ -57,18 +60,41 @@ pub struct Until {
     pub tick: Option<Duration>,
 }
 
-type Queue = Arc<Mutex<VecDeque<Next>>>;
+/// Lines on their way from one thread to the other.
+#[derive(Default)]
+struct Queue {
+    lines: Mutex<VecDeque<Next>>,
+    /// Told when a full one has room again.
+    room: Condvar,
+}
+
+impl Queue {
+    fn pop(&self) -> Option<Next> {
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        if lines.len() == WAITING {
+            self.room.notify_one();
+        }
+        lines.pop_front()
+    }
+
+    fn push(&self, next: Next) {
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let full = |lines: &mut VecDeque<Next>| lines.len() >= WAITING;
+        let lines = self.room.wait_while(lines, full);
+        lines.unwrap_or_else(PoisonError::into_inner).push_back(next);
+    }
+}
 
 /// Lines of a reply, as they come; or none, and the rest of what can be waited for.
 pub struct Lines<'a> {
     bell: &'a Bell,
-    queue: Queue,
+    queue: Arc<Queue>,
 }
 
 impl<'a> Lines<'a> {
     /// Begins to read.
     pub fn of(reply: Reply, bell: &'a Bell) -> Self {
-        let queue = Queue::default();
+        let queue = Arc::new(Queue::default());
         let (theirs, writer) = (Arc::clone(&queue), Arc::clone(&bell.writer));
         std::thread::spawn(move || read_lines(reply, &theirs, &writer));
         Self { bell, queue }
@@ -76,7 +102,7 @@ impl<'a> Lines<'a> {
 
     /// No lines: what is waited for is the rest.
     pub fn none(bell: &'a Bell) -> Self {
-        Self { bell, queue: Queue::default() }
+        Self { bell, queue: Arc::default() }
     }
 
     /// Waits for what comes next. `others` are looked at only when there is no line. Stdout is among
@@ -92,9 +118,7 @@ impl<'a> Lines<'a> {
             if interrupt::hit() {
                 return Next::Interrupted;
             }
-            if let Some(next) =
-                self.queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
-            {
+            if let Some(next) = self.queue.pop() {
                 return next;
             }
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
@@ -141,7 +165,7 @@ fn read_lines(reply: Reply, queue: &Queue, bell: &OwnedFd) {
             Ok(_) | Err(_) => Next::End,
         };
         let end = matches!(next, Next::End);
-        queue.lock().unwrap_or_else(PoisonError::into_inner).push_back(next);
+        queue.push(next);
         // A full pipe rings already.
         let _ = rustix::io::write(bell, b".");
         if end {

@@ -159,6 +159,12 @@ impl World {
         self.timers.first()
     }
 
+    /// Whom a `Tick` at this time would be about, by deadline.
+    #[must_use]
+    pub fn due(&self, now: Time) -> Vec<ServiceId> {
+        self.timers.due(now)
+    }
+
     /// Says which life of a service was its last, as its log or record has it, so that the next
     /// one gets a number of its own. To be called before the command that may start it.
     pub fn set_last_life(&mut self, id: &ServiceId, life: u64) {

@@ -11,6 +11,7 @@ use hearth_lifecycle::sessions::Session;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::capture::{Capture, Taken};
+use crate::events::{Subscribe, Subscribed};
 use crate::measure::Trees;
 use crate::owner::Environment;
 use crate::refuse::Refusal;
@@ -47,6 +48,8 @@ pub(crate) enum Command {
     Health(Option<Arc<str>>, Reply<BTreeMap<String, Check>>),
     /// Which are there, in file order?
     Names(Option<Arc<str>>, Reply<Vec<ServiceId>>),
+    /// Tell of everything that happens.
+    Subscribe(Subscribe, Reply<Subscribed>),
     /// A successor takes over: streams end, and nothing more is done or decided until it is known
     /// what came of it.
     Freeze(Reply<Luggage>),

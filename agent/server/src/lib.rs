@@ -27,6 +27,7 @@ mod capture;
 mod clock;
 mod command;
 mod convert;
+mod events;
 mod execute;
 mod files;
 mod health;
@@ -55,6 +56,7 @@ use tracing_subscriber::fmt::writer::{BoxMakeWriter, MakeWriterExt};
 
 use clock::Clock;
 use command::{Command, Port};
+use events::Events;
 use measure::Measuring;
 use owner::Owner;
 use place::Place;
@@ -78,7 +80,7 @@ pub fn main(app: &App, home: Home, mode: Mode) -> Result<ExitCode, StartError> {
     });
     Ok(match prepared {
         Ok((runtime, place, luggage)) => {
-            let served = runtime.block_on(serve(agent, place, luggage));
+            let served = runtime.block_on(serve(app, agent, place, luggage));
             // What still waits in a thread (a name that is looked up) must not keep us.
             runtime.shutdown_background();
             ended(app, served)
@@ -147,6 +149,7 @@ fn write_log(agent: &Agent, mode: Mode) -> std::io::Result<()> {
 }
 
 async fn serve(
+    app: &App,
     agent: Agent,
     place: Place,
     luggage: Option<Luggage>,
@@ -155,7 +158,10 @@ async fn serve(
     let (port, commands) = Port::open();
     let clock = Clock::start();
     let sessions = Sessions::open(agent.home());
-    let mut owner = Owner::new(place.clone(), clock, handle.clone(), sessions.clone());
+    let events = Events::new(handle.instance(), app.version);
+    tokio::spawn(events.clone().wake_readers());
+    let (to_owner, to_events) = (sessions.clone(), events.clone());
+    let mut owner = Owner::new(place.clone(), clock, handle.clone(), to_owner, to_events);
     let unfinished = agent.died_before().is_some() || luggage.is_some();
     owner.unpack(luggage.unwrap_or_default());
     owner.adopt(unfinished).await;
@@ -185,6 +191,7 @@ async fn serve(
             place,
             clock,
             well,
+            events,
             measuring: Measuring::default(),
             sessions,
         }))

@@ -5,6 +5,7 @@
 //! exit code and one HTTP status.
 
 pub mod code;
+pub mod event;
 pub mod id;
 pub mod reply;
 pub mod request;
@@ -13,6 +14,7 @@ pub mod stream;
 pub mod time;
 
 pub use code::{Code, Problem};
+pub use event::Event;
 pub use hearth_core::nouns::{Exit, HealthStatus, Kind, ServiceId, State, Want};
 pub use id::shim_id;
 pub use reply::{AgentRow, Check, Health, HealthReport, HeldBy, LogLine, ServiceRow, Services};

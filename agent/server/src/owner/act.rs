@@ -215,6 +215,7 @@ impl Owner {
             message: message.clone(),
         };
         self.publish(&id, &message, &to_bytes(&line));
+        self.tell_transition(&id, from, to, &message);
     }
 }
 

@@ -36,6 +36,7 @@ impl Owner {
             | Command::Pulse(_)
             | Command::Health(..)
             | Command::Names(..)
+            | Command::Subscribe(..)
             | Command::Freeze(_)
             | Command::Thaw(_)
             | Command::Leave(_) => false,
@@ -67,6 +68,7 @@ impl Owner {
             Command::Pulse(reply) => drop(reply.send(())),
             Command::Health(project, reply) => drop(reply.send(self.health(project.as_ref()))),
             Command::Names(project, reply) => drop(reply.send(self.names(project.as_ref()))),
+            Command::Subscribe(ask, reply) => drop(reply.send(self.subscribe(ask))),
             // The loop has these.
             Command::Freeze(reply) => drop(reply),
             Command::Thaw(reply) | Command::Leave(reply) => drop(reply),
@@ -132,10 +134,12 @@ impl Owner {
                 Event::Lease { lease, project: path, definitions, targets: named }
             }
         };
+        let leases = self.leases_to_tell();
         let actions = match &lease {
             Some(lease) => self.step_for(lease, event),
             None => self.world.step(event, self.clock.now()),
         };
+        self.tell_lost(leases);
         scope.extend(self.now_unwanted(&before.wanted));
         let anew = if restart { chosen } else { BTreeSet::new() };
         notes.extend(self.on_old_ports(&file, &scope, &anew));
@@ -218,7 +222,9 @@ impl Owner {
         let mut projects: Vec<Arc<str>> = known.iter().map(|id| Arc::clone(&id.project)).collect();
         projects.dedup();
         let event = Event::Down { project, targets: targets.clone() };
+        let leases = self.leases_to_tell();
         let actions = self.world.step(event, self.clock.now());
+        self.tell_lost(leases);
         self.save();
         scope.extend(self.now_unwanted(&before.wanted));
         let (goal, notes, words, stays) = (Goal::Down, Vec::new(), false, false);

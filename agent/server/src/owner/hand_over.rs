@@ -5,6 +5,7 @@
 //! meanwhile is lost, so that a thaw goes on where the freeze began.
 
 use hearth_api::Result as Word;
+use hearth_api::event::EndReason;
 use hearth_lifecycle::Luggage;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
@@ -47,6 +48,7 @@ impl Owner {
         self.freezing = true;
         self.starts_end().await;
         self.end_streams(Word::Replaced);
+        self.end_events(EndReason::Replaced);
         self.save();
         self.settle();
         self.rest().await;
@@ -66,6 +68,7 @@ impl Owner {
             }
         }
         self.freezing = false;
+        self.tell_agent("up");
         self.links().for_each(Link::resume);
         self.begin_everywhere();
         self.watch_sessions();

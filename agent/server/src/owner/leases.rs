@@ -8,6 +8,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use hearth_api::event::LeaseChange;
 use hearth_core::{Action, Event, Lease, LeaseView, ServiceId};
 use hearth_lifecycle::sessions::{Session, Sessions};
 use tokio::sync::mpsc;
@@ -171,23 +172,27 @@ impl Owner {
     /// A session has begun, or was said more of: the one place for what is told of that.
     fn has_begun(&mut self, session: &Session) {
         debug!(session = %session.id, pid = session.process.pid, name = %session.name, "a session");
+        self.tell_session_began(session);
     }
 
     /// A session has ended: the one place for what is told of that.
     fn has_ended(&mut self, session: &Session) {
         debug!(session = %session.id, pid = session.process.pid, "a session has ended");
+        self.tell_session_ended(session);
     }
 
     /// A lease is taken, or has got more: the one place for what is told of that.
     fn is_taken(&mut self, view: &LeaseView) {
         self.store.touch();
         debug!(lease = %view.lease.id, session = %view.lease.session, "a lease is taken");
+        self.tell_lease(LeaseChange::Taken, view);
     }
 
     /// A lease is about to be given back: the one place for what is told of that.
     fn is_given_back(&mut self, view: &LeaseView) {
         self.store.touch();
         debug!(lease = %view.lease.id, session = %view.lease.session, "a lease is given back");
+        self.tell_lease(LeaseChange::Returned, view);
     }
 
     /// From now on ends are heard of.

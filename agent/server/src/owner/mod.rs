@@ -14,6 +14,7 @@ mod ask;
 mod checks;
 mod ends;
 mod environment;
+mod events;
 mod hand_over;
 mod hear;
 mod kept;
@@ -35,6 +36,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use hearth_api::event::EndReason;
 use hearth_core::{Action, Event, ServiceId, World};
 use hearth_lifecycle::agent::{BusyGuard, Handle};
 use hearth_lifecycle::sessions::Sessions;
@@ -47,6 +49,7 @@ use crate::adopt;
 use crate::bundle::Held;
 use crate::clock::Clock;
 use crate::command::{Command, Reply};
+use crate::events::Events;
 use crate::execute::link::Told;
 use crate::execute::one_shot::Faces;
 use crate::files::Files;
@@ -73,6 +76,10 @@ pub(crate) struct Owner {
     files: Files,
     listeners: Vec<Listener>,
     said: Said,
+    /// What happens, for who hears of everything.
+    events: Events,
+    /// Sessions that were told there, or were there before; empty where nobody hears of them.
+    sessions_told: HashSet<Arc<str>>,
     /// Ids of requests that were carried out, oldest first.
     done: VecDeque<String>,
     /// Names of the shims that this agent has begun or taken over.
@@ -114,7 +121,13 @@ pub(crate) struct Owner {
 
 impl Owner {
     /// Knows nothing yet.
-    pub(crate) fn new(place: Place, clock: Clock, handle: Handle, sessions: Sessions) -> Self {
+    pub(crate) fn new(
+        place: Place,
+        clock: Clock,
+        handle: Handle,
+        sessions: Sessions,
+        events: Events,
+    ) -> Self {
         let (tell, news) = mpsc::channel(NEWS);
         let heard_of = leases::hear_of(&sessions);
         let store = Store::new(place.home());
@@ -124,6 +137,8 @@ impl Owner {
             files: Files::default(),
             listeners: Vec::new(),
             said: Said::default(),
+            events,
+            sessions_told: HashSet::new(),
             done: VecDeque::new(),
             ours: HashSet::new(),
             awaited: HashSet::new(),
@@ -181,6 +196,7 @@ impl Owner {
                 command = commands.recv() => match command {
                     Some(Command::Leave(reply)) => {
                         self.end_streams(hearth_api::Result::Interrupted);
+                        self.end_events(EndReason::Stopping);
                         self.save();
                         self.settle();
                         return self.leave(reply).await;
@@ -221,8 +237,11 @@ impl Owner {
             // A check that was not ready in time is `unhealthy` as before, and yet an outcome.
             let is_tick = matches!(event, Event::Tick);
             self.may_be_said(&event);
-            let actions = self.world.step(event, self.clock.now());
+            let now = self.clock.now();
+            let touched = self.touched(&event, now);
+            let actions = self.world.step(event, now);
             self.carry_out(actions);
+            touched.iter().for_each(|id| self.tell_health(id));
             if is_tick {
                 self.tell_outcomes();
             }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use hearth_api::HealthStatus;
 use hearth_config::{Resolved, Service};
 use hearth_process::ProcessId;
 use hearth_shim::frames::Notify;
@@ -28,6 +29,8 @@ pub(crate) struct Node {
     pub(crate) capture: Option<Arc<Capture>>,
     /// When its state last changed.
     pub(crate) since: Option<SystemTime>,
+    /// The health that was last told as an event.
+    pub(crate) health_told: Option<HealthStatus>,
     /// Its shim.
     pub(crate) running: Option<Running>,
     /// What asks the tests of a check, while they are asked.

@@ -3,6 +3,7 @@
 
 mod down;
 mod env;
+mod events;
 mod health;
 mod leases;
 mod logs;
@@ -31,6 +32,7 @@ use serde::de::DeserializeOwned;
 
 use crate::clock::Clock;
 use crate::command::Port;
+use crate::events::Events;
 use crate::measure::Measuring;
 use crate::place::Place;
 use crate::refuse::{Refusal, no_such_session};
@@ -49,6 +51,8 @@ pub(crate) struct Routes {
     pub(crate) clock: Clock,
     /// The agent's own checks.
     pub(crate) well: Checks,
+    /// What happens.
+    pub(crate) events: Events,
     /// Figures of services.
     pub(crate) measuring: Measuring,
     /// Who may hold leases.
@@ -69,6 +73,7 @@ pub(crate) fn table(routes: Routes) -> Router {
         .route("/v1/health", only("GET", get(health::answer)))
         .route("/v1/services", only("GET", get(services::answer)))
         .route("/v1/logs", only("GET", get(logs::answer)))
+        .route("/v1/events", only("GET", get(events::answer)))
         .route("/v1/up", only("POST", post(up::answer)))
         .route("/v1/restart", only("POST", post(restart::answer)))
         .route("/v1/run", only("POST", post(run::answer)))

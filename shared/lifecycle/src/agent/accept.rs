@@ -20,6 +20,7 @@ use tower_service::Service;
 use tracing::{debug, warn};
 
 use super::Handle;
+use super::flow::{Flow, Paced};
 use super::stream::{BoundedHeaders, Serving};
 use crate::Problem;
 use crate::handover::PROTOCOL;
@@ -82,7 +83,8 @@ pub(super) async fn serve_connection(front: Arc<Front>, stream: UnixStream) {
     let fd = stream.as_raw_fd();
     let _busy = front.handle.busy();
     let serving = Serving::default();
-    let io = TokioIo::new(BoundedHeaders::new(stream, serving.clone()));
+    let flow = Flow::default();
+    let io = TokioIo::new(BoundedHeaders::new(stream, serving.clone(), flow.clone()));
     let handle = front.handle.clone();
     let requests = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&requests);
@@ -93,19 +95,12 @@ pub(super) async fn serve_connection(front: Arc<Front>, stream: UnixStream) {
             let stream = unsafe { BorrowedFd::borrow_raw(fd) };
             attach_peer(&mut request, stream);
         }
-        let (front, guard) = (Arc::clone(&front), serving.begin());
+        let (front, guard, flow) = (Arc::clone(&front), serving.begin(), flow.clone());
         counted.fetch_add(1, Ordering::Relaxed);
         async move {
             let reply = answer(&front, request).await;
             // The guard lives in the body, so that it falls when the last byte is out.
-            let reply = reply.map(|body| {
-                body.map_frame(move |frame| {
-                    let _held = &guard;
-                    frame
-                })
-                .boxed_unsync()
-            });
-            Ok::<_, Infallible>(reply)
+            Ok::<_, Infallible>(reply.map(|body| Paced::new(body, flow, guard)))
         }
     });
     let mut builder = hyper::server::conn::http1::Builder::new();

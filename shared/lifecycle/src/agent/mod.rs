@@ -5,6 +5,7 @@
 //! of an agent's life, and the kernel lets go of it: no code path can forget to.
 
 mod accept;
+mod flow;
 mod handle;
 mod idle;
 mod limits;

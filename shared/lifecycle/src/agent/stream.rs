@@ -6,7 +6,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -14,26 +14,41 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::UnixStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::flow::Flow;
+
 /// Time for the headers of one request.
 pub(super) const HEADERS: Duration = Duration::from_secs(10);
 
-/// Whether a request is being served on the connection: from its headers to the end of its reply.
+/// Requests of a connection: how many have begun to be served, at the end of their headers, and how
+/// many of them are served to the end of their replies.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Serving(Arc<AtomicBool>);
+pub(super) struct Serving(Arc<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    begun: AtomicUsize,
+    ended: AtomicUsize,
+}
 
 /// A request is being served for as long as this is held.
 pub(super) struct ServingGuard(Serving);
 
 impl Serving {
     pub(super) fn begin(&self) -> ServingGuard {
-        self.0.store(true, Ordering::Release);
+        self.0.begun.fetch_add(1, Ordering::AcqRel);
         ServingGuard(self.clone())
+    }
+
+    /// How many have begun, and whether one is being served.
+    fn counts(&self) -> (usize, bool) {
+        let begun = self.0.begun.load(Ordering::Acquire);
+        (begun, begun != self.0.ended.load(Ordering::Acquire))
     }
 }
 
 impl Drop for ServingGuard {
     fn drop(&mut self) {
-        self.0.0.store(false, Ordering::Release);
+        self.0.0.ended.fetch_add(1, Ordering::AcqRel);
     }
 }
 
@@ -41,13 +56,16 @@ impl Drop for ServingGuard {
 pub(super) struct BoundedHeaders {
     stream: UnixStream,
     serving: Serving,
+    flow: Flow,
+    /// Requests whose headers have come.
+    had: usize,
     first_byte: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl BoundedHeaders {
-    pub(super) fn new(stream: UnixStream, serving: Serving) -> Self {
-        Self { stream, serving, first_byte: None, timer: None }
+    pub(super) fn new(stream: UnixStream, serving: Serving, flow: Flow) -> Self {
+        Self { stream, serving, flow, had: 0, first_byte: None, timer: None }
     }
 
     /// The stream itself, when nothing of HTTP follows on it.
@@ -77,8 +95,10 @@ impl AsyncRead for BoundedHeaders {
         cx: &mut Context<'_>,
         out: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let serving = self.serving.0.load(Ordering::Acquire);
-        if serving {
+        let (begun, serving) = self.serving.counts();
+        // One may have been served without anything having been read meanwhile.
+        if serving || begun != self.had {
+            self.had = begun;
             self.first_byte = None;
             self.timer = None;
         }
@@ -104,7 +124,9 @@ impl AsyncWrite for BoundedHeaders {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let done = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.flow.wrote(bytes.len(), &done);
+        done
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -120,10 +142,44 @@ impl AsyncWrite for BoundedHeaders {
         cx: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bytes)
+        let done = Pin::new(&mut self.stream).poll_write_vectored(cx, bytes);
+        self.flow.wrote(bytes.iter().map(|bytes| bytes.len()).sum(), &done);
+        done
     }
 
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncWriteExt;
+
+    /// Else a connection that is kept would be closed that long after its first byte.
+    #[tokio::test]
+    async fn the_time_for_headers_ends_with_them_although_nothing_is_read_meanwhile() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let serving = Serving::default();
+        let mut stream = BoundedHeaders::new(ours, serving.clone(), Flow::default());
+        let read = async |stream: &mut BoundedHeaders| {
+            let mut bytes = [0; 8];
+            std::future::poll_fn(|cx| {
+                let mut out = ReadBuf::new(&mut bytes);
+                let read = Pin::new(&mut *stream).poll_read(cx, &mut out);
+                Poll::Ready((read.is_pending(), out.filled().len()))
+            })
+            .await
+        };
+        for _ in 0..2 {
+            theirs.write_all(b"GET").await.unwrap();
+            stream.stream.readable().await.unwrap();
+            assert_eq!(read(&mut stream).await, (false, 3));
+            assert!(stream.first_byte.is_some());
+            drop(serving.begin());
+            assert_eq!(read(&mut stream).await, (true, 0));
+            assert!(stream.first_byte.is_none() && stream.timer.is_none());
+        }
     }
 }
