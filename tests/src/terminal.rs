@@ -69,16 +69,6 @@ impl Terminal {
         terminal
     }
 
-    /// Types this.
-    pub fn types(&mut self, text: &str) {
-        self.master.write_all(text.as_bytes()).expect("it can be typed on");
-    }
-
-    /// The process that was started on it.
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
     /// Takes the terminal away, as who closes its window does, and waits for the end of what was started
     /// on it.
     pub fn close(mut self) {
@@ -97,9 +87,6 @@ impl Terminal {
     pub fn types(&mut self, text: &str) {
         self.master.write_all(text.as_bytes()).expect("it can be typed on");
     }
-
-    /// Takes it away, as a window that is closed.
-    pub fn close(self) {}
 
     /// The process that was started on it.
     pub fn pid(&self) -> u32 {
