@@ -68,6 +68,9 @@ impl ShellKind {
             command.env_remove(variable);
         }
         let root = home.root();
+        // fish would begin to read all man pages, in the background.
+        let known = root.join(".data/fish/generated_completions");
+        fs::create_dir_all(known).expect("a directory can be made");
         command
             .current_dir(dir)
             .env("HEARTH_HOME", home.dir())

@@ -115,6 +115,7 @@ fn take(
 }
 
 fn still_trusted(context: &Context, wanted: &Wanted) -> Result<(), Refusal> {
+    context.home.prepare()?;
     let project = hearth_config::load(&wanted.project)?;
     look::check(&project)?;
     let is = trusted::standing(&context.home, &wanted.project);
