@@ -164,3 +164,34 @@ fn nothing_runs(context: &Context, ready: &Ready) -> Result<u8, Refusal> {
     }
     Ok(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_leased_is_refused_with_both_ways_out() {
+        let leased = |sessions: &[&str]| {
+            let leased: Vec<_> = sessions.iter().map(|id| json!({ "session": id })).collect();
+            let refusal =
+                Refusal::new(Code::Leased, "db is leased by zsh (pid 7)").hint("as it was");
+            refusal.details(json!({ "leased": leased }))
+        };
+        let typed = ["db".to_owned(), "web".to_owned()];
+        assert_eq!(
+            ways_out(leased(&["s-a", "s-a"]), &typed).hint,
+            "`hearth down db web --force` takes it all the same; `hearth session end s-a` ends the session"
+        );
+        let two = ways_out(leased(&["s-a", "s-b"]), &[]).hint;
+        assert!(two.starts_with("`hearth down --force` "), "{two}");
+        assert!(
+            two.ends_with("`hearth session end s-a`, `hearth session end s-b` ends the sessions"),
+            "{two}"
+        );
+        assert_eq!(ways_out(leased(&[]), &typed).hint, "as it was");
+        let other = ways_out(Refusal::new(Code::NotFound, "").hint("as it was"), &typed);
+        assert_eq!(other.hint, "as it was");
+    }
+}

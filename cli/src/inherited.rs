@@ -2,8 +2,7 @@
 //!
 //! Kept true here: a command that takes this process's place finds SIGPIPE as it would without us.
 //! The runtime has it ignored before `main`, and nothing tells afterwards how it was: `yes | head`
-//! would end with an error instead of silently, or, the other way round, a shell that ignores it would find it
-//! deadly.
+//! would end with an error instead of silently, or a command whose shell ignores it would die of it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -81,7 +81,8 @@ pub fn of_command() {
 }
 
 /// From now on Ctrl-C does what it did before [`install`], for the command that takes this process's
-/// place. Whether it was typed before: that is to be told by the caller. None is lost in between: one that comes meanwhile ends this process as it would end the command.
+/// place. Whether it was typed before: that is to be told by the caller. None is lost in between: one
+/// that comes meanwhile ends this process as it would end the command.
 pub fn give_back() -> bool {
     // SAFETY: the sets and the structures are plain data, whole when zeroed; the signal is blocked
     // while its action changes, and the mask is put back as it was.

@@ -36,8 +36,7 @@ const CPU: Column = ("CPU", |row| plain(row.cpu_percent.map(|percent| format!("{
 const MEMORY: Column = ("MEMORY", |row| plain(row.memory_bytes.map(bytes)));
 
 /// All rows with a head; with `all`, the project in front; with `measured`, what each uses; with
-/// `-v`, who holds it. Columns in
-/// which nothing would stand are left out.
+/// `-v`, who holds it. Columns in which nothing would stand are left out.
 pub fn of(context: &Context, rows: &[ServiceRow], all: bool, measured: bool) -> String {
     if rows.is_empty() {
         return "no services\n".to_owned();

@@ -1,9 +1,10 @@
 //! `hearth with SERVICE... -- CMD...`: leases, waits until ready, and becomes CMD.
 //!
 //! Kept true here: CMD takes this process's place, so it is the session: its pid, its signals, its
-//! terminal and its exit code need no code, and the lease ends with it however it ends. It finds all as it would
-//! without us (descriptors, directory, umask, limits, signals) but for what is said in its
-//! environment. Nothing is written to stdout, which is CMD's.
+//! terminal and its exit code need no code, and the lease ends with it however it ends. It finds all
+//! as it would without us (descriptors, directory, umask, limits, signals) but for what is said in its
+//! environment; a standard descriptor that was closed is `/dev/null`, as Rust's runtime has it.
+//! Nothing is written to stdout, which is CMD's.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::process::CommandExt;

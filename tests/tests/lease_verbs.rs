@@ -147,6 +147,7 @@ fn a_session_that_has_ended_is_passed_over() {
     assert_eq!(project.row("db")["held_by"][0]["pid"].as_u64(), Some(verb.pid().into()));
     gate.open();
     let ran = verb.finish().exits(0);
+    assert!(ran.stderr.contains("1 service down"), "it has given it up: {}", ran.stderr);
     assert_eq!(
         ran.stderr.matches("HEARTH_SESSION names s-222222, which has ended").count(),
         1,
@@ -266,20 +267,19 @@ fn a_command_without_a_file_is_leased_too() {
 fn ctrl_c_of_an_attached_lease_takes_down_what_it_brought_up() {
     let project = Project::new(TWO);
     let mut gate = project.gate("gate");
-    let verb = script(
+    let mut verb = script(
         &project,
         "hearth session start > /dev/null; echo here; read x < gate; hearth up --attach --lease",
     );
     gate.open();
-    project.watch(&["web"]).until_state("web", "ready");
+    verb.until_stderr("leased to sh");
     let pids = [project.pid("db"), project.pid("web")];
     let children = hearth_process::tree::below(verb.pid(), &|_| false).expect("it can be seen");
     let attached = children.first().expect("the verb");
     hearth_tests::send(attached.id.pid, hearth_process::Signal::INT);
     pids.into_iter().for_each(await_end);
-    let ran = verb.finish();
-    assert!(ran.stderr.contains("leased to sh"), "{}", ran.stderr);
-    assert_eq!(ran.code, Some(130));
+    let ran = verb.finish().exits(130);
+    assert!(ran.stderr.contains("taking down what this brought up: db, web"), "{}", ran.stderr);
 }
 
 #[test]

@@ -248,6 +248,9 @@ fn neither_its_parent_nor_the_agent_has_to_live() {
     project.home.kill_agent();
     // The next one takes it all up again.
     assert_eq!((project.pid("db"), project.sessions().len()), (service, 1));
+    // One that takes its place in peace, too.
+    project.run(&["daemon", "restart"]).exits(0);
+    assert_eq!((project.pid("db"), project.sessions().len()), (service, 1));
     assert!(runs(command));
     gate.open();
     await_end(command);

@@ -1,5 +1,5 @@
 //! What a step costs in which nothing changes, in a project of a thousand services, and what a
-//! thousand that come up cost each.
+//! thousand that come up cost each; and what a lease costs to be taken and given back.
 //!
 //! `cargo bench -p hearth-core --bench step`. Nanoseconds by the clock; instructions by valgrind
 //! where it is installed: they are the same at every run, so a change of one in a hundred shows.
@@ -51,6 +51,46 @@ fn main() {
         println!("{count:6} come up and are waited for, each {each:8.0} ns");
         black_box(world);
     }
+    for count in [100, 1_000, 10_000] {
+        let [taken, one_by_one, at_once] =
+            leases(count).map(|time| time.as_nanos() / count as u128);
+        println!(
+            "{count:6} leases, each taken {taken:6} ns, given back {one_by_one:6} ns, with all the \
+             others {at_once:6} ns"
+        );
+    }
+}
+
+/// So many leases of one service in a project of ten: taken; given back one by one; at once.
+fn leases(count: usize) -> [Duration; 3] {
+    let mut stage = come_up(10).0;
+    let ids: Vec<std::sync::Arc<str>> =
+        (0..count).map(|number| format!("s{number}/1").into()).collect();
+    let take = |stage: &mut Stage| {
+        let events: Vec<Event> = ids
+            .iter()
+            .map(|id| Event::Lease {
+                lease: lease(id),
+                project: PROJECT.into(),
+                definitions: stage.file.clone(),
+                targets: self::names(&["s00000"]),
+            })
+            .collect();
+        timed(stage, events)
+    };
+    let taken = take(&mut stage);
+    let each = ids.iter().map(|id| Event::Release { leases: vec![id.clone()] }).collect();
+    let one_by_one = timed(&mut stage, each);
+    take(&mut stage);
+    let at_once = timed(&mut stage, vec![Event::Release { leases: ids }]);
+    assert!(stage.world.leases().is_empty());
+    [taken, one_by_one, at_once]
+}
+
+fn timed(stage: &mut Stage, events: Vec<Event>) -> Duration {
+    let began = Instant::now();
+    run(stage, events);
+    began.elapsed()
 }
 
 /// `count` services that are ready, each asked again.

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use crate::{
     node::{Next, Node, Phase},
-    nouns::Kind,
+    nouns::{Kind, Want},
     tick,
     world::Turn,
 };
@@ -59,6 +59,10 @@ impl Turn<'_> {
     pub fn resume_check(&mut self, name: &Arc<str>) {
         let Some(node) = self.project.nodes.get_mut(name) else { return };
         if !std::mem::take(&mut node.unheard) {
+            return;
+        }
+        // Given back, or told to go, before it was heard: it is about to end.
+        if node.want == Want::Down {
             return;
         }
         match node.phase {

@@ -22,7 +22,8 @@ pub enum Event {
         targets: Vec<Arc<str>>,
     },
     /// These shall run for as long as this lease lasts, as by `Up` otherwise. A lease that is known
-    /// already gets them besides.
+    /// already gets them besides; known as another session's, or in another project, nothing
+    /// changes. One that holds nothing (yet, or any more) lasts until it is released all the same.
     Lease {
         /// Which, and whose.
         lease: Lease,
@@ -33,7 +34,8 @@ pub enum Event {
         /// Names; empty: all that are enabled, now. Unknown ones are passed over.
         targets: Vec<Arc<str>>,
     },
-    /// These leases are over: what nobody else holds lingers, and goes. Unknown ones are passed over.
+    /// These leases are over: what nobody else holds lingers for its time, and goes; what is not
+    /// worth keeping, as it waits or has failed, goes at once. Unknown ones are passed over.
     Release {
         /// Their names.
         leases: Vec<Arc<str>>,

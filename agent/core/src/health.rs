@@ -19,7 +19,10 @@ fn judge(project: &Project, node: &Node) -> (HealthStatus, String) {
         // One that has run tells how that ended.
         let never = node.phase == Phase::Down && node.life.number == 0;
         let off = never && !node.definition.enabled;
-        return (HealthStatus::Disabled, if off { "switched off".into() } else { said() });
+        return (
+            HealthStatus::Disabled,
+            if off { "switched off".into() } else { project.said(node) },
+        );
     }
     if node.unheard && node.is_living() {
         return (HealthStatus::Failure, said());

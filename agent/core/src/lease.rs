@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{World, action::Action, hold::Held, project::Project, time::Time};
+use crate::{World, action::Action, hold::Held, project::Project, time::Time, world::Turn};
 
 /// Whose lease it is. Both are names that the driver gives; a lease's is never given twice.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,8 +55,9 @@ impl SavedLease {
 #[derive(Debug, Default)]
 pub(crate) struct Register {
     by_id: BTreeMap<Arc<str>, Place>,
-    /// By number, so oldest first: the project's path.
-    by_session: BTreeMap<Arc<str>, BTreeMap<u64, Arc<str>>>,
+    /// By session and number, so each session's oldest first: the project's path. One map, for most
+    /// sessions have one lease, and a map of one costs as much as a map of ten.
+    by_session: BTreeMap<(Arc<str>, u64), Arc<str>>,
     last: u64,
 }
 
@@ -77,7 +78,7 @@ impl Register {
         }
         self.last += 1;
         let (number, session, project) = (self.last, lease.session.clone(), project.clone());
-        self.by_session.entry(session.clone()).or_default().insert(number, project.clone());
+        self.by_session.insert((session.clone(), number), project.clone());
         self.by_id.insert(lease.id.clone(), Place { number, session, project });
         Some(number)
     }
@@ -85,13 +86,15 @@ impl Register {
     /// Forgets it.
     fn remove(&mut self, id: &str) -> Option<Place> {
         let place = self.by_id.remove(id)?;
-        if let Some(mine) = self.by_session.get_mut(&place.session) {
-            mine.remove(&place.number);
-            if mine.is_empty() {
-                self.by_session.remove(&place.session);
-            }
-        }
+        self.by_session.remove(&(place.session.clone(), place.number));
         Some(place)
+    }
+
+    /// Numbers and projects of what this session holds.
+    fn of(&self, session: &str) -> impl Iterator<Item = (u64, &Arc<str>)> {
+        let session: Arc<str> = session.into();
+        let mine = self.by_session.range((session.clone(), 0)..=(session, u64::MAX));
+        mine.map(|((_, number), path)| (*number, path))
     }
 }
 
@@ -120,12 +123,11 @@ impl World {
     /// The leases of one session, oldest first.
     #[must_use]
     pub fn leases_of(&self, session: &str) -> Vec<LeaseView> {
-        let mine = self.register().by_session.get(session).into_iter().flatten();
-        let view = |(number, path): (&u64, &Arc<str>)| {
+        let view = |(number, path): (u64, &Arc<str>)| {
             let project = self.project(path)?;
-            Some(shown(path, project, project.lease(*number)?))
+            Some(shown(path, project, project.lease(number)?))
         };
-        mine.filter_map(view).collect()
+        self.register().of(session).filter_map(view).collect()
     }
 
     /// All leases, for [`World::restore_leases`].
@@ -167,12 +169,22 @@ impl World {
         }
     }
 
-    /// Forgets a lease that its project never came to know.
-    pub(crate) fn forget_unless_held(&mut self, id: &str) {
-        let known = self.register().by_id.get(id);
-        let held = known.and_then(|place| self.project(&place.project)?.lease(place.number));
-        if held.is_none() {
-            self.register_mut().remove(id);
+    /// Does `work` on the project for a lease, by its number. Nothing where it is known as another
+    /// one; forgotten where it is new and the work had no use for it.
+    pub(crate) fn for_lease(
+        &mut self,
+        lease: Lease,
+        path: &Arc<str>,
+        actions: &mut Vec<Action>,
+        now: Time,
+        work: impl FnOnce(&mut Turn<'_>, u64, Lease),
+    ) {
+        let id = lease.id.clone();
+        let Some(number) = self.register_mut().number(&lease, path) else { return };
+        self.found(path);
+        self.turn(path, actions, now, |turn| work(turn, number, lease));
+        if self.project(path).is_none_or(|project| project.lease(number).is_none()) {
+            self.register_mut().remove(&id);
         }
     }
 }

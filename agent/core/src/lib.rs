@@ -4,10 +4,14 @@
 //! [`Event`] and the time, and returns the [`Action`]s that follow; nothing here reads a clock,
 //! touches the system or rolls dice, so that every decision can be tested in microseconds.
 //!
-//! - *Want* is what was asked for: a node is wanted where `up` named it, or where a node that is
-//!   wanted needs it. Commands alone change what is named. *Phase* is what was seen. They are never
-//!   one field, so that a command can be repeated and the last one wins.
-//! - What a command leaves without a holder *lingers*: it is wanted still, held by nobody, until its
+//! - *Want* is what was asked for: a node is wanted where `up` named it, where a lease holds it, or
+//!   where a node that is wanted needs it. Commands alone change who holds what. *Phase* is what was
+//!   seen. They are never one field, so that a command can be repeated and the last one wins.
+//! - A *lease* is the same to a session as being named is to `up`: it is taken like an `up`, and given
+//!   back as a whole. Whether a session lives is not known here: its leases end by [`Event::Release`].
+//!   A `down` takes from all holders; [`World::leased`] says before from whom, and [`World::why`]
+//!   because of whom a service stays.
+//! - What is given back, or what a command leaves without a holder, *lingers*: it is wanted still, held by nobody, until its
 //!   time is over, it goes bad, or somebody needs it again. What a `down` names, and what needs that,
 //!   goes at once, and so does everything by a `down` of all.
 //! - A *check* is a node whose life is its readiness tests being asked. It has no process: its life

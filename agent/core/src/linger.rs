@@ -4,8 +4,9 @@
 //! stays needs it; whatever a lingering node needs and has lingers at least as long. So a dependent
 //! never loses what it needs by the clock, and what has gone bad is not kept warm for nobody.
 //!
-//! A lingering node is wanted still: it is found as it was by whoever needs it again. It is held by
-//! nobody, and no `down` waits for it. A check lingers only for a node that needs it: there is no
+//! A lingering node is wanted still: it is found as it was by whoever needs it again, be it a second
+//! session that comes when the first has ended. It is held by
+//! nobody, neither by `up` nor by a lease nor by what stays, and no `down` waits for it. A check lingers only for a node that needs it: there is no
 //! process to keep warm.
 
 use std::{

@@ -6,6 +6,9 @@
 //! ground of it, and nothing is stopped for it. A node without a process is heard with
 //! [`crate::Event::Settled`], when all shims that answer have been taken over.
 //!
+//! Leases are saved beside the services (`lease.rs`), at the same moment: what one of them holds is
+//! wanted by the other. After another boot none is put back, for their sessions have ended with it.
+//!
 //! There is no secret in it: no command, no environment; what probes said last is left out too.
 
 use std::sync::Arc;

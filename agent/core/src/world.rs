@@ -63,13 +63,10 @@ impl World {
                 self.turn(&project, out, now, |turn| turn.up(definitions, targets, Hold::Up));
             }
             Event::Lease { lease, project, definitions, targets } => {
-                if let Some(number) = self.leases.number(&lease, &project) {
-                    self.found(&project);
-                    self.turn(&project, out, now, |turn| {
-                        turn.project.note_lease(number, lease);
-                        turn.up(definitions, targets, Hold::Lease(number));
-                    });
-                }
+                self.for_lease(lease, &project, out, now, |turn, number, lease| {
+                    turn.project.note_lease(number, lease);
+                    turn.up(definitions, targets, Hold::Lease(number));
+                });
             }
             Event::Release { leases } => self.release(&leases, out, now),
             Event::Down { project: Some(project), targets } => {
@@ -81,20 +78,14 @@ impl World {
                     self.turn(&project, out, now, |turn| turn.down(&targets));
                 }
             }
-            Event::Restart { project, definitions, targets, lease } => {
-                let id = lease.as_ref().map(|lease| lease.id.clone());
-                let numbered = match lease {
-                    Some(lease) => match self.leases.number(&lease, &project) {
-                        Some(number) => Some((number, lease)),
-                        None => return actions,
-                    },
-                    None => None,
-                };
+            Event::Restart { project, definitions, targets, lease: None } => {
                 self.found(&project);
-                self.turn(&project, out, now, |turn| turn.restart(definitions, targets, numbered));
-                if let Some(id) = id {
-                    self.forget_unless_held(&id);
-                }
+                self.turn(&project, out, now, |turn| turn.restart(definitions, targets, None));
+            }
+            Event::Restart { project, definitions, targets, lease: Some(lease) } => {
+                self.for_lease(lease, &project, out, now, |turn, number, lease| {
+                    turn.restart(definitions, targets, Some((number, lease)));
+                });
             }
             Event::Started { id, life, pid } => {
                 self.turn(&id.project, out, now, |turn| turn.started(&id.name, life, pid));

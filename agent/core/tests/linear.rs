@@ -1,4 +1,5 @@
-//! Ten times as many services cost ten times as much, whatever they need: counted in allocations,
+//! Ten times as many services cost ten times as much, whatever they need, and ten times as many
+//! leases: counted in allocations,
 //! which a cost that grows with the square (a list of names, words for each look) shows in.
 
 mod counting;
@@ -84,5 +85,40 @@ fn ten_times_as_many_cost_ten_times_as_much() {
         for (what, few, many) in [("up", few[0], many[0]), ("down", few[1], many[1])] {
             assert!(many <= few * 12, "{what} of a {name}: {few} for 100, {many} for 1,000");
         }
+    }
+}
+
+/// Allocations of so many leases of one service being taken, of all but one being given back one by
+/// one, and of as many that end at once.
+fn cost_of_leases(count: usize) -> [u64; 3] {
+    let mut stage = Stage::new(&[("db", service(&[])), ("api", service(&["db"]))]);
+    let ids: Vec<Arc<str>> = (0..count).map(|number| format!("zsh/{number}").into()).collect();
+    let take = |stage: &mut Stage| {
+        for id in &ids {
+            stage.lease(id, &["db"]);
+        }
+    };
+    let now = stage.now;
+    let taken = allocations(|| take(&mut stage));
+    stage.comes_up("db");
+    let one_by_one = allocations(|| {
+        for id in &ids[1..] {
+            assert_eq!(stage.world.step(Event::Release { leases: vec![id.clone()] }, now), []);
+        }
+    });
+    assert_eq!(stage.leases(), ["zsh/0: db"]);
+    take(&mut stage);
+    let all = Event::Release { leases: ids.clone() };
+    let at_once = allocations(|| assert_eq!(stage.world.step(all, now), []));
+    assert!(stage.leases().is_empty() && stage.world.view(&id("db")).unwrap().held_by.is_empty());
+    [taken, one_by_one, at_once]
+}
+
+#[test]
+fn ten_times_as_many_leases_cost_ten_times_as_much() {
+    let (few, many) = (cost_of_leases(1_000), cost_of_leases(10_000));
+    for (what, at) in [("taken", 0), ("given back one by one", 1), ("given back at once", 2)] {
+        let (few, many) = (few[at], many[at]);
+        assert!(many <= few * 12, "{what}: {few} for 1,000, {many} for 10,000");
     }
 }

@@ -21,6 +21,8 @@ fn ready(count: usize) -> Stage {
     let file: Vec<(&str, Definition)> = file.iter().map(|(n, d)| (n.as_str(), d.clone())).collect();
     let mut stage = Stage::new(&file);
     stage.up(&[]);
+    stage.lease("zsh/1", &[]);
+    stage.lease("vim/1", &["s0000"]);
     for (name, definition) in &file {
         if definition.kind == Kind::Service {
             stage.started(name);
@@ -61,6 +63,25 @@ fn news_of_a_life_that_is_over_allocates_nothing() {
     for event in news {
         assert_eq!(allocations(|| assert!(stage.world.step(event, now).is_empty())), 0);
     }
+}
+
+#[test]
+fn news_of_leases_that_nobody_knows_allocates_nothing() {
+    let mut stage = ready(1_000);
+    let now = stage.now;
+    let stranger = Lease { session: "vim".into(), ..lease("zsh/1") };
+    let (project, definitions, targets) = (PROJECT.into(), stage.file.clone(), Vec::new());
+    let news = [
+        Event::Release { leases: names(&["zsh/2", "nobody", ""]) },
+        Event::Lease { lease: stranger, project, definitions, targets },
+    ];
+    for event in news {
+        assert_eq!(allocations(|| assert!(stage.world.step(event, now).is_empty())), 0);
+    }
+    // One that others hold as well: only the way to its project is made.
+    let event = Event::Release { leases: names(&["vim/1"]) };
+    let cost = allocations(|| assert!(stage.world.step(event, now).is_empty()));
+    assert!(cost < 10, "{cost}: all services were weighed");
 }
 
 #[test]

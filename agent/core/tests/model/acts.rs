@@ -82,9 +82,10 @@ impl Model<'_> {
 
     /// One random thing.
     pub fn act(&mut self) {
-        match self.pick(24) {
+        match self.pick(25) {
             0 => self.edit(),
             1 | 2 => self.command(),
+            12 => self.some_are_over(),
             3 => self.stray(),
             4 => {
                 let pause = ms(self.pick(4_000) as u64);
@@ -115,13 +116,15 @@ impl Model<'_> {
         // A new life that was asked for doesn't wait.
         self.paused.clear();
         let named = |name: &Arc<str>| targets.is_empty() || targets.contains(name);
-        let event = match self.pick(4) {
-            0 | 1 => Event::Up { project, definitions, targets },
-            2 => return self.down(targets),
-            _ => {
+        let lease = if self.pick(2) == 0 { Some(self.some_lease()) } else { None };
+        let event = match (self.pick(4), lease) {
+            (0 | 1, None) => Event::Up { project, definitions, targets },
+            (0 | 1, Some(lease)) => return self.lease(lease, targets),
+            (2, _) => return self.down(targets),
+            (_, lease) => {
                 let names = self.file.keys().filter(|name| named(name));
                 self.touched.extend(names.map(|name| id(name)));
-                Event::Restart { project, definitions, targets, lease: None }
+                Event::Restart { project, definitions, targets, lease }
             }
         };
         self.step(event);
@@ -134,7 +137,7 @@ impl Model<'_> {
     }
 
     /// What runs and has no reason of its own to end.
-    fn steady(&self) -> BTreeSet<ServiceId> {
+    pub fn steady(&self) -> BTreeSet<ServiceId> {
         let calm = |id: &ServiceId| {
             let print = self.world.definition(id).expect("known").fingerprint;
             let same = self.file.get(&id.name).is_some_and(|new| new.fingerprint == print);
@@ -163,7 +166,9 @@ impl Model<'_> {
         let id = id(NAMES[self.pick(NAMES.len())]);
         let last = self.lives.get(&id).max(self.asked.get(&id)).copied().unwrap_or(0);
         let life = last + 1 + self.pick(2) as u64;
-        let event = match self.pick(8) {
+        let event = match self.pick(10) {
+            8 => self.stray_lease(),
+            9 => Event::Release { leases: vec!["vim/0".into()] },
             6 => Event::Missing { id, life, at: String::new() },
             7 => Event::Unstartable { id, life, reason: "gone".into() },
             0 => Event::Started { id, life, pid: 7 },

@@ -20,6 +20,8 @@ pub struct Asked {
     overdue_at: Option<Time>,
     /// Nobody knows what the agent before had heard: what is shown is believed.
     unsure: bool,
+    /// No test of it was asked by this agent yet.
+    silent: bool,
     /// Of each test: failures in a row, and whether it passes.
     tests: Vec<(u32, bool)>,
 }
@@ -29,12 +31,14 @@ impl Asked {
         let tests = vec![(0, false); definition.tests.len()];
         let overdue_at = definition.start_timeout.map(|limit| now.after(limit));
         let (asked, state) = (BTreeSet::new(), State::Starting);
-        Self { life, definition, asked, state, met: false, overdue_at, unsure: false, tests }
+        let (met, unsure, silent) = (false, false, true);
+        Self { life, definition, asked, state, met, overdue_at, unsure, silent, tests }
     }
 
     /// One that an agent asked that is no more: shown as it was, asked anew.
     fn found(&mut self, view: &NodeView, stale: bool) {
         self.asked.clear();
+        self.silent = true;
         self.unsure = self.unsure || stale;
         let limit = |test: &Test| test.failures.max(1);
         let failed = |test: &Test| if view.state == State::Unhealthy { limit(test) } else { 0 };
@@ -46,6 +50,11 @@ impl Asked {
         if self.unsure {
             self.state = state;
         }
+    }
+
+    /// Whether it ends with nothing to be cancelled.
+    pub fn ends_unasked(&self, state: State) -> bool {
+        self.silent && !asks(state)
     }
 
     pub fn hears(&mut self, test: usize, verdict: &Verdict) {
@@ -76,6 +85,10 @@ impl Asked {
     }
 }
 
+fn asks(state: State) -> bool {
+    matches!(state, State::Starting | State::Ready | State::Unhealthy)
+}
+
 impl Model<'_> {
     pub fn probe(&mut self, id: ServiceId, life: u64, test: usize) {
         if self.shims.contains_key(&id) {
@@ -92,6 +105,7 @@ impl Model<'_> {
             self.checks.insert(id.clone(), Asked::new(life, definition, self.now));
         }
         let check = self.checks.get_mut(&id).expect("known");
+        check.silent = false;
         assert!(check.asked.insert(test), "asked twice");
     }
 
@@ -100,7 +114,7 @@ impl Model<'_> {
         let before = std::mem::take(&mut self.checks);
         self.asked.clear();
         for view in self.world.views(None).iter().filter(|view| view.kind == Kind::Check) {
-            if !matches!(view.state, State::Starting | State::Ready | State::Unhealthy) {
+            if !asks(view.state) {
                 continue;
             }
             let known = before.get(&view.id).filter(|check| check.life == view.life);
@@ -154,7 +168,7 @@ impl Model<'_> {
             assert_eq!((view.state, view.kind), (check.state, Kind::Check), "{id:?}: {check:?}");
         }
         for view in views.iter().filter(|view| view.kind == Kind::Check) {
-            let asks = matches!(view.state, State::Starting | State::Ready | State::Unhealthy);
+            let asks = asks(view.state);
             assert_eq!(asks, self.checks.contains_key(&view.id), "{view:?}");
             let resting = matches!(view.state, State::Down | State::Waiting | State::Failed);
             assert!(asks || resting, "a check has no process that could be so: {view:?}");

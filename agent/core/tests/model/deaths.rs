@@ -11,7 +11,8 @@ impl Model<'_> {
     /// the shims are mute at first, some have died too.
     pub fn dies(&mut self) {
         let text = serde_json::to_string(&self.saved).expect("written");
-        let saved: Vec<Saved> = serde_json::from_str(&text).expect("read");
+        let (saved, leases): (Vec<Saved>, Vec<SavedLease>) =
+            serde_json::from_str(&text).expect("read");
         let old = std::mem::take(&mut self.world);
         let (fresh, alone) = (saved == old.saved(), self.shims.is_empty());
         self.stale = !fresh;
@@ -20,6 +21,10 @@ impl Model<'_> {
         self.mute.clear();
         self.world.restore(saved.clone(), self.now);
         assert_eq!(self.world.saved(), saved, "something was not put back");
+        self.world.restore_leases(leases.clone());
+        assert_eq!(self.world.saved_leases(), leases, "something was not put back");
+        self.world.restore_leases(leases);
+        assert_eq!(self.world.leases(), old.leases(), "a lease was forgotten");
         for (id, life) in &self.lives {
             self.world.set_last_life(id, *life);
         }
@@ -27,6 +32,7 @@ impl Model<'_> {
         self.find_checks();
         self.waits.clear();
         self.find_lingering();
+        self.find_pauses();
         self.states = self.world.views(None).into_iter().map(|v| (v.id, v.state)).collect();
         for before in old.views(None) {
             let after = self.world.view(&before.id).expect("it was saved");
@@ -74,7 +80,14 @@ impl Model<'_> {
         if fresh && alone {
             assert_eq!(pauses(&self.world), resting, "a pause or a count began anew");
         }
+        // A session that has ended meanwhile, as the driver finds it out, or sooner.
+        if self.pick(4) == 0 {
+            self.some_are_over();
+        }
         self.step(Event::Settled);
+        if self.pick(4) == 0 {
+            self.some_are_over();
+        }
         self.step(Event::Tick);
     }
 
@@ -87,6 +100,19 @@ impl Model<'_> {
             let since = before.get(&view.id).map(|(since, _)| *since);
             let since = since.unwrap_or(Time(until.0.saturating_sub(own)));
             self.lingering.insert(view.id, (since, view.state));
+        }
+    }
+
+    /// Who rests by what was saved. What ended later is not known to rest, nor what had begun anew.
+    fn find_pauses(&mut self) {
+        if !self.stale {
+            return;
+        }
+        self.paused.clear();
+        for view in self.world.views(None).iter().filter(|view| view.state == State::Backoff) {
+            let backoff = self.world.definition(&view.id).expect("known").backoff;
+            let until = self.now.after(backoff.max.max(backoff.min));
+            self.resting.insert(view.id.clone(), until);
         }
     }
 
@@ -147,7 +173,9 @@ impl Model<'_> {
         self.paused.clear();
         self.done.clear();
         self.resting.clear();
-        self.saved.clear();
+        self.saved = Default::default();
+        self.holds.named.clear();
+        self.holds.leases.clear();
         self.lingering.clear();
         self.checks.clear();
         self.asked.clear();

@@ -5,6 +5,7 @@ mod acts;
 mod checks;
 mod deaths;
 mod ends;
+mod leases;
 mod naive;
 mod shown;
 #[path = "../stage/mod.rs"]
@@ -31,6 +32,9 @@ fn a_long_random_walk_breaks_no_rule() {
         if step % 200 == 0 {
             model.fade();
         }
+        if step % 300 == 0 {
+            model.ebb();
+        }
         if step % 1_250 == 0 {
             model.quiet();
         }
@@ -51,7 +55,8 @@ proptest! {
             model.act();
         }
         model.fade();
-        model.bloom(&[]);
+        model.ebb();
+        model.bloom(&[], None);
         model.quiet();
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use hearth_core::*;
 
-use crate::{checks::Asked, stage::PROJECT};
+use crate::{checks::Asked, leases::Holds, stage::PROJECT};
 
 pub const NAMES: [&str; 7] = ["a", "b", "c", "d", "e", "f", "g"];
 
@@ -30,6 +30,18 @@ impl Shim {
     fn is_there(&self) -> bool {
         self.ready && !self.told && self.exit.is_none()
     }
+}
+
+/// Whether somebody asked for it.
+pub fn is_command(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::Up { .. }
+            | Event::Lease { .. }
+            | Event::Release { .. }
+            | Event::Down { .. }
+            | Event::Restart { .. }
+    )
 }
 
 pub struct Model<'s> {
@@ -57,9 +69,11 @@ pub struct Model<'s> {
     pub steady: BTreeSet<ServiceId>,
     /// People who wait, each with what he remembers.
     pub waits: Vec<(Vec<Arc<str>>, Goal, Wait)>,
+    /// Who holds what.
+    pub holds: Holds,
     pub prints: u64,
     /// What an agent that dies now has left; what happened since it was saved is lost.
-    pub saved: Vec<Saved>,
+    pub saved: (Vec<Saved>, Vec<SavedLease>),
     /// The world was restored from something older than what had happened.
     pub stale: bool,
     /// Shims that do not answer.
@@ -85,8 +99,9 @@ impl<'s> Model<'s> {
             touched: BTreeSet::new(),
             steady: BTreeSet::new(),
             waits: Vec::new(),
+            holds: Holds::default(),
             prints: 0,
-            saved: Vec::new(),
+            saved: (Vec::new(), Vec::new()),
             stale: false,
             mute: BTreeSet::new(),
         };
@@ -103,16 +118,16 @@ impl<'s> Model<'s> {
     pub fn step(&mut self, event: Event) -> usize {
         let ticked = matches!(event, Event::Tick);
         // What must be on disk before anybody is told, or anything is forgotten elsewhere.
-        let command =
-            matches!(event, Event::Up { .. } | Event::Down { .. } | Event::Restart { .. });
+        let command = is_command(&event);
         let lost = matches!(event, Event::ShimLost { .. } | Event::Missing { .. });
         let found = matches!(event, Event::Adopted { .. } | Event::Mute { .. });
         let heard = event.clone();
+        self.foresee(&event);
         let actions = self.world.step(event, self.now);
         let count = actions.len();
         let owed = actions.iter().any(|action| matches!(action, Action::Acknowledge { .. }));
         if command || lost || found || owed || self.pick(2) == 0 {
-            self.saved = self.world.saved();
+            self.saved = (self.world.saved(), self.world.saved_leases());
         }
         for action in actions {
             self.take(action);
@@ -174,6 +189,9 @@ impl<'s> Model<'s> {
         assert_ne!(change.from, change.to);
         assert!(!change.message.is_empty());
         self.resting.remove(&change.id);
+        if self.checks.get(&change.id).is_some_and(|check| check.ends_unasked(change.to)) {
+            self.checks.remove(&change.id);
+        }
         if let Some(check) = self.checks.get_mut(&change.id) {
             check.believes(change.to);
         }

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use hearth_core::*;
 
 use crate::{
-    naive::{Model, NAMES},
+    naive::{Model, NAMES, is_command},
     stage::PROJECT,
 };
 
@@ -26,6 +26,7 @@ impl Model<'_> {
         let wanted = |id: &ServiceId| views.iter().any(|v| v.id == *id && v.want == Want::Up);
         self.done.retain(|id| wanted(id));
         self.compare_checks(&views, event);
+        self.compare_holds(&views, event);
         self.compare_lingering(&views, event);
         self.compare_done(&views);
         if matches!(event, Event::Tick) {
@@ -55,12 +56,14 @@ impl Model<'_> {
     /// Who is wanted is held, or lingers: not for less than his own time while there is anything to
     /// keep, and for no more than the longest of all.
     fn compare_lingering(&mut self, views: &[NodeView], event: &Event) {
-        let command = matches!(
-            event,
-            Event::Up { .. } | Event::Down { .. } | Event::Restart { .. } | Event::Adopted { .. }
-        );
+        // What is given back takes nothing from what lingers already.
+        let released = matches!(event, Event::Release { .. });
+        let command = is_command(event) && !released || matches!(event, Event::Adopted { .. });
         if let Event::Down { targets, .. } = event {
             self.compare_down(views, targets);
+        }
+        if released {
+            self.compare_released(views);
         }
         let before = std::mem::take(&mut self.lingering);
         for view in views {
