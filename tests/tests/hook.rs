@@ -441,7 +441,9 @@ fn what_was_taken_by_hand_is_not_given_back(kind: ShellKind) {
     let project = trusted();
     project.write(
         "hearth.toml",
-        &format!("{AUTO}[services.own]\nrun = [\"sleep\", \"1000\"]\nenabled = false\n"),
+        &format!(
+            "{AUTO}[services.own]\nrun = [\"sleep\", \"1000\"]\nenabled = false\nlinger = \"0s\"\n"
+        ),
     );
     project.run(&["trust", "-q"]).exits(0);
     let mut shell = Shell::start(kind, &project.home, project.dir());

@@ -80,12 +80,16 @@ fn note(
     let before = note.wanted.take();
     let stays = before.as_ref().is_some_and(|it| Some(it.project.as_path()) == project);
     note.wanted = match found {
-        Found::Good(wanted) => Some(wanted),
+        Found::Good(wanted) => {
+            note.told.remove(&wanted.project);
+            Some(wanted)
+        }
         Found::Nothing => None,
         Found::Refused(why) => {
-            // Entered: the same is told once. Changed under the shell's feet: each time.
+            // Once, however often it is entered or its files are written: until it was good again, or
+            // there is another reason.
             let project = project.unwrap_or(Path::new("")).to_owned();
-            if note.told.insert(project, why.clone()).as_ref() != Some(&why) || stays {
+            if note.told.insert(project, why.clone()).as_ref() != Some(&why) {
                 lines.push(why);
             }
             if stays { before.clone() } else { None }
