@@ -33,6 +33,9 @@ fn main() {
     let idle = number(agent, "VmRSS:");
     let mut readers: Vec<Reader> = (0..SUBSCRIBERS - DEAF).map(|_| Reader::new(&socket)).collect();
     let mut deaf: Vec<Reader> = (0..DEAF).map(|_| Reader::new(&socket)).collect();
+    let woken = number(agent, "voluntary_ctxt_switches:");
+    std::thread::sleep(Duration::from_secs(5));
+    let woken = number(agent, "voluntary_ctxt_switches:") - woken;
     let (sent, begun) =
         ((0..=events).map(|_| AtomicU64::new(0)).collect::<Vec<_>>(), Instant::now());
     let done = AtomicBool::new(false);
@@ -67,6 +70,7 @@ fn main() {
     let memory = format!("{:.1} MB (peak {:.1}, before {:.1})", mb(now), mb(peak), mb(idle));
     line("  resident memory of the agent", &memory, "under 100 MB");
     let ratio = |ours: Duration, floor: Duration| ours.as_secs_f64() / floor.as_secs_f64();
+    line("  woken in 5 s while nothing happens", &format!("{woken} times"), "0");
     line(
         "  `status --json` beside it",
         &format!(

@@ -1,7 +1,7 @@
 //! A session of a test's own: a process that has registered itself by the API.
 
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
@@ -77,6 +77,14 @@ impl Session {
     pub fn forks(&mut self) -> u32 {
         self.tell("fork");
         self.line().parse().expect("a pid")
+    }
+
+    /// Has it ask the agent to hand everything over to it, and fail; the agent ends it for that.
+    #[track_caller]
+    pub fn succeeds_and_fails(&mut self) {
+        self.tell("succeed");
+        let status = self.child.wait().expect("it is ours");
+        assert_eq!(status.signal(), Some(libc::SIGKILL), "{status}");
     }
 
     /// Kills it by SIGKILL; it is gone when this returns.

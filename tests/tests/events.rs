@@ -316,13 +316,14 @@ fn the_end_says_why() {
 /// Others hear everything, the agent grows by no more than it keeps, and who did not read is told so.
 #[test]
 fn one_that_does_not_read_disturbs_nobody_and_is_told_that_it_missed_something() {
-    const EVENTS: u64 = 20_000;
+    // More than are kept, and than a socket holds.
+    const EVENTS: u64 = 12_000;
     let project = Project::new(TWO);
     let socket = project.socket();
     let (mut deaf, first) = listen_anew(&socket);
     let first = first.seq();
     let (mut reader, _) = listen_anew(&socket);
-    let others: Vec<_> = (0..48).map(|_| listen_anew(&socket).0).collect();
+    let others: Vec<_> = (0..10).map(|_| listen_anew(&socket).0).collect();
     let agent = project.home.agent_pid().unwrap();
     let before = number(agent, "RssAnon:");
     let mut client = Client::new(&socket);
@@ -336,10 +337,10 @@ fn one_that_does_not_read_disturbs_nobody_and_is_told_that_it_missed_something()
             }
         };
         let reading = scope.spawn(move || read(&mut reader));
-        // Twenty that read at times, and see all the same.
+        // Five that read once, and see all the same.
         let slower = scope.spawn(move || {
             let mut others = others;
-            others.truncate(20);
+            others.truncate(5);
             others.iter_mut().for_each(|other| assert!(other.event().is_some()));
             others
         });
@@ -350,8 +351,8 @@ fn one_that_does_not_read_disturbs_nobody_and_is_told_that_it_missed_something()
         slower.join().expect("they are told too");
     });
     let grown = number(agent, "RssAnon:").saturating_sub(before);
-    // What is kept, 10,000 events in at most 4 MB, and for each of the 50 what its connection holds.
-    assert!(grown < 4_096 + 2_000 + 50 * 160, "{grown} KB");
+    // What is kept, 10,000 events in at most 4 MB, and for each of the 12 what its connection holds.
+    assert!(grown < 4_096 + 2_000 + 12 * 160, "{grown} KB");
     // It has what its socket held, then a new beginning, and goes on from there.
     let events = deaf.events_until(|event| event.name == "resync");
     let (resync, had) = events.split_last().unwrap();

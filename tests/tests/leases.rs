@@ -395,6 +395,23 @@ fn a_lease_goes_on_over_the_agents_and_ends_with_its_session() {
 }
 
 #[test]
+fn a_successor_that_fails_costs_no_lease_and_leaves_none() {
+    let (project, socket) = with_agent(&(service("db", AT_ONCE) + &service("mq", AT_ONCE)));
+    let (session, mut heir) = (begin(&socket, "zsh"), begin(&socket, "heir"));
+    let id = lease(&project, &socket, &session, &["db"]);
+    lease(&project, &socket, &heir, &["mq"]);
+    await_ready(&project, &["db", "mq"]);
+    let (agent, pid) = (project.home.agent_pid(), project.pid("db"));
+    heir.succeeds_and_fails();
+    project.await_lines("mq.told", 1);
+    assert_eq!(project.home.agent_pid(), agent, "it goes on");
+    assert_eq!(leases(&socket, &session)[0]["id"], json!(id));
+    assert_eq!(project.pid("db"), pid);
+    session.kill();
+    project.await_lines("db.told", 1);
+}
+
+#[test]
 fn who_dies_while_there_is_no_agent_is_reaped_by_the_next_one() {
     let (project, socket) = with_agent(&(service("db", AT_ONCE) + &service("mq", AT_ONCE)));
     let (dies, lives) = (begin(&socket, "dies"), begin(&socket, "lives"));

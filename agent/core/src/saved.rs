@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     World,
-    definition::Definition,
+    definition::{Definition, Need},
     linger::Linger,
     node::{History, Life, Node, Phase},
     nouns::{Exit, ServiceId, Want},
@@ -225,20 +225,31 @@ impl World {
     /// Puts back what an earlier agent has saved, where nothing is known yet. No action follows
     /// before [`crate::Event::Settled`], or news of the services. Saved twice counts once.
     pub fn restore(&mut self, saved: Vec<Saved>, now: Time) {
-        for one in saved {
+        let mut ignored = Vec::new();
+        // Where a file is being changed, what a life needed that is about to end and what is needed
+        // from then on may go in a circle: it is broken where it matters least.
+        let mut old = Vec::new();
+        for mut one in saved {
             let id = one.id.clone();
-            let mut ignored = Vec::new();
             self.found(&id.project);
+            if self.definition(&id).is_some() {
+                continue;
+            }
+            if one.pending.is_some() {
+                old.push((id.clone(), std::mem::take(&mut one.definition.needs)));
+            }
             self.turn(&id.project, &mut ignored, now, |turn| turn.put_back(&id.name, one));
+        }
+        for (id, needs) in old {
+            self.turn(&id.project, &mut ignored, now, |turn| {
+                turn.put_back_needs(&id.name, needs);
+            });
         }
     }
 }
 
 impl Turn<'_> {
     fn put_back(&mut self, name: &Arc<str>, saved: Saved) {
-        if self.project.nodes.contains_key(name) {
-            return;
-        }
         self.project.edition += 1;
         self.numbers.remove(&saved.id);
         let mut node = saved.into_node(self.now);
@@ -249,6 +260,15 @@ impl Turn<'_> {
         }
         self.project.shows(name, node.shown);
         self.project.nodes.insert(name.clone(), node);
+        self.project.link(name);
+    }
+
+    /// What a life needs that another definition follows.
+    fn put_back_needs(&mut self, name: &Arc<str>, mut needs: Vec<Need>) {
+        needs.retain(|need| !self.project.closes_cycle(name, &need.service));
+        if let Some(node) = self.project.nodes.get_mut(name) {
+            node.definition.needs = needs;
+        }
         self.project.link(name);
     }
 

@@ -30,6 +30,7 @@ pub struct World {
     numbers: BTreeMap<ServiceId, u64>,
     /// Where each lease is.
     leases: Register,
+    steps: u64,
     /// Names of the project at hand that are to be looked at; empty between steps.
     queue: VecDeque<Arc<str>>,
 }
@@ -55,6 +56,7 @@ impl World {
     /// Takes in one event. The actions are to be done in their order. Never fails: what doesn't
     /// fit changes nothing.
     pub fn step(&mut self, event: Event, now: Time) -> Vec<Action> {
+        self.steps += 1;
         let mut actions = Vec::new();
         let out = &mut actions;
         match event {
@@ -148,6 +150,12 @@ impl World {
     #[must_use]
     pub fn next_deadline(&self) -> Option<Time> {
         self.timers.first()
+    }
+
+    /// How many events it has taken in: as long as that stays, so does everything else.
+    #[must_use]
+    pub fn steps(&self) -> u64 {
+        self.steps
     }
 
     /// Whom a `Tick` at this time would be about, by deadline.

@@ -640,3 +640,23 @@ fn an_answer_that_may_be_a_strangers_counts_when_the_life_has_lasted() {
     assert_eq!(stage.probed("web", 0, doubtful()), ["mark web 1"]);
     assert_eq!(stage.state("web"), State::Ready);
 }
+
+#[test]
+fn who_needs_whom_may_be_turned_round_while_an_agent_dies() {
+    for (first, second) in [("a", "z"), ("z", "a")] {
+        let file = [(first, service(&[second])), (second, service(&[]))];
+        let mut old = running(&file, &[second, first]);
+        old.ends(second, 1);
+        old.edit(first, |first| first.needs.clear());
+        old.edit(second, |second| second.needs = service(&[first]).needs);
+        assert_eq!(old.up(&[]), [format!("stop {first} 1")]);
+        assert_eq!(old.state(second), State::Waiting);
+        let mut new = Stage::new(&[]);
+        new.world.restore(old.world.saved(), new.now);
+        let (id, life) = (id(first), 1);
+        new.step(Event::Missing { id, life, at: "then".into() });
+        assert_eq!(new.step(Event::Settled), [""; 0], "{second} waits still");
+        assert_eq!(new.life(first), 2);
+        assert_eq!(new.comes_up(first), [format!("mark {first} 2"), format!("spawn {second} 2")]);
+    }
+}

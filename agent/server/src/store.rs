@@ -8,14 +8,14 @@
 //! elsewhere (an exit, before its shim may go); other changes within [`PAUSE`]. Nothing is synced:
 //! the page cache outlives every process, and after the machine's end hardly anything in it counts.
 
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use hearth_core::{Saved, SavedLease};
+use hearth_lifecycle::kept;
 use hearth_process::{BootId, facts};
-use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -31,8 +31,6 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// After a write that failed it is tried again, although nothing may have changed: what was asked for
 /// last must not stay unwritten when there is room again. Nothing tells when there is.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
-/// So many unreadable files are kept.
-const SET_ASIDE: usize = 9;
 
 /// One service.
 #[derive(Debug, Serialize, Deserialize)]
@@ -96,7 +94,7 @@ impl Store {
 
     /// What an earlier agent has left; nothing where there is none, or what can't be read.
     pub(crate) fn read(&mut self) -> Left {
-        let bytes = match read(&self.path) {
+        let bytes = match kept::read(&self.path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Left::default(),
             Err(error) => {
@@ -121,20 +119,9 @@ impl Store {
         }
     }
 
-    /// Out of the way, so that it is not written over: somebody may want to look at it.
     fn set_aside(&self, reason: &str) {
-        let numbered = |number: usize| match number {
-            1 => self.path.with_extension("json.bad"),
-            _ => self.path.with_extension(format!("json.bad.{number}")),
-        };
-        let free = (1..=SET_ASIDE).map(numbered).find(|path| !path.exists());
-        let aside = free.unwrap_or_else(|| numbered(SET_ASIDE));
-        let moved = std::fs::rename(&self.path, &aside);
-        let (path, aside) = (self.path.display(), aside.display());
-        let moved = match moved {
-            Ok(()) => format!("set aside as {aside}"),
-            Err(error) => format!("and it can't be set aside as {aside}: {error}"),
-        };
+        let moved = kept::set_aside(&self.path);
+        let path = self.path.display();
         warn!(%path, reason, "what the last agent knew is not understood, {moved}; services that run \
             are taken over all the same; what waited or was in a pause is down: run `hearth up`");
     }
@@ -183,7 +170,7 @@ impl Store {
             return;
         }
         self.at = Some(Instant::now());
-        match replace(&self.path, &bytes) {
+        match kept::replace(&self.path, &bytes) {
             Ok(()) => {
                 self.written = Some(content);
                 if std::mem::take(&mut self.failing) {
@@ -206,18 +193,6 @@ impl Store {
     }
 }
 
-/// What is no file (somebody's pipe) must not hold us.
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    use std::io::Read;
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let mut file = std::fs::File::from(rustix::fs::open(path, flags, Mode::empty())?);
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("it is no file"));
-    }
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).map(|_| bytes)
-}
-
 fn parse(bytes: &[u8]) -> Result<Whole, String> {
     #[derive(Deserialize)]
     struct Head {
@@ -229,21 +204,6 @@ fn parse(bytes: &[u8]) -> Result<Whole, String> {
         return Err(format!("it is of version {version}, and this agent knows {VERSION}"));
     }
     serde_json::from_slice(bytes).map_err(words)
-}
-
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let aside = path.with_extension("json.new");
-    let flags =
-        OFlags::CREATE | OFlags::TRUNC | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let written = rustix::fs::open(&aside, flags, Mode::RUSR | Mode::WUSR)
-        .map_err(io::Error::from)
-        .and_then(|file| std::fs::File::from(file).write_all(bytes))
-        .and_then(|()| std::fs::rename(&aside, path));
-    if written.is_err() {
-        // Half a file takes room that others need; it may not be there at all.
-        let _ = std::fs::remove_file(&aside);
-    }
-    written
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ pub struct SessionRequest {
     pub cwd: Option<String>,
 }
 
-/// One session.
+/// One session. `DELETE /v1/sessions/ID` is answered by what it was, when its leases are given back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionRow {
     /// `s-` and a few letters and digits; never given twice.
@@ -94,7 +94,7 @@ pub struct LeaseRequest {
     pub limits: BTreeMap<String, Limit>,
 }
 
-/// Reply of `POST /v1/leases`.
+/// Reply of `POST /v1/leases`, and of `DELETE /v1/leases/ID`, after which it is over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeaseReply {
     /// Its name for `DELETE /v1/leases/ID`.

@@ -2,20 +2,25 @@
 //! `tests/races.rs` are run against it.
 //!
 //! `pair get` starts the agent if there is none and prints, as one line of JSON, how it stands.
+//! `pair session PID` makes a session of a process that it is below, and `pair sessions` lists those
+//! that live.
 //! A file `fault` in the home makes the agent misbehave, since its environment is not the caller's.
 
 use std::convert::Infallible;
-use std::future::{Ready as Done, ready};
 use std::path::Path;
+use std::pin::Pin;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hearth_lifecycle::agent::{Agent, Handle, Mode};
+use hearth_lifecycle::sessions::{Ask, Sessions};
 use hearth_lifecycle::{
     App, CallError, Home, Luggage, Options, Ready, Request, call, replace, stop,
 };
-use http_body_util::Full;
+use hearth_process::Peer;
+use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 
 const APP: App = App {
@@ -52,6 +57,11 @@ fn main() -> ExitCode {
         Some("run") => agent(home, Mode::Foreground),
         Some("get") => get(&home, false),
         Some("retry") => get(&home, true),
+        Some("session") => {
+            let pid = std::env::args().nth(2).unwrap_or_default();
+            ask(&home, false, &Request::post("/v1/sessions", pid.into()))
+        }
+        Some("sessions") => ask(&home, false, &Request::get("/v1/sessions")),
         Some("replace") => replaced(&home),
         Some("stop") => match stop(app(), &home, Duration::from_secs(10)) {
             Ok(ended) => {
@@ -64,7 +74,7 @@ fn main() -> ExitCode {
             }
         },
         _ => {
-            eprintln!("usage: pair get|retry|replace|stop|run");
+            eprintln!("usage: pair get|retry|session PID|sessions|replace|stop|run");
             ExitCode::from(2)
         }
     }
@@ -81,8 +91,12 @@ fn options() -> Options<'static> {
 }
 
 fn get(home: &Home, past_backoff: bool) -> ExitCode {
+    ask(home, past_backoff, &Request::get("/hello"))
+}
+
+fn ask(home: &Home, past_backoff: bool, request: &Request) -> ExitCode {
     let options = Options { past_backoff, ..options() };
-    let (ready, body) = match call(app(), home, &options, &Request::get("/hello")) {
+    let (ready, body) = match call(app(), home, &options, request) {
         Ok((ready, mut reply)) => match reply.bytes() {
             Ok(body) => (ready, String::from_utf8_lossy(&body).into_owned()),
             Err(error) => {
@@ -194,7 +208,18 @@ fn agent(home: Home, mode: Mode) -> ExitCode {
         },
         || async {},
     );
-    let served = runtime.block_on(agent.serve(Hello(handle, line)));
+    // Whom the agent before this one knew of goes on, and who has ended meanwhile is not there.
+    let sessions = Sessions::open(agent.home());
+    sessions.on_end("tell", |session| {
+        eprintln!("pair: {} (pid {}) has ended", session.name, session.process.pid);
+        Ok(())
+    });
+    let served = runtime.block_on(async {
+        tokio::select! {
+            served = agent.serve(Hello(handle, line, sessions.clone())) => served,
+            () = sessions.watch() => unreachable!("it watches until it is dropped"),
+        }
+    });
     match served {
         Ok(stopped) if stopped.hung.is_empty() => ExitCode::SUCCESS,
         Ok(_) | Err(_) => ExitCode::FAILURE,
@@ -213,19 +238,46 @@ fn wait_for(home: &Path, name: &str) {
 }
 
 #[derive(Clone)]
-struct Hello(Handle, String);
+struct Hello(Handle, String, Sessions);
 
 impl tower_service::Service<hyper::Request<Full<Bytes>>> for Hello {
     type Response = hyper::Response<Full<Bytes>>;
     type Error = Infallible;
-    type Future = Done<Result<Self::Response, Infallible>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, _: hyper::Request<Full<Bytes>>) -> Self::Future {
-        let body = format!("{} {}", self.0.instance(), self.1);
-        ready(Ok(hyper::Response::new(Full::new(Bytes::from(body)))))
+    fn call(&mut self, request: hyper::Request<Full<Bytes>>) -> Self::Future {
+        let hello = self.clone();
+        Box::pin(async move {
+            let body = match (request.uri().path(), request.method()) {
+                ("/v1/sessions", &hyper::Method::POST) => hello.register(request).await,
+                ("/v1/sessions", _) => {
+                    hello.2.list().iter().map(|session| format!("{} ", session.id)).collect()
+                }
+                (_, _) => {
+                    let peer = request.extensions().get::<Arc<Peer>>();
+                    assert!(peer.is_none(), "who asks is told where it is of use alone");
+                    format!("{} {}", hello.0.instance(), hello.1)
+                }
+            };
+            Ok(hyper::Response::new(Full::new(Bytes::from(body))))
+        })
+    }
+}
+
+impl Hello {
+    /// The id, or why not.
+    async fn register(&self, request: hyper::Request<Full<Bytes>>) -> String {
+        let (head, body) = request.into_parts();
+        let Some(peer) = head.extensions.get::<Arc<Peer>>() else { return "who asks?".to_owned() };
+        let Ok(body) = body.collect().await;
+        let pid = String::from_utf8_lossy(&body.to_bytes()).parse().ok();
+        match self.2.register(peer, Ask { pid, ..Ask::default() }) {
+            Ok((session, _)) => session.id.to_string(),
+            Err(error) => format!("{error:?}"),
+        }
     }
 }

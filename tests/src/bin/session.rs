@@ -4,9 +4,10 @@
 //! `session SOCKET BODY`: the body of its registration; what it is answered is a line on stdout, the
 //! status and the body. Then, a line of stdin at a time: `METHOD PATH [BODY]` is answered likewise;
 //! `send METHOD PATH [BODY]` is sent and not waited for; `fork` makes a child that lives on without
-//! it, whose pid is the line. It ends with its stdin.
+//! it, whose pid is the line; `succeed` asks the agent to hand everything over, and then fails, for
+//! which it is killed. It ends with its stdin.
 
-use std::io::{BufRead, Write};
+use std::io::{BufRead, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -33,6 +34,8 @@ fn main() {
                 .spawn()
                 .expect("it runs");
             say(&child.id().to_string());
+        } else if line == "succeed" {
+            succeed(socket).expect("it is handed over");
         } else if let Some(line) = line.strip_prefix("send ") {
             let (method, path, body) = parts(line);
             let mut stream = UnixStream::connect(socket).expect("an agent listens");
@@ -57,6 +60,37 @@ fn ask(socket: &Path, line: &str) {
     let reply = request(socket, method, path, &[], body);
     let status = reply.status;
     say(&format!("{status} {}", reply.text().replace('\n', " ")));
+}
+
+/// A successor that is given everything and does not serve; what is lent to it is passed over.
+fn succeed(socket: &Path) -> std::io::Result<()> {
+    let mut stream = UnixStream::connect(socket)?;
+    let upgrade = [("connection", "upgrade"), ("upgrade", "hearth-handover/1")];
+    stream.write_all(head("POST", "/v1/replace", &upgrade, "").as_bytes())?;
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte)?;
+        answer.extend(byte);
+    }
+    let mut from = stream.try_clone()?;
+    let mut receive = || -> std::io::Result<String> {
+        let mut length = [0; 4];
+        from.read_exact(&mut length)?;
+        let mut text = vec![0; u32::from_le_bytes(length) as usize];
+        from.read_exact(&mut text)?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    };
+    assert!(receive()?.contains("lent"));
+    let prepared = b"{\"type\":\"prepared\"}";
+    let length = u32::try_from(prepared.len()).expect("it is short").to_le_bytes();
+    stream.write_all(&[&length[..], prepared].concat())?;
+    while !receive()?.contains("yours") {}
+    // Not what it is to say.
+    stream.write_all(&[&length[..], prepared].concat())?;
+    loop {
+        std::thread::park();
+    }
 }
 
 fn say(line: &str) {

@@ -77,9 +77,12 @@ pub(crate) struct Subscribe {
 }
 
 /// What a reader gets first (empty: nothing), and the number of the event from which it reads on.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Subscribed {
-    pub(crate) first: Bytes,
+    /// That it can't be told all.
+    pub(crate) resync: Bytes,
+    /// How things are; shared by all who ask while they stay so.
+    pub(crate) snapshot: Bytes,
     pub(crate) next: u64,
 }
 
@@ -123,7 +126,7 @@ impl Events {
         let mut heard = self.heard();
         let id = heard.ring.next();
         let bytes = frame(&format!("id: {}:{id}\n", self.0.instance), event.name(), &data);
-        heard.ring.push(project.cloned(), bytes.into(), is_end);
+        heard.ring.push(project.cloned(), bytes, is_end);
         if is_end {
             heard.wake();
         } else if !heard.waiting.is_empty() {
@@ -158,23 +161,22 @@ impl Events {
         }
     }
 
-    /// A snapshot, behind which a reader goes on with what happens from now on. `resync`: why it gets
-    /// one although it has had one before.
-    pub(crate) fn subscribed(&self, resync: Option<ResyncReason>, snapshot: &Event) -> Subscribed {
-        let mut first = Vec::new();
-        if let Some(reason) = resync {
-            let event = Event::Resync(hearth_api::event::ResyncEvent { reason });
-            // Without an id: who loses the stream before the snapshot needs one still.
-            first.extend(
-                data(&event).map(|data| frame("", event.name(), &data)).unwrap_or_default(),
-            );
-        }
-        let next = self.heard().ring.next();
-        if let Some(data) = data(snapshot) {
-            let id = format!("id: {}:{}\n", self.0.instance, next - 1);
-            first.extend(frame(&id, snapshot.name(), &data));
-        }
-        Subscribed { first: first.into(), next }
+    /// The number that the next event will have.
+    pub(crate) fn next(&self) -> u64 {
+        self.heard().ring.next()
+    }
+
+    /// A snapshot as it goes over the wire, behind which a reader goes on with the event `next`.
+    pub(crate) fn snapshot(&self, next: u64, snapshot: &Event) -> Bytes {
+        let id = format!("id: {}:{}\n", self.0.instance, next - 1);
+        data(snapshot).map(|data| frame(&id, snapshot.name(), &data)).unwrap_or_default()
+    }
+
+    /// That a reader can't be told all. It has no id: who loses the stream before the snapshot that
+    /// follows is to be told again.
+    pub(crate) fn resync(reason: ResyncReason) -> Bytes {
+        let event = Event::Resync(hearth_api::event::ResyncEvent { reason });
+        data(&event).map(|data| frame("", event.name(), &data)).unwrap_or_default()
     }
 
     /// A number for a reader.
@@ -229,7 +231,57 @@ fn data(event: &Event) -> Option<String> {
     data.inspect_err(|error| error!(%error, name = event.name(), "an event can't be written")).ok()
 }
 
-/// An event as it goes over the wire (the HTML standard, 9.2.6). JSON has no newline of its own.
-fn frame(id: &str, name: &str, data: &str) -> Vec<u8> {
-    format!("{id}event: {name}\ndata: {data}\n\n").into_bytes()
+/// An event as it goes over the wire (the HTML standard, 9.2.6). JSON has no newline of its own. In
+/// exactly the memory that it needs: thousands are kept.
+fn frame(id: &str, name: &str, data: &str) -> Bytes {
+    [id, "event: ", name, "\ndata: ", data, "\n\n"].concat().into_bytes().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use hearth_api::event::{EndEvent, EndReason};
+
+    use super::*;
+
+    fn end() -> Event {
+        Event::End(EndEvent { reason: EndReason::Stopping })
+    }
+
+    #[test]
+    fn nothing_is_kept_or_made_before_somebody_asks() {
+        let events = Events::new("abc", "1");
+        events.tell(None, || unreachable!("nobody has asked"));
+        assert_eq!(events.after(0), Begin::Anew(ResyncReason::Unknown));
+        assert!(events.keep() && !events.keep());
+        events.tell(None, end);
+        assert_eq!(events.next(), 2);
+    }
+
+    #[test]
+    fn who_comes_back_goes_on_behind_what_is_kept_and_nowhere_else() {
+        let events = Events::new("abc", "1");
+        events.keep();
+        for _ in 0..ring::EVENTS + 5 {
+            events.tell(None, end);
+        }
+        let newest = ring::EVENTS as u64 + 5;
+        assert_eq!(events.after(newest), Begin::After(newest));
+        assert_eq!(events.after(5), Begin::After(5));
+        assert_eq!(events.after(4), Begin::Anew(ResyncReason::TooOld));
+        assert_eq!(events.after(newest + 1), Begin::Anew(ResyncReason::Unknown));
+        assert_eq!(events.after(u64::MAX), Begin::Anew(ResyncReason::Unknown));
+    }
+
+    #[test]
+    fn an_event_has_its_lines() {
+        let events = Events::new("abc", "1");
+        events.keep();
+        events.tell(None, end);
+        let mut cx = Context::from_waker(Waker::noop());
+        let Poll::Ready(Read::Some(bytes, None)) = events.poll_read(1, 1, None, &mut cx) else {
+            panic!("it is there, and the last word")
+        };
+        assert_eq!(&bytes[..], b"id: abc:1\nevent: end\ndata: {\"reason\":\"stopping\"}\n\n");
+        assert!(events.poll_read(1, 2, None, &mut cx).is_pending());
+    }
 }

@@ -7,18 +7,19 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use hearth_api::event::ResyncReason;
 use hyper::body::{Body, Bytes, Frame};
 use tokio::sync::OwnedSemaphorePermit;
-
-use hearth_api::event::ResyncReason;
 
 use super::ring::Read;
 use super::{Begin, Events, Subscribe, Subscribed};
 use crate::command::{Command, Port};
 use crate::refuse::Refusal;
 
+/// A snapshot may be long: it goes out in pieces, so that who takes nothing holds none of it alone.
+const PIECE: usize = 16 * 1024;
 /// When a client that lost its stream is to connect again, in milliseconds; told once.
-const RETRY: &str = "retry: 500\n";
+const RETRY: &[u8] = b"retry: 500\n";
 
 type Answer = Pin<Box<dyn Future<Output = Result<Subscribed, Refusal>> + Send>>;
 
@@ -69,10 +70,16 @@ impl Stream {
     /// What goes out next; empty: nothing just now, and it is to be asked again.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         match &mut self.at {
-            At::First(Subscribed { first, next }) => {
-                let (first, next) = (std::mem::take(first), *next);
-                self.at = At::Next(next);
-                Poll::Ready(Some(first))
+            At::First(first) if !first.resync.is_empty() => {
+                Poll::Ready(Some(std::mem::take(&mut first.resync)))
+            }
+            At::First(Subscribed { snapshot, .. }) if !snapshot.is_empty() => {
+                let piece = snapshot.len().min(PIECE);
+                Poll::Ready(Some(snapshot.split_to(piece)))
+            }
+            At::First(Subscribed { next, .. }) => {
+                self.at = At::Next(*next);
+                Poll::Ready(Some(Bytes::new()))
             }
             At::Next(at) => {
                 let at = *at;
@@ -109,16 +116,16 @@ impl Body for Stream {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        if !std::mem::replace(&mut self.is_begun, true) {
+            // The next event's first line.
+            return Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(RETRY)))));
+        }
         let bytes = loop {
             match ready!(self.poll_next(cx)) {
                 None => return Poll::Ready(None),
                 Some(bytes) if bytes.is_empty() => {}
                 Some(bytes) => break bytes,
             }
-        };
-        let bytes = match std::mem::replace(&mut self.is_begun, true) {
-            true => bytes,
-            false => [RETRY.as_bytes(), &bytes].concat().into(),
         };
         Poll::Ready(Some(Ok(Frame::data(bytes))))
     }

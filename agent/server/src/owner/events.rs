@@ -14,10 +14,29 @@ use hearth_api::time::rfc3339;
 use hearth_api::{AgentRow, Event, EventSnapshot, HealthStatus};
 use hearth_core::{LeaseView, NodeView, ServiceId, State, Time, Want};
 use hearth_lifecycle::sessions::Session;
+use hyper::body::Bytes;
+use tokio::time::{Duration, Instant};
 
 use super::Owner;
 use crate::convert;
-use crate::events::{Begin, Subscribe, Subscribed};
+use crate::events::{Begin, Events, Subscribe, Subscribed};
+
+/// For so long a snapshot is told again where nothing has happened since: all come at once to the next
+/// agent. Files may differ by then, and time has passed.
+const SAME: Duration = Duration::from_secs(1);
+
+/// How things were, as it goes over the wire.
+#[derive(Clone, Debug)]
+pub(super) struct Snapshot {
+    /// Of whom.
+    project: Option<Arc<str>>,
+    /// What the core had taken in.
+    steps: u64,
+    /// The number of the event behind it.
+    next: u64,
+    at: Instant,
+    bytes: Bytes,
+}
 
 impl Owner {
     /// What a reader gets first, and from where it goes on.
@@ -28,7 +47,7 @@ impl Owner {
             Begin::Now | Begin::Anew(_) => begin,
         };
         let resync = match begin {
-            Begin::After(last) => return Subscribed { first: Default::default(), next: last + 1 },
+            Begin::After(last) => return Subscribed { next: last + 1, ..Subscribed::default() },
             Begin::Now => None,
             Begin::Anew(reason) => Some(reason),
         };
@@ -41,8 +60,26 @@ impl Owner {
             }
             self.sessions_told = self.sessions.list().into_iter().map(|it| it.id).collect();
         }
-        let snapshot = self.event_snapshot(project.as_ref());
-        self.events.subscribed(resync, &Event::Snapshot(snapshot))
+        let resync = resync.map(Events::resync).unwrap_or_default();
+        let Snapshot { bytes, next, .. } = self.snapshot(project);
+        Subscribed { resync, snapshot: bytes, next }
+    }
+
+    /// The last one, where nothing has happened since; or a new one.
+    fn snapshot(&mut self, project: Option<Arc<str>>) -> Snapshot {
+        let (steps, next) = (self.world.steps(), self.events.next());
+        let same = |last: &&Snapshot| {
+            let is_young = last.at.elapsed() < SAME;
+            is_young && (last.steps, last.next, &last.project) == (steps, next, &project)
+        };
+        if let Some(last) = self.last_snapshot.as_ref().filter(same) {
+            return last.clone();
+        }
+        let event = Event::Snapshot(self.event_snapshot(project.as_ref()));
+        let bytes = self.events.snapshot(next, &event);
+        let snapshot = Snapshot { project, steps, next, at: Instant::now(), bytes };
+        self.last_snapshot = Some(snapshot.clone());
+        snapshot
     }
 
     fn event_snapshot(&mut self, project: Option<&Arc<str>>) -> EventSnapshot {
@@ -61,6 +98,8 @@ impl Owner {
 
     /// A service has changed its state; its health may be another one by that.
     pub(super) fn tell_transition(&mut self, id: &ServiceId, from: State, to: State, words: &str) {
+        // It may be large, and is of no use any more.
+        self.last_snapshot = None;
         let at = self.acted_at;
         self.events.tell(Some(&id.project), || {
             Event::Service(ServiceEvent {
@@ -130,6 +169,8 @@ impl Owner {
 
     /// A session has begun. That more is said of one is no event.
     pub(super) fn tell_session_began(&mut self, session: &Session) {
+        // What is said of it may be in no event.
+        self.last_snapshot = None;
         if self.events.is_kept() && self.sessions_told.insert(session.id.clone()) {
             self.tell_session(SessionChange::Started, session);
         }

@@ -57,6 +57,7 @@ use crate::place::Place;
 use crate::ports::Ports;
 use crate::store::Store;
 pub(crate) use environment::Environment;
+use events::Snapshot;
 use leases::{Granted, Happened};
 pub(crate) use nodes::Node;
 use said::Said;
@@ -78,6 +79,8 @@ pub(crate) struct Owner {
     said: Said,
     /// What happens, for who hears of everything.
     events: Events,
+    /// How things were when somebody last asked.
+    last_snapshot: Option<Snapshot>,
     /// Sessions that were told there, or were there before; empty where nobody hears of them.
     sessions_told: HashSet<Arc<str>>,
     /// Ids of requests that were carried out, oldest first.
@@ -138,6 +141,7 @@ impl Owner {
             listeners: Vec::new(),
             said: Said::default(),
             events,
+            last_snapshot: None,
             sessions_told: HashSet::new(),
             done: VecDeque::new(),
             ours: HashSet::new(),

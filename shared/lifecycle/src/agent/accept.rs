@@ -133,10 +133,7 @@ fn attach_peer(request: &mut Request<Incoming>, stream: BorrowedFd<'_>) {
 
 async fn answer(front: &Front, mut request: Request<Incoming>) -> Response<Boxed> {
     if front.handle.stage() != Stage::Running {
-        let words = format!("the agent (pid {}) is shutting down", front.version.pid);
-        let mut reply = refuse(Problem::new(503, "stopping", words, "try again in a moment"));
-        reply.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
-        return reply;
+        return stopping(front);
     }
     if let Err(problem) = check_version(front, &request) {
         return refuse(*problem);
@@ -157,12 +154,23 @@ async fn answer(front: &Front, mut request: Request<Incoming>) -> Response<Boxed
     }
 }
 
+fn stopping(front: &Front) -> Response<Boxed> {
+    let words = format!("the agent (pid {}) is shutting down", front.version.pid);
+    let mut reply = refuse(Problem::new(503, "stopping", words, "try again in a moment"));
+    reply.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+    reply
+}
+
 async fn pass_on(front: &Front, request: Request<Incoming>) -> Response<Boxed> {
     let (head, body) = request.into_parts();
     let body = match read_body(body).await {
         Ok(body) => body,
         Err(problem) => return refuse(*problem),
     };
+    // A body may take seconds, and another may be the agent by now.
+    if front.handle.stage() != Stage::Running {
+        return stopping(front);
+    }
     (front.service)(Request::from_parts(head, Full::new(body))).await
 }
 

@@ -71,9 +71,7 @@ impl Journal {
             Ok(bytes) => journal.parse(&bytes),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(error) => {
-                let path = path.display();
-                warn!(%path, %error, "cannot read which sessions there were: they have to be \
-                    registered again");
+                journal.set_aside(&format!("it can't be read: {error}"));
                 Vec::new()
             }
         };

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hearth_process::{Ends, Liveness, OpenError, ProcessId};
 use tracing::{info, warn};
@@ -89,7 +89,7 @@ impl Table {
         let Who { process, kind, name, cwd } = who;
         let session = Session {
             id: self.new_id(),
-            started_at: SystemTime::now(),
+            started_at: now(),
             kind: kind.as_deref().unwrap_or("process").into(),
             name: name.unwrap_or_else(|| who::command(&process)).into(),
             cwd: cwd.or_else(|| who::directory(&process)),
@@ -205,6 +205,13 @@ impl Table {
             }
         }
     }
+}
+
+/// In whole milliseconds, as the journal has it: a session is the same for the next agent.
+fn now() -> SystemTime {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let whole = Duration::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
+    UNIX_EPOCH.checked_add(whole).unwrap_or(UNIX_EPOCH)
 }
 
 /// Where the start time of one is not known, the pid decides: whose end is awaited has it still.

@@ -16,6 +16,7 @@
 //! | sudo leaves root-owned files in the user's home | `a_home_that_is_not_ours_alone_is_blocked` |
 //! | idle exit drops a queued client | `an_idle_agent_goes_and_no_client_is_lost_by_it` |
 //! | a successor fails, hangs or dies in the middle | `replacement` |
+//! | who needs the agent ends, or the agent does | `sessions` |
 //! | everything at once | `whoever_is_killed_whenever_every_other_verb_gets_the_one_agent` |
 //!
 //! A service that runs hearth and becomes the agent's ancestor is in the black-box tests of the
@@ -23,5 +24,6 @@
 
 mod races;
 mod replacement;
+mod sessions;
 mod simulation;
 mod support;

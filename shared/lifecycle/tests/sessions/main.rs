@@ -8,6 +8,7 @@
 //! | start time unknown | `a_start_time_that_is_unknown_is_kept_for_as_long_as_the_pid_lives` |
 #![cfg(target_os = "linux")]
 
+mod edges;
 mod file;
 mod ordinary;
 mod restored;

@@ -40,7 +40,7 @@ fn a_living_pid_with_the_same_start_time_goes_on() {
     drop(Sessions::open(&own.home));
     let sessions = Sessions::open(&own.home);
     let found = sessions.get(&session.id).unwrap();
-    assert_eq!((&found.process, &found.cwd), (&session.process, &session.cwd));
+    assert_eq!(found, session);
     assert_eq!(sessions.register(&child.peer(), Default::default()).unwrap(), (found, true));
     let mut ended = ends(&sessions);
     let id = watched(&sessions, async {

@@ -1,7 +1,9 @@
 //! What several of these tests need.
 
+use std::ffi::OsStr;
 use std::io::Write;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::process::{Child, Command};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,6 +11,7 @@ use std::time::Duration;
 use hearth_lifecycle::sessions::{Ask, Session, Sessions};
 use hearth_lifecycle::{App, Home};
 use hearth_process::{Peer, ProcessHandle, ProcessId};
+use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 pub const APP: App = App {
@@ -136,17 +139,17 @@ pub fn is_root(test: &str) -> bool {
 /// Runs one ignored test of this program in another process, in the home given: in namespaces of its
 /// own where there are options for unshare(1).
 pub fn inner(test: &str, home: &str, unshare: Option<&[&str]>) {
-    let own = std::env::current_exe().unwrap();
-    let mut command = match unshare {
-        Some(options) => {
-            let mut command = Command::new("unshare");
-            command.args(options).arg(own);
-            command
-        }
-        None => Command::new(own),
-    };
+    let before: Vec<_> = unshare.into_iter().flat_map(|options| [&["unshare"], options]).collect();
+    inner_as(&before.concat(), &std::env::current_exe().unwrap(), test, home);
+}
+
+/// The same with a copy of this program, by another one that executes it.
+pub fn inner_as(by: &[&str], program: &Path, test: &str, home: &str) {
+    let mut words = by.iter().map(OsStr::new).chain([program.as_os_str()]);
+    let mut command = Command::new(words.next().unwrap());
+    command.args(words);
     command.args(["--ignored", "--nocapture", "--test-threads=1", test]).env(HOME, home);
-    let output = command.output().expect("unshare(1) of util-linux");
+    let output = command.output().expect("unshare(1), setpriv(1) of util-linux");
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(
         output.status.success() && text.contains("1 passed"),
@@ -160,13 +163,33 @@ pub fn inner(test: &str, home: &str, unshare: Option<&[&str]>) {
 pub fn logged(what: impl FnOnce()) -> String {
     let log = Log::default();
     tracing::subscriber::with_default(log.clone(), what);
-    let lines = log.0.lock().unwrap();
-    lines.join("\n")
+    log.text()
 }
 
 /// Every event as a line.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<String>>>);
+pub struct Log(Arc<Mutex<Vec<String>>>, Arc<Notify>);
+
+impl Log {
+    /// What any thread of this process tells from here on; for a test that has a process of its own.
+    pub fn everywhere() -> Self {
+        let log = Self::default();
+        tracing::subscriber::set_global_default(log.clone()).unwrap();
+        log
+    }
+
+    /// All of it, once this is in it.
+    pub async fn until(&self, text: &str) -> String {
+        while !self.text().contains(text) {
+            self.1.notified().await;
+        }
+        self.text()
+    }
+
+    fn text(&self) -> String {
+        self.0.lock().unwrap().join("\n")
+    }
+}
 
 struct Words(String);
 
@@ -193,6 +216,7 @@ impl tracing::Subscriber for Log {
         let mut words = Words(format!("{} ", event.metadata().level()));
         event.record(&mut words);
         self.0.lock().unwrap().push(words.0);
+        self.1.notify_one();
     }
 
     fn enter(&self, _: &tracing::span::Id) {}
