@@ -355,8 +355,14 @@ fn an_agent_that_cant_be_started_is_told_once(kind: ShellKind) {
     assert_eq!(all.matches("hearth: ").count(), 2, "what it does, and that it failed: {all}");
     assert!(all.contains("agent.toml"), "the reason: {all}");
     assert!(!project.dir().join("lives").exists());
-    shell.exit();
+    // What is trusted anew is tried anew.
     fs::remove_file(project.home.path("agent.toml")).expect("removed");
+    project.run(&["daemon", "up"]).exits(0);
+    project.run(&["trust", "-q"]).exits(0);
+    shell.run("echo z");
+    life(project.dir(), 1);
+    settled(&project, shell.pid(), 1);
+    shell.exit();
 }
 
 fn what_is_no_interactive_shell_is_left_alone(kind: ShellKind) {

@@ -41,8 +41,9 @@ pub fn run(context: &Context, shell: Shell, pid: u32, at: Option<&Path>) -> Resu
         Files::of(&context.home, pid).map_err(|error| format!("shell {pid}: {error}"))
     });
     let kept = files.and_then(|files| {
-        lines.extend(files.take_said());
-        let changed = note(context, &files, project.as_deref(), &mut lines);
+        let failed = files.take_said();
+        lines.extend(failed.clone());
+        let changed = note(context, &files, project.as_deref(), failed.is_some(), &mut lines);
         changed.map(|changed| (files, changed)).map_err(|error| error.to_string())
     });
     let record = project.as_deref().map(|project| trusted::path_of(&context.home, project));
@@ -67,11 +68,13 @@ pub fn run(context: &Context, shell: Shell, pid: u32, at: Option<&Path>) -> Resu
     Ok(0)
 }
 
-/// Writes the note; whether what is wanted is another thing than before.
+/// Writes the note; whether there is something to be done about it: what is wanted is another thing than
+/// before, or it could not be had (of which is told now, where it has just `failed`).
 fn note(
     context: &Context,
     files: &Files,
     project: Option<&Path>,
+    failed: bool,
     lines: &mut Vec<String>,
 ) -> std::io::Result<bool> {
     let draft = files.begin()?;
@@ -95,7 +98,9 @@ fn note(
             if stays { before.clone() } else { None }
         }
     };
-    let changed = note.wanted != before;
+    let again = note.failed && !failed && note.wanted.is_some();
+    note.failed = failed;
+    let changed = note.wanted != before || again;
     if changed {
         lines.extend(in_words(before.as_ref(), &note));
     }

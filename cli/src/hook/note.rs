@@ -23,6 +23,9 @@ pub struct Note {
     /// The project whose services are to be held.
     #[serde(default)]
     pub wanted: Option<Wanted>,
+    /// Whether that could not be had, which was told: it is tried again when somebody changes something.
+    #[serde(default)]
+    pub failed: bool,
     /// What was told last of a project that is not brought up: once is enough.
     #[serde(default)]
     pub told: BTreeMap<PathBuf, String>,
