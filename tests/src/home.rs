@@ -212,8 +212,9 @@ impl Home {
         left.retain(|process| {
             let Ok(handle) = ProcessHandle::open(&process.id) else { return false };
             // Agent and shims let go of what they hold before they are gone; a service is gone first.
-            let own =
-                process.command.contains("hearth shim") || process.command.contains("hearth agent");
+            // So does what a shell's hook has in the background.
+            let is = |what: &str| process.command.contains(what);
+            let own = is("hearth shim") || is("hearth agent") || is("/hearth hook ");
             !(own && handle.wait_timeout(Duration::from_secs(5)).unwrap_or(false))
         });
         if !left.is_empty() {

@@ -36,6 +36,9 @@ impl Terminal {
     /// the verb's end of the terminal open.
     pub fn start(mut command: Command, width: u16, height: u16) -> Self {
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY;
+        // At once: a fork of another test's would keep the terminal from being closed.
+        #[cfg(target_os = "linux")]
+        let flags = flags | OpenptFlags::CLOEXEC;
         let master = openpt(flags).expect("a terminal can be had");
         grantpt(&master).and_then(|()| unlockpt(&master)).expect("it is ours");
         let name = ptsname(&master, Vec::new()).expect("it has a name");
@@ -59,6 +62,22 @@ impl Terminal {
         Self { master: File::from(master), child, screen }
     }
 
+    /// The same for a program that draws as it likes: only [`Terminal::written`] tells of it.
+    pub fn of_shell(command: Command, width: u16, height: u16) -> Self {
+        let mut terminal = Self::start(command, width, height);
+        terminal.screen.unread = true;
+        terminal
+    }
+
+    /// Takes the terminal away, as who closes its window does, and waits for the end of what was started
+    /// on it.
+    pub fn close(mut self) {
+        // Its end of the terminal is the only one here.
+        let nothing = File::open("/dev/null").expect("it is there");
+        drop(std::mem::replace(&mut self.master, nothing));
+        self.child.wait().expect("it can be waited for");
+    }
+
     /// Types Ctrl-C.
     pub fn interrupt(&mut self) {
         self.types("\x03");
@@ -68,9 +87,6 @@ impl Terminal {
     pub fn types(&mut self, text: &str) {
         self.master.write_all(text.as_bytes()).expect("it can be typed on");
     }
-
-    /// Takes it away, as a window that is closed.
-    pub fn close(self) {}
 
     /// The process that was started on it.
     pub fn pid(&self) -> u32 {
@@ -106,6 +122,24 @@ impl Terminal {
         }
     }
 
+    /// Reads until all that was written is what `is_it` wants.
+    #[track_caller]
+    pub fn until_written(&mut self, is_it: impl Fn(&str) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !is_it(self.written()) {
+            assert!(self.more(deadline), "it never came to it:\n{}", self.written());
+        }
+    }
+
+    /// Waits for the end: all that was written.
+    #[track_caller]
+    pub fn finish_written(mut self) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        while self.more(deadline) {}
+        self.child.wait().expect("it can be waited for");
+        self.written().to_owned()
+    }
+
     /// Waits for the verb's end: its exit code, and what stands on the terminal.
     #[track_caller]
     pub fn finish(mut self) -> (Option<i32>, String) {
@@ -122,7 +156,8 @@ impl Terminal {
         let ready = poll(&mut [PollFd::new(&self.master, PollFlags::IN)], Some(&left));
         if ready == Ok(0) {
             let _ = self.child.kill();
-            panic!("it hangs:\n{}", self.text());
+            let text = if self.screen.unread { self.written().to_owned() } else { self.text() };
+            panic!("it hangs:\n{text}");
         }
         let mut bytes = [0; 8192];
         // EIO: nobody has the other end any more.
@@ -155,6 +190,8 @@ struct Screen {
     width: usize,
     height: usize,
     wraps: bool,
+    /// What is written is kept and not understood.
+    unread: bool,
     written: String,
     /// Bytes of a sequence or a character that has not ended.
     rest: Vec<u8>,
@@ -163,7 +200,7 @@ struct Screen {
 impl Screen {
     fn new(width: usize, height: usize) -> Self {
         let (rows, written, rest) = (vec![Vec::new()], String::new(), Vec::new());
-        Self { rows, row: 0, column: 0, width, height, wraps: true, written, rest }
+        Self { rows, row: 0, column: 0, width, height, wraps: true, unread: false, written, rest }
     }
 
     fn text(&self) -> String {
@@ -178,6 +215,11 @@ impl Screen {
             Err(error) => error.valid_up_to(),
         };
         let mut text = String::from_utf8_lossy(&self.rest[..whole]).into_owned();
+        if self.unread {
+            self.rest.drain(..whole);
+            self.written.push_str(&text);
+            return;
+        }
         // A sequence that has not ended waits for its end.
         if let Some(escape) = text.rfind('\x1b')
             && !text[escape + 1..].contains(|c: char| c.is_ascii_alphabetic())

@@ -45,7 +45,7 @@ mod write;
 pub use builder::{Builder, Node};
 pub use fault::{Fault, Faults, render};
 pub use invalid::{Invalid, nearest, quoted};
-pub use load::{FILE, LOCAL_FILE, LoadError, MAX_FILE_SIZE, find, load};
+pub use load::{FILE, LOCAL_FILE, LoadError, MAX_FILE_SIZE, find, load, read as read_file};
 pub use loose::{LooseReady, loose};
 pub use name::is_name;
 pub use ownership::{Ownership, check_ownership};

@@ -94,7 +94,10 @@ fn unreadable(path: PathBuf, source: io::Error) -> LoadError {
 
 /// The bytes of a regular file. Anything else is refused before it is opened: opening a fifo would
 /// wait for its other end. (Exchanged in between, it would; who can do that can do worse.)
-pub(crate) fn read(file: &Path) -> io::Result<Vec<u8>> {
+///
+/// Errors: those of stat(2) and open(2); `InvalidInput` for what is no file, `FileTooLarge` above
+/// [`MAX_FILE_SIZE`].
+pub fn read(file: &Path) -> io::Result<Vec<u8>> {
     if !file.metadata()?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file"));
     }
