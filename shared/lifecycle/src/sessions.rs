@@ -217,6 +217,16 @@ impl Sessions {
     }
 }
 
+/// A name such as `s-4k2mzq`: the letter, and six of 32 letters and digits, of the kernel's randomness.
+/// Whoever gives it makes sure that nothing else has it.
+pub fn random_name(letter: char) -> Arc<str> {
+    const LETTERS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+    let mut bytes = [0; 6];
+    crate::random(&mut bytes);
+    let letters = bytes.map(|byte| char::from(LETTERS[usize::from(byte % 32)]));
+    format!("{letter}-{}", String::from_iter(letters)).into()
+}
+
 fn not_begun(error: OpenError) -> RegisterError {
     match error {
         OpenError::Gone | OpenError::Recycled | OpenError::Os(_) => {

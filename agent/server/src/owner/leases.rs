@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use hearth_api::event::LeaseChange;
 use hearth_core::{Action, Event, Lease, LeaseView, ServiceId};
-use hearth_lifecycle::sessions::{Session, Sessions};
+use hearth_lifecycle::sessions::{Session, Sessions, random_name};
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
@@ -68,16 +68,6 @@ impl Granted {
         }
         self.0.push_back((request, id.clone()));
     }
-}
-
-/// `l-` and six of 32 letters and digits.
-fn random_id() -> String {
-    const LETTERS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
-    let mut bytes = [0; 6];
-    // Refused only where a sandbox forbids the call: what is known already is tried again.
-    let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
-    let letters = bytes.iter().map(|byte| char::from(LETTERS[usize::from(byte % 32)]));
-    std::iter::once('l').chain(['-']).chain(letters).collect()
 }
 
 impl Owner {
@@ -237,9 +227,9 @@ impl Owner {
     /// One with a name that no lease has.
     fn new_lease(&self, session: &Arc<str>) -> Lease {
         loop {
-            let id = random_id();
+            let id = random_name('l');
             if self.world.lease(&id).is_none() {
-                return Lease { id: id.into(), session: session.clone() };
+                return Lease { id, session: session.clone() };
             }
         }
     }
@@ -248,14 +238,6 @@ impl Owner {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_lease_is_named_by_six_of_32() {
-        let id = random_id();
-        let of_the_alphabet = |c: char| c.is_ascii_lowercase() || ('2'..='7').contains(&c);
-        let letters = id.strip_prefix("l-").unwrap();
-        assert!(letters.len() == 6 && letters.chars().all(of_the_alphabet), "{id}");
-    }
 
     #[test]
     fn a_request_gets_its_lease_again_and_the_oldest_is_forgotten_first() {

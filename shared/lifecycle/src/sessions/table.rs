@@ -194,12 +194,8 @@ impl Table {
     }
 
     fn new_id(&self) -> Arc<str> {
-        const LETTERS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
         loop {
-            let mut bytes = [0; 6];
-            crate::random(&mut bytes);
-            let letters = bytes.map(|byte| char::from(LETTERS[usize::from(byte % 32)]));
-            let id: Arc<str> = format!("s-{}", String::from_iter(letters)).into();
+            let id = super::random_name('s');
             if !self.by_id.contains_key(&id) {
                 return id;
             }
