@@ -146,6 +146,7 @@ fn an_untrusted_project_is_told_once_and_runs_nothing(kind: ShellKind) {
     let text = shell.run(&cd(project.dir()));
     assert!(text.contains("can be written by everybody"), "{text}");
     assert!(!project.dir().join("lives").exists());
+    shell.exit();
 }
 
 fn a_nested_project_is_another_one(kind: ShellKind) {
