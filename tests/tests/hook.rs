@@ -145,7 +145,18 @@ fn an_untrusted_project_is_told_once_and_runs_nothing(kind: ShellKind) {
     fs::set_permissions(project.dir().join("hearth.toml"), open).expect("it is ours");
     let text = shell.run(&cd(project.dir()));
     assert!(text.contains("can be written by everybody"), "{text}");
-    assert!(!project.dir().join("lives").exists());
+    let closed = fs::Permissions::from_mode(0o644);
+    fs::set_permissions(project.dir().join("hearth.toml"), closed).expect("it is ours");
+    // Nor where they could put another directory into its place.
+    fs::create_dir(project.home.root().join("above")).expect("a directory");
+    let above = project.beside("above/inner", AUTO);
+    let trust = project.ran(project.home.command(&["trust", "-q"]).current_dir(&above));
+    trust.exits(0);
+    let open = fs::Permissions::from_mode(0o777);
+    fs::set_permissions(project.home.root().join("above"), open).expect("it is ours");
+    let text = shell.run(&cd(&above));
+    assert!(text.contains("/above (owner ") && text.contains("by everybody"), "{text}");
+    assert!(!project.dir().join("lives").exists() && !above.join("lives").exists());
     shell.exit();
 }
 
