@@ -41,6 +41,7 @@ in_each_shell!(
     it_needs_no_path_and_can_be_read_twice,
     what_was_taken_by_hand_is_not_given_back,
     a_job_of_ones_own_is_not_disturbed,
+    the_last_job_s_pid_is_that_of_one_s_own,
 );
 
 fn in_shell(kind: ShellKind, test: fn(ShellKind)) {
@@ -490,6 +491,40 @@ fn a_job_of_ones_own_is_not_disturbed(kind: ShellKind) {
     assert!(listed[0].contains("sleep 1000"), "{text}");
     assert!(!shell.all().contains("Done") && !shell.all().contains("ended"), "{}", shell.all());
     shell.run("kill %1; wait");
+    shell.exit();
+}
+
+/// Who types `server &` and then `kill $!` means the server, whatever the hook has begun in between.
+fn the_last_job_s_pid_is_that_of_one_s_own(kind: ShellKind) {
+    let project = trusted();
+    let mut shell = Shell::start(kind, &project.home, project.home.root());
+    let last = match kind {
+        ShellKind::Bash | ShellKind::Zsh => "$!",
+        ShellKind::Fish => "$last_pid",
+    };
+    let pid = |shell: &mut Shell| {
+        // Apart, for `!.` would be a word of the history.
+        let text = shell.run(&format!("echo last={last} ."));
+        let told = text.rsplit("\nlast=").next().and_then(|rest| rest.split(' ').next());
+        told.expect("it is told").to_owned()
+    };
+    shell.run("cd project");
+    life(project.dir(), 1);
+    settled(&project, shell.pid(), 1);
+    let text = shell.run("cd ..; sleep 1000 &");
+    let own = pid(&mut shell);
+    // fish does not tell.
+    assert!(kind == ShellKind::Fish || text.contains(&format!("[1] {own}\n")), "{text}");
+    settled(&project, shell.pid(), 0);
+    shell.run("cd project");
+    let db = life(project.dir(), 2);
+    assert_eq!(pid(&mut shell), own);
+    let own: u32 = own.parse().expect("a pid");
+    shell.run(&format!("kill {last}"));
+    await_end(own);
+    assert!(runs(db));
+    // Nor is one of ours waited for.
+    shell.run("wait");
     shell.exit();
 }
 

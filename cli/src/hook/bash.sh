@@ -50,11 +50,27 @@ case $- in
         __hearth_had=$has
         if [[ $__hearth_do == keep ]]; then
             \builtin export HEARTH_HOOK="$$"
-            # Its output is nothing, and the shell's word about a job goes there too.
-            { "$__hearth_exe" hook bash --keep --pid "$$" </dev/null & } >/dev/null 2>&1
-            \builtin disown "$!" >/dev/null 2>&1
+            __hearth_keep
         fi
         \builtin return 0
+    }
+
+    __hearth_keep() {
+        \builtin local bang="${!-}" job=
+        # Its output is nothing, and the shell's word about a job goes there too.
+        { "$__hearth_exe" hook bash --keep --pid "$$" </dev/null & } >/dev/null 2>&1
+        \builtin disown "$!" >/dev/null 2>&1
+        # `$!` is whoever reads this prompt's: they may be about to `kill` it. Nothing sets it but starting a
+        # job, and `bg` of one that runs, which does no more. It names a job by its first process: that of a
+        # pipeline, whose last one `$!` was, is lost.
+        if [[ -n $bang ]] && \builtin jobs -x __hearth_job %+ && [[ $job == "$bang" && -n $(\builtin jobs -r %+) ]]; then
+            \builtin bg %+ || \builtin :
+        fi >/dev/null 2>&1
+    }
+
+    # What `jobs -x` runs must not fail: to it a condition is none (set -e).
+    __hearth_job() {
+        job="$1"
     }
 
     __hearth_prompt() {

@@ -51,7 +51,10 @@ if [[ -o interactive ]]; then
         __hearth_had=$has
         if [[ $__hearth_do == keep ]]; then
             \builtin export HEARTH_HOOK="$$"
-            "$__hearth_exe" hook zsh --keep --pid "$$" </dev/null >/dev/null 2>&1 &!
+            # Not by `&`, which would take `$!` from whoever has just started a job.
+            \builtin local fd
+            \builtin exec {fd}< <("$__hearth_exe" hook zsh --keep --pid "$$" </dev/null 2>/dev/null)
+            \builtin exec {fd}<&-
         fi
         \builtin return "$__hearth_status"
     }
