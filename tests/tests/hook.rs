@@ -612,6 +612,34 @@ fn fish_keeps_the_status_and_its_other_hooks() {
     shell.exit();
 }
 
+/// A trap that tells of failures tells of each once, and none of them is ours.
+#[test]
+fn a_trap_for_failures_is_not_run_for_the_hook() {
+    for (kind, trap) in [
+        (ShellKind::Bash, "set -E; trap 'echo \"failed=$?.\"' ERR\n"),
+        (ShellKind::Zsh, "TRAPZERR() { echo \"failed=$?.\" }\n"),
+    ] {
+        if !kind.is_installed() {
+            continue;
+        }
+        let project = trusted();
+        kind.starts_with(&project.home, &format!("{}{trap}", kind.hook()));
+        let mut shell = Shell::of(kind.command(&project.home, project.home.root()));
+        let text = shell.run("(exit 7)");
+        assert_eq!(text.matches("failed=7.").count(), 1, "{text}");
+        let text = shell.run("cd project; (exit 8)");
+        assert!(text.contains("bringing up db"), "{text}");
+        assert_eq!(text.matches("failed=").count(), 1, "{text}");
+        let pid = life(project.dir(), 1);
+        settled(&project, shell.pid(), 1);
+        shell.types("(exit 9)\n");
+        let text = shell.run("echo \"now=$?.\"");
+        assert!(text.contains("now=9."), "{text}");
+        shell.exit();
+        await_end(pid);
+    }
+}
+
 /// A session ends with its process; so does a shell that is killed.
 #[test]
 fn a_shell_that_is_killed_gives_back() {

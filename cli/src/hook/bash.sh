@@ -73,17 +73,17 @@ case $- in
         job="$1"
     }
 
+    # Who comes after us sees the status of what was typed.
     __hearth_prompt() {
         \builtin local __hearth_status="$?"
         __hearth_look || \builtin :
-        # Who comes after us sees the status of what was typed; with `set -e` that would be the end.
-        case $- in *e*) \builtin return 0 ;; esac
         \builtin return "$__hearth_status"
     }
 
+    # In a list, for that status is no failure of ours, to end the shell (set -e) or to be told by an ERR trap.
     case "${PROMPT_COMMAND[*]-}" in
     *__hearth_prompt*) ;;
-    *) PROMPT_COMMAND=${PROMPT_COMMAND:+$PROMPT_COMMAND$'\n'}__hearth_prompt ;;
+    *) PROMPT_COMMAND="${PROMPT_COMMAND:+$PROMPT_COMMAND$'\n'}__hearth_prompt && \builtin :" ;;
     esac
     ;;
 esac
