@@ -10,36 +10,36 @@ if builtin status is-interactive
     end
 
     # The nearest directory upward with a hearth.toml, by `..` alone: where the kernel says that we are,
-    # through whatever links. Prints it; nothing: none.
-    function __hearth_find
-        builtin set -l at .
+    # through whatever links. Sets the caller's `at` (a substitution would cost a thread); empty: none.
+    function __hearth_find --no-scope-shadowing
+        builtin set at .
+        builtin set -l up
         while not builtin test -e $at/hearth.toml -o -L $at/hearth.toml
-            if not builtin test -d $at/..
-                return
-            end
-            if builtin test $at -ef $at/.. -o (builtin string length -- $at) -gt 3000
+            if not builtin test -d $at/..; or builtin test $at -ef $at/..; or builtin set -q up[1000]
+                builtin set at ''
                 return
             end
             builtin set at $at/..
+            builtin set -a up x
         end
-        builtin echo $at
     end
 
-    # What else can be told of the files without reading them: whether they are there.
-    function __hearth_has
-        builtin set -l has ''
+    # What else can be told of the files without reading them: whether they are there. Sets `has`.
+    function __hearth_has --no-scope-shadowing
+        builtin set has ''
         if builtin test -e "$__hearth_dir/hearth.local.toml" -o -L "$__hearth_dir/hearth.local.toml"
             builtin set has local
         end
         if builtin test -e "$__hearth_trust"
             builtin set has $has-trust
         end
-        builtin echo "$has"
     end
 
     function __hearth_prompt --on-event fish_prompt
-        builtin set -l at (__hearth_find)
-        builtin set -l has (__hearth_has)
+        builtin set -l at
+        builtin set -l has
+        __hearth_find
+        __hearth_has
         if builtin test -s "$__hearth_said"
             # Something is to be said.
         else if builtin test -z "$at"
@@ -67,7 +67,8 @@ if builtin status is-interactive
         end
         builtin set -g __hearth_do ''
         $__hearth_exe hook fish --look --pid $fish_pid "--at=$at" </dev/null | builtin source
-        builtin set -g __hearth_had (__hearth_has)
+        __hearth_has
+        builtin set -g __hearth_had $has
         if builtin test "$__hearth_do" = keep
             builtin set -gx HEARTH_HOOK $fish_pid
             # Whoever has just started a job has its pid there.

@@ -5,6 +5,9 @@
 //! before the old one is given back: what both hold does not go down in between. Only leases that were
 //! taken here are given back, none that somebody took by hand.
 //!
+//! The prompt comes first: services that start would take the processors from it, and from what it runs to
+//! be drawn (git, mostly). So a moment is let pass; who only walks through a project starts nothing.
+//!
 //! The agent reads the project's files itself. So they are compared with what was trusted right before it
 //! is asked and again when it has answered; who changes them in between and is seen has his lease taken
 //! away at once. Not seen is who puts back within these few milliseconds what he has changed: he must be
@@ -14,6 +17,7 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use hearth_api::{Code, LeaseReply, LeaseRequest, SessionRequest};
 use hearth_lifecycle::Request;
@@ -28,10 +32,14 @@ use crate::trust::shown;
 use crate::trusted::{self, Standing};
 use crate::{capture, cold, restart, session};
 
+/// What a prompt is given until it is drawn; nobody notices it at a service that takes longer to start.
+const PROMPT_FIRST: Duration = Duration::from_millis(25);
+
 /// Says nothing: what goes wrong is for the shell's next prompt.
 pub fn run(context: &Context, shell: Shell, pid: u32) -> Result<u8, Refusal> {
     // Neither Ctrl-C nor the end of the terminal is meant for it. Fails where it leads a session already.
     let _ = rustix::process::setsid();
+    std::thread::sleep(PROMPT_FIRST);
     let Ok(files) = Files::of(&context.home, pid) else { return Ok(0) };
     let Ok(lock) = locked::open(&files.held(), true).and_then(LockedFile::exclusive) else {
         return Ok(0);
