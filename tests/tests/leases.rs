@@ -185,6 +185,22 @@ fn a_lease_is_given_back_by_name_and_its_request_can_be_repeated() {
 }
 
 #[test]
+fn a_request_that_another_session_calls_by_the_same_name_is_another_one() {
+    let (project, socket) = with_agent(&service("db", AT_ONCE));
+    let sessions = [begin(&socket, "zsh"), begin(&socket, "fish")];
+    let given = sessions.each_ref().map(|session| {
+        let body = project.asks(json!({ "session": session.id(), "services": ["db"] }));
+        let reply = request(&socket, "POST", "/v1/leases", &[("hearth-request", "1")], &body);
+        reply.json()["id"].clone()
+    });
+    for (session, id) in sessions.iter().zip(&given) {
+        assert_eq!(leases(&socket, session)[0]["id"], *id, "it has what it was told");
+    }
+    let held_by = json!([by(&sessions[0], "zsh"), by(&sessions[1], "fish")]);
+    assert_eq!(project.row("db")["held_by"], held_by);
+}
+
+#[test]
 fn a_service_lingers_and_is_found_as_it_was_by_who_needs_it_meanwhile() {
     let (project, socket) =
         with_agent(&(service("db", "linger = \"1000s\"") + &service("mq", "linger = \"300ms\"")));
