@@ -60,6 +60,14 @@ fn what_cannot_be_is_refused_by_name() {
     let wrong = project.asks(json!({ "colour": "red" }));
     refused(request(&socket, "POST", "/v1/up", &[], &wrong), 400, "bad-request", "colour");
     refused(request(&socket, "POST", "/v1/up", &[], "{"), 400, "bad-request", "");
+    // By their places, the fields of `down` would be: of all projects, all, by force.
+    refused(
+        request(&socket, "POST", "/v1/down", &[], " [null, [], true]"),
+        400,
+        "bad-request",
+        "array",
+    );
+    refused(request(&socket, "POST", "/v1/sessions", &[], "[]"), 400, "bad-request", "array");
     let wrong = project.asks(json!({ "services": "s" }));
     refused(
         request(&socket, "POST", "/v1/up", &[], &wrong),

@@ -106,8 +106,12 @@ async fn unknown(uri: Uri) -> Refusal {
     Problem::new(Code::NotFound, words, "the API is at version 1; see /v1/version").into()
 }
 
-/// A body, or why it is none.
+/// A body, or why it is none. An object: serde would take an array for one, field by field in an
+/// order that nobody has promised.
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
+    if body.trim_ascii_start().first() == Some(&b'[') {
+        return Err(Refusal::bad_request("the body: an object is expected, and this is an array"));
+    }
     serde_json::from_slice(body).map_err(|error| Refusal::bad_request(format!("the body: {error}")))
 }
 
