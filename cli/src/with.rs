@@ -25,13 +25,17 @@ use crate::refuse::Refusal;
 use crate::sheet::Sheet;
 use crate::story::Goal;
 use crate::stream::{Heard, Wait};
-use crate::{capture, inherited, interrupt, output, project, restart, session, up};
+use crate::{capture, inherited, interrupt, output, project, restart, session, table, up};
 
 /// How it is typed.
 pub const USAGE: &str = "hearth with [SERVICE...] -- CMD...";
 
 /// Where execvp(3) looks without a `PATH`.
 const NO_PATH: &str = "/bin:/usr/bin";
+
+/// What is said where the wait has ended before they were ready.
+const GIVEN_BACK: &str = "what was leased for it is given back, and goes where nobody else holds it: \
+    `hearth up` brings it up to stay, `hearth logs NAME` shows what it said";
 
 /// So many characters of CMD's name are enough to know it by.
 const NAME: usize = 32;
@@ -85,10 +89,12 @@ pub fn run(context: &Context, matches: &ArgMatches) -> Result<u8, Refusal> {
 
 /// What is said of this process, which is the session.
 fn asked(name: &OsStr) -> SessionRequest {
-    let base = Path::new(name).file_name().unwrap_or(name);
+    let base = Path::new(name).file_name().unwrap_or(name).to_string_lossy();
+    // What may stand in a file's name and not in a session's is no reason to refuse the command.
+    let name: String = table::harmless(&base).chars().take(NAME).collect();
     SessionRequest {
         kind: Some("command".to_owned()),
-        name: Some(base.to_string_lossy().chars().take(NAME).collect()),
+        name: Some(name).filter(|name| !name.is_empty()),
         ..SessionRequest::default()
     }
 }
@@ -188,11 +194,15 @@ fn executable(name: &OsStr) -> Result<PathBuf, Refusal> {
     Err(Refusal::usage(format!("there is no command `{quoted}`; nothing was started")).hint(hint))
 }
 
-/// The same refusal, which says what became of CMD.
+/// The same refusal, which says what became of CMD, and of what was leased for it: elsewhere services
+/// go on without the verb that waited for them.
 fn without(mut refusal: Refusal, name: &OsStr) -> Refusal {
     let name = name.to_string_lossy();
     refusal.message.push_str(&format!("\n`{}` was not run", name.escape_debug()));
-    refusal
+    match refusal.code {
+        Code::Timeout | Code::Stopping => refusal.hint(GIVEN_BACK),
+        _ => refusal,
+    }
 }
 
 /// Returns only where it could not be.
@@ -249,5 +259,7 @@ mod tests {
     fn a_session_is_named_by_the_commands_last_part() {
         assert_eq!(asked(OsStr::new("/usr/bin/cargo")).name.as_deref(), Some("cargo"));
         assert_eq!(asked(OsStr::new("make")).name.as_deref(), Some("make"));
+        assert_eq!(asked(OsStr::new("./a\nb\u{202e}")).name.as_deref(), Some("ab"));
+        assert_eq!(asked(OsStr::new("./\n")).name, None);
     }
 }

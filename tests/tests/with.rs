@@ -146,6 +146,8 @@ fn where_a_service_fails_the_command_is_not_run_and_nothing_is_kept() {
     assert_eq!(ran.stderr.lines().count(), 1, "{}", ran.stderr);
     let ran = project.run(&["with", "slow", "--timeout", "200ms", "--", "touch", "ran"]).exits(4);
     assert!(ran.stderr.contains("not ready within 200ms: slow"), "{}", ran.stderr);
+    // It does not go on, as it would after `up`.
+    assert!(ran.stderr.contains("is given back") && !ran.stderr.contains("go on"), "{ran:?}");
     assert_eq!(ran.stdout, "");
     project.watch(&["db"]).until_state("db", "down");
     project.watch(&["slow"]).until_state("slow", "down");
@@ -180,6 +182,14 @@ fn a_command_that_can_not_be_executed_after_all_holds_nothing() {
     let ran = project.run(&["with", "db", "--", "./script"]).exits(2);
     assert!(ran.stderr.contains("interpreter"), "{}", ran.stderr);
     project.watch(&["db"]).until_state("db", "down");
+}
+
+#[test]
+fn a_command_may_be_called_what_no_session_may() {
+    let project = Project::new(TWO);
+    let name = "./a\nb\u{1b}[2J";
+    std::os::unix::fs::symlink("/bin/true", project.dir().join(name)).expect("a link");
+    project.run(&["with", "db", "--", name]).exits(0);
 }
 
 #[test]
