@@ -34,7 +34,13 @@ impl Owner {
     pub(super) fn why(&mut self, id: &ServiceId) -> Result<Why, Refusal> {
         self.must_know(Some(&id.project), &[id.name.to_string()])?;
         let mut held_by: Vec<Reason> = Vec::new();
+        // Several leases of one session.
+        let mut seen = HashSet::new();
         for reason in self.world.why(id) {
+            let session = reason.lease.as_ref().map(|lease| lease.session.clone());
+            if !seen.insert((session, reason.through.clone())) {
+                continue;
+            }
             let through = reason.through.iter().map(ToString::to_string).collect();
             let (holder, since) = match reason.lease {
                 None => (HeldBy::Up, None),
@@ -43,11 +49,7 @@ impl Owner {
                     None => continue,
                 },
             };
-            let reason = Reason { holder, since, through };
-            // Several leases of one session.
-            if !held_by.contains(&reason) {
-                held_by.push(reason);
-            }
+            held_by.push(Reason { holder, since, through });
         }
         let message = self.world.view(id).map_or_else(
             || format!("nobody wants {}", id.name),
