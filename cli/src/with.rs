@@ -14,8 +14,7 @@ use std::time::Instant;
 
 use clap::builder::OsStringValueParser;
 use clap::{Arg, ArgMatches, Command};
-use hearth_api::{Code, EnvRequest, LeaseRequest, SessionRequest, SessionRow};
-use hearth_lifecycle::Request;
+use hearth_api::{Code, EnvRequest, SessionRequest, SessionRow};
 use rustix::fs::Access;
 
 use crate::agent::{self, Wish};
@@ -25,7 +24,7 @@ use crate::refuse::Refusal;
 use crate::sheet::Sheet;
 use crate::story::Goal;
 use crate::stream::{Heard, Wait};
-use crate::{capture, inherited, interrupt, output, project, restart, session, table, up};
+use crate::{capture, inherited, interrupt, output, project, session, table, up};
 
 /// How it is typed.
 pub const USAGE: &str = "hearth with [SERVICE...] -- CMD...";
@@ -74,9 +73,10 @@ pub fn run(context: &Context, matches: &ArgMatches) -> Result<u8, Refusal> {
         .map_err(|refusal| up::loose(context, &place, &names).unwrap_or(refusal))?;
     interrupt::of_command();
     let session = session::register(context, wish, &asked(name))?;
-    lease(context, wish, &session, &place, named.clone())?;
-    match wait(context, wish, &place, named, Sheet::of(&file)) {
-        Ok(0) => {}
+    match bring_up(context, wish, &session, &place, named, Sheet::of(&file)) {
+        // Others may have held it all while the session was ended.
+        Ok(0) => session::must_live(context, wish, &session.id)
+            .map_err(|refusal| without(refusal, name))?,
         Ok(code) => return Ok(code),
         Err(refusal) => return Err(without(refusal, name)),
     }
@@ -99,31 +99,12 @@ fn asked(name: &OsStr) -> SessionRequest {
     }
 }
 
-fn lease(
+/// Leases and waits, as `up --lease` does: what somebody takes down meanwhile, or takes from the
+/// session, ends the wait. Shown as `up` shows it; for tools nothing is told but what went wrong.
+fn bring_up(
     context: &Context,
     wish: Wish,
     session: &SessionRow,
-    place: &Place,
-    services: Vec<String>,
-) -> Result<(), Refusal> {
-    let captured = capture::request(place.id.clone(), services);
-    let asked = LeaseRequest {
-        session: session.id.clone(),
-        project: captured.project,
-        services: captured.services,
-        env: captured.env,
-        umask: captured.umask,
-        limits: captured.limits,
-    };
-    let mut request = capture::post("/v1/leases", &asked, &asked.env)?.repeatable();
-    request.headers.push(("hearth-request", restart::id()));
-    agent::fetch(context, wish, &request).map(|_| ())
-}
-
-/// Shown as `up` shows it; for tools nothing is told but what went wrong.
-fn wait(
-    context: &Context,
-    wish: Wish,
     place: &Place,
     named: Vec<String>,
     sheet: Sheet,
@@ -135,12 +116,12 @@ fn wait(
         directory: None,
         ..*context
     };
-    let mut query = vec![("project", place.id.as_str())];
-    query.extend(named.iter().map(|name| ("service", name.as_str())));
+    let mut asked = capture::request(place.id.clone(), named.clone());
+    asked.session = Some(session.id.clone());
     let wait = Wait {
         context,
         wish,
-        request: Request::get(agent::path("/v1/wait", &query)),
+        request: capture::up("/v1/up", &asked)?.repeatable(),
         project: Some(place.id.clone()),
         named,
         goal: Goal::Ready,

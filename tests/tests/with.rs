@@ -156,6 +156,37 @@ fn where_a_service_fails_the_command_is_not_run_and_nothing_is_kept() {
 }
 
 #[test]
+fn what_is_taken_from_it_in_the_wait_ends_the_wait() {
+    let project = Project::new(
+        "[services.slow]\nrun = [\"sleep\", \"1000\"]\nready = { file = \"open\" }\nlinger = \"0s\"\n",
+    );
+    let begin = || {
+        let verb = project.start(&["with", "-q", "slow", "--", "touch", "ran"]);
+        project.watch(&["slow"]).until_state("slow", "starting");
+        verb
+    };
+    let session = || {
+        let sessions = project.sessions();
+        sessions[0]["id"].as_str().expect("its name").to_owned()
+    };
+    let verb = begin();
+    project.run(&["down", "--force", "slow"]).exits(0);
+    let ran = verb.finish().exits(1);
+    assert!(ran.stderr.contains("`touch` was not run"), "{ran:?}");
+    let verb = begin();
+    project.run(&["session", "end", &session()]).exits(0);
+    verb.finish().exits(1);
+    // Held by another, it becomes ready all the same: for a session that is no more.
+    let verb = begin();
+    project.run(&["up", "--no-wait", "slow"]).exits(0);
+    project.run(&["session", "end", &session()]).exits(0);
+    project.write("open", "");
+    let ran = verb.finish().exits(5);
+    assert!(ran.stderr.contains("`touch` was not run"), "{ran:?}");
+    assert!(!project.dir().join("ran").exists());
+}
+
+#[test]
 fn what_is_typed_wrong_starts_neither_agent_nor_service() {
     let project = Project::new(TWO);
     project.write("text", "no command");
