@@ -65,9 +65,14 @@ fn what_cannot_be_is_refused_by_name() {
         request(&socket, "POST", "/v1/down", &[], " [null, [], true]"),
         400,
         "bad-request",
-        "array",
+        "object",
     );
-    refused(request(&socket, "POST", "/v1/sessions", &[], "[]"), 400, "bad-request", "array");
+    refused(request(&socket, "POST", "/v1/sessions", &[], "[]"), 400, "bad-request", "object");
+    for (method, path) in
+        [("GET", "/v1/sessions/%ff"), ("DELETE", "/v1/sessions/%ff"), ("DELETE", "/v1/leases/%ff")]
+    {
+        refused(request(&socket, method, path, &[], ""), 400, "bad-request", "UTF-8");
+    }
     let wrong = project.asks(json!({ "services": "s" }));
     refused(
         request(&socket, "POST", "/v1/up", &[], &wrong),

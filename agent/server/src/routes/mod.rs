@@ -20,6 +20,8 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::{FromRequestParts, Path};
+use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, Response, StatusCode, Uri, header};
 use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, delete, get, post};
@@ -109,10 +111,24 @@ async fn unknown(uri: Uri) -> Refusal {
 /// A body, or why it is none. An object: serde would take an array for one, field by field in an
 /// order that nobody has promised.
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
-    if body.trim_ascii_start().first() == Some(&b'[') {
-        return Err(Refusal::bad_request("the body: an object is expected, and this is an array"));
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(Refusal::bad_request("the body must be a JSON object"));
     }
     serde_json::from_slice(body).map_err(|error| Refusal::bad_request(format!("the body: {error}")))
+}
+
+/// The name in a path such as `/v1/sessions/ID`; one that is no text is refused as everything else is.
+struct Id(String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Id {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let Path(id) = Path::from_request_parts(parts, state)
+            .await
+            .map_err(|_| Refusal::bad_request("the path: the name in it is not UTF-8"))?;
+        Ok(Self(id))
+    }
 }
 
 fn json(status: StatusCode, body: &impl Serialize) -> Result<Response<Body>, Refusal> {
