@@ -136,6 +136,7 @@ impl Sessions {
         let token = table.token(id)?;
         let session = table.entries.get(&token)?.clone();
         table.end(&[token]);
+        self.stir(&table);
         drop(table);
         if let Some(ends) = &self.0.ends {
             ends.remove(token);
