@@ -115,7 +115,9 @@ impl Owner {
         if lease.is_some() {
             // Over, and wanted still: by whom it was had is not who has it now.
             let over = Event::Down { project: Some(project.clone()), targets: targets.clone() };
+            let leases = self.leases_to_tell();
             actions = self.world.step(over, self.clock.now());
+            self.tell_lost(leases);
         }
         let definitions = [(Arc::clone(&id.name), definition)].into();
         let event = Event::Restart { project, definitions, targets, lease: lease.clone() };
