@@ -328,6 +328,27 @@ fn a_service_of_no_file_goes_with_its_session_and_its_name_can_be_had_again() {
 }
 
 #[test]
+fn what_is_run_anew_without_a_session_does_not_go_with_the_one_that_had_it_before() {
+    let (project, socket) = with_agent(&service("db", AT_ONCE));
+    let run = |more: Value| result(&project, &socket, "/v1/run", more);
+    let again =
+        |run: &str| json!({ "name": "loose", "dir": project.dir(), "run": ["sh", "-c", run] });
+    let session = begin(&socket, "zsh");
+    let mut leased = again("exit 3");
+    leased["session"] = json!(session.id());
+    assert_eq!(run(leased), "failed");
+    assert_eq!(project.row("loose")["held_by"], json!([by(&session, "zsh")]));
+    assert_eq!(run(again("exec sleep 1000")), "ready");
+    assert_eq!(project.row("loose")["held_by"], json!([{ "type": "up" }]));
+    // And so it was before: what is over and named stays named.
+    project.run(&["down", "loose"]).exits(0);
+    assert_eq!(run(again("exit 3")), "failed");
+    assert_eq!(run(again("exec sleep 1000")), "ready");
+    assert_eq!(project.row("loose")["held_by"], json!([{ "type": "up" }]));
+    project.run(&["down"]).exits(0);
+}
+
+#[test]
 fn down_names_everybody_from_whom_it_would_take_something_and_changes_nothing() {
     let text = service("web", "needs = [\"db\"]\nlinger = \"0s\"") + &service("db", AT_ONCE);
     let (project, socket) = with_agent(&text);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use hearth_api::{Code, Problem};
 use hearth_config::{Project, Service};
-use hearth_core::{Action, Definition, Event, Goal, ServiceId, State};
+use hearth_core::{Action, Definition, Event, Goal, Holder, ServiceId, State};
 
 use super::Owner;
 use super::streams::Wanted;
@@ -112,7 +112,9 @@ impl Owner {
         let (project, targets) = (Arc::clone(&id.project), vec![Arc::clone(&id.name)]);
         let lease = session.map(|session| self.lease_for(session, &BTreeSet::from([id.clone()])));
         let mut actions = Vec::new();
-        if lease.is_some() {
+        let is_lease = |holder: &Holder| matches!(holder, Holder::Lease(_));
+        let leased = self.world.view(id).is_some_and(|view| view.held_by.iter().any(is_lease));
+        if lease.is_some() || leased {
             // Over, and wanted still: by whom it was had is not who has it now.
             let over = Event::Down { project: Some(project.clone()), targets: targets.clone() };
             let leases = self.leases_to_tell();
