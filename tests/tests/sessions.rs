@@ -109,6 +109,9 @@ fn what_cannot_be_is_refused_by_name() {
     ] {
         refused(post(body), 400, "bad-request", words);
     }
+    for path in ["/v1/sessions/%FF", "/v1/leases/%FF"] {
+        refused(request(&socket, "DELETE", path, &[], ""), 400, "bad-request", "UTF-8");
+    }
     for path in ["/v1/sessions?mine=1", "/v1/sessions?mine=true&mine=true", "/v1/sessions?x=1"] {
         assert_eq!(request(&socket, "GET", path, &[], "").status, 400, "{path}");
     }

@@ -20,6 +20,8 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::{FromRequestParts, Path};
+use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, Response, StatusCode, Uri, header};
 use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, delete, get, post};
@@ -87,6 +89,18 @@ pub(crate) fn table(routes: Routes) -> Router {
         .route("/v1/why", only("GET", get(why::answer)))
         .fallback(unknown)
         .with_state(routes)
+}
+
+/// The last part of a path, decoded. What is not UTF-8 is refused as everything else is.
+struct Id(String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Id {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let path = Path::<String>::from_request_parts(parts, state).await;
+        path.map(|Path(id)| Self(id)).map_err(|error| Refusal::bad_request(error.body_text()))
+    }
 }
 
 /// 405 for every method but these, which are as the header `Allow` has them.
