@@ -513,6 +513,8 @@ fn what_leaves_the_file_leaves_its_leases() {
 fn a_lease_that_is_asked_for_while_its_session_ends_does_not_outlive_it() {
     let (project, socket) = with_agent(&service("db", AT_ONCE));
     let mut watch = project.watch(&["db"]);
+    let mut events = request(&socket, "GET", "/v1/events", &[], "");
+    assert_eq!(events.event().unwrap().name, "snapshot");
     let body = |session: &Session| project.asks(json!({ "session": session.id() }));
     for _ in 0..20 {
         let mut session = begin(&socket, "zsh");
@@ -520,8 +522,9 @@ fn a_lease_that_is_asked_for_while_its_session_ends_does_not_outlive_it() {
         session.sends("POST", "/v1/leases", &body);
         session.kill();
         // When its end was heard of, its request is decided, or will be refused.
-        let path = format!("/v1/sessions/{id}");
-        while request(&socket, "GET", &path, &[], "").status == 200 {}
+        events.events_until(|event| {
+            event.data["what"] == "ended" && event.data["session"]["id"] == json!(id)
+        });
     }
     // Behind all of them.
     let last = begin(&socket, "last");
