@@ -279,6 +279,17 @@ fn up_for_a_session_can_be_repeated_and_takes_one_lease_for_the_same_services() 
 }
 
 #[test]
+fn up_of_nothing_for_a_session_takes_one_lease_however_often() {
+    let (project, socket) = with_agent(&service("db", "enabled = false"));
+    let session = begin(&socket, "zsh");
+    for path in ["/v1/up", "/v1/restart", "/v1/up", "/v1/restart"] {
+        assert_eq!(result(&project, &socket, path, json!({ "session": session.id() })), "ready");
+    }
+    let held = leases(&socket, &session);
+    assert_eq!((held.as_array().unwrap().len(), &held[0]["services"]), (1, &json!([])), "{held}");
+}
+
+#[test]
 fn restart_for_a_session_leases_what_is_down_and_leaves_the_rest_to_whom_it_belongs() {
     let (project, socket) = with_agent(&(service("db", AT_ONCE) + &service("mq", AT_ONCE)));
     project.run(&["up", "db"]).exits(0);

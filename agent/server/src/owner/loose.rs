@@ -110,7 +110,8 @@ impl Owner {
         session: Option<&Arc<str>>,
     ) -> Vec<Action> {
         let (project, targets) = (Arc::clone(&id.project), vec![Arc::clone(&id.name)]);
-        let lease = session.map(|session| self.lease_for(session, &BTreeSet::from([id.clone()])));
+        let lease =
+            session.map(|session| self.lease_for(session, &project, &BTreeSet::from([id.clone()])));
         let mut actions = Vec::new();
         let is_lease = |holder: &Holder| matches!(holder, Holder::Lease(_));
         let leased = self.world.view(id).is_some_and(|view| view.held_by.iter().any(is_lease));
