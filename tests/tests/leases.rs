@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use hearth_tests::http::{Reply, request};
+use hearth_tests::http::{get, refused, request};
 use hearth_tests::{Project, Session};
 use serde_json::{Value, json};
 
@@ -28,23 +28,6 @@ fn with_agent(toml: &str) -> (Project, PathBuf) {
 
 fn begin(socket: &Path, name: &str) -> Session {
     Session::begin(PROGRAM, socket, json!({ "name": name }))
-}
-
-#[track_caller]
-fn get(socket: &Path, path: &str) -> Value {
-    let reply = request(socket, "GET", path, &[], "");
-    assert_eq!(reply.status, 200, "{path}");
-    reply.json()
-}
-
-#[track_caller]
-fn refused(reply: Reply, status: u16, code: &str, words: &str) -> Value {
-    assert_eq!(reply.header("content-type"), Some("application/problem+json"));
-    let got = reply.status;
-    let problem = reply.json();
-    assert_eq!((got, &problem["code"]), (status, &json!(code)), "{problem}");
-    assert!(problem["detail"].as_str().unwrap().contains(words), "no `{words}` in {problem}");
-    problem
 }
 
 /// Leases services to a session; the lease's name.
