@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
-use hearth_tests::http::{Reply, request};
+use hearth_tests::http::{refused, request};
 use hearth_tests::{Project, runs};
 use serde_json::{Value, json};
 
@@ -15,18 +15,6 @@ fn with_agent(toml: &str) -> (Project, PathBuf) {
     let project = Project::new(toml);
     let socket = project.socket();
     (project, socket)
-}
-
-#[track_caller]
-fn refused(reply: Reply, status: u16, code: &str, words: &str) -> Value {
-    assert_eq!(reply.header("content-type"), Some("application/problem+json"));
-    assert_eq!(reply.status, status);
-    let problem = reply.json();
-    assert_eq!((&problem["status"], &problem["code"]), (&status.into(), &code.into()), "{problem}");
-    assert_eq!(problem["type"], "about:blank");
-    assert!(problem["title"].is_string(), "{problem}");
-    assert!(problem["detail"].as_str().unwrap().contains(words), "no `{words}` in {problem}");
-    problem
 }
 
 #[test]

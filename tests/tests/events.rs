@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
-use hearth_tests::Project;
 use hearth_tests::http::{Client, Event, Reply, request};
 use hearth_tests::measure::number;
+use hearth_tests::{Project, Session};
 use serde_json::{Value, json};
+
+const SESSION: &str = env!("CARGO_BIN_EXE_session");
 
 /// Two services that are ready at once, one of which needs the other.
 const TWO: &str = "[services.db]\nrun = [\"sleep\", \"1000\"]\nready = { settle = \"0s\" }\n\
@@ -241,6 +243,35 @@ fn what_down_takes_out_of_a_lease_is_told() {
     assert_eq!(client.ask("DELETE", &path, "").0, 200);
     let rest = stream.events_until(returned).pop().unwrap();
     assert_eq!((&rest.data["id"], &rest.data["services"]), (&lost.data["id"], &json!(["web"])));
+}
+
+#[test]
+fn what_is_over_and_had_again_by_another_session_is_told_as_returned() {
+    let project = Project::new(TWO);
+    let socket = project.socket();
+    let (mut stream, _) = listen_anew(&socket);
+    let mut client = Client::new(&socket);
+    let (_, row) = client.ask("POST", "/v1/sessions", "{}");
+    let row: Value = serde_json::from_str(&row).unwrap();
+    let mut other = Session::begin(SESSION, &socket, json!({}));
+    let run = |id: &Value, run: &str| {
+        let more = json!({ "session": id, "name": "loose", "dir": project.dir(),
+            "run": ["sh", "-c", run] });
+        project.asks(more)
+    };
+    assert_eq!(client.ask("POST", "/v1/run", &run(&row["id"], "exit 3")).0, 200);
+    let is = |what: &'static str| {
+        move |event: &Event| event.name == "lease" && event.data["what"] == what
+    };
+    let taken = stream.events_until(is("taken")).pop().unwrap();
+    stream.events_until(|event| is_state(event, "loose", "failed"));
+    let id = json!(other.id());
+    assert_eq!(other.asks("POST", "/v1/run", &run(&id, "exec sleep 1000")).0, 200);
+    let returned = stream.events_until(is("returned")).pop().unwrap();
+    assert_eq!((&returned.data["id"], &returned.data["session"]), (&taken.data["id"], &row["id"]));
+    assert_eq!(returned.data["services"], json!(["loose"]));
+    assert_eq!(stream.events_until(is("taken")).pop().unwrap().data["session"], id);
+    project.run(&["down", "--force"]).exits(0);
 }
 
 #[test]

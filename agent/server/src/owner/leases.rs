@@ -220,13 +220,16 @@ impl Owner {
 
     /// The lease that an `up` goes by: one of this session with exactly these services, so that it can
     /// be repeated, or a new one.
-    pub(super) fn lease_for(&self, session: &Arc<str>, services: &BTreeSet<ServiceId>) -> Lease {
+    pub(super) fn lease_for(
+        &self,
+        session: &Arc<str>,
+        project: &Arc<str>,
+        services: &BTreeSet<ServiceId>,
+    ) -> Lease {
         let is_it = |view: &LeaseView| {
-            let has =
-                |id: &ServiceId| id.project == view.project && view.services.contains(&id.name);
-            !services.is_empty()
+            view.project == *project
                 && view.services.len() == services.len()
-                && services.iter().all(has)
+                && services.iter().all(|id| view.services.contains(&id.name))
         };
         let known = self.world.leases_of(session).into_iter().find(is_it);
         known.map_or_else(|| self.new_lease(session), |view| view.lease)

@@ -91,6 +91,18 @@ pub(crate) fn table(routes: Routes) -> Router {
         .with_state(routes)
 }
 
+/// The last part of a path, decoded. What is not UTF-8 is refused as everything else is.
+struct Id(String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Id {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let path = Path::<String>::from_request_parts(parts, state).await;
+        path.map(|Path(id)| Self(id)).map_err(|error| Refusal::bad_request(error.body_text()))
+    }
+}
+
 /// 405 for every method but these, which are as the header `Allow` has them.
 fn only(methods: &'static str, route: MethodRouter<Routes>) -> MethodRouter<Routes> {
     route.fallback(move |uri: Uri, _: Method| async move {
