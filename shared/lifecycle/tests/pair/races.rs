@@ -286,6 +286,30 @@ fn an_idle_agent_goes_and_no_client_is_lost_by_it() {
     assert_eq!(home.record().unwrap()["stage"], "stopped");
 }
 
+/// A verb that waited for L and then found it free kept its place in the queue for it, got it behind
+/// the back of the agent that it had started, and waited for S: 10 s of nothing, S's holder waiting
+/// for L. It takes a busy machine to see it, hence the many homes.
+#[test]
+fn agents_that_come_and_go_on_a_busy_machine_cost_no_verb_its_deadline() {
+    let verbs = |home: &Home| {
+        home.write("agent.toml", "idle_timeout = \"1ms\"\n");
+        for round in 0..40 {
+            let verbs: Vec<_> = (0..3).map(|_| home.spawn(&["get"])).collect();
+            for verb in verbs {
+                let told = told(&verb.wait_with_output().unwrap());
+                assert_eq!(told.code, Some(0), "round {round}: {told:?}");
+            }
+        }
+        home.wait_until_free();
+    };
+    let homes: Vec<_> = (0..8).map(|_| Home::new()).collect();
+    std::thread::scope(|scope| {
+        for home in &homes {
+            scope.spawn(|| verbs(home));
+        }
+    });
+}
+
 #[test]
 fn a_verb_killed_at_any_moment_leaves_no_wrong_answer() {
     let home = Home::new();
