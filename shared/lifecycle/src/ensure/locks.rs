@@ -154,6 +154,7 @@ impl Attempt<'_> {
             if ready[0] {
                 // L is free: let go of it at once, and start one the ordinary way.
                 self.wait_no_more();
+                self.watch = None;
                 break;
             }
             let Some(watch) = &self.watch else {
@@ -184,7 +185,6 @@ impl Attempt<'_> {
     /// to a verb that waits for S behind one that waits for L.
     pub(super) fn wait_no_more(&mut self) {
         self.agent_lock_wait = None;
-        self.watch = None;
     }
 }
 
