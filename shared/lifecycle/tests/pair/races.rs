@@ -103,8 +103,9 @@ fn a_living_pid_in_a_free_lock_is_no_agent() {
     home.get();
     home.kill();
     // What a recycled pid looks like: the record names a process that lives, and nobody holds L.
+    // Waited for: a fork of another test's may have it from the wait above until it executes something.
     let file = hearth_process::locked::open(&home.lock(), false).unwrap();
-    let lock = LockedFile::try_exclusive(file).unwrap();
+    let lock = LockedFile::exclusive(file).unwrap();
     let mut record = home.record().unwrap();
     record["pid"] = std::process::id().into();
     record["stage"] = "running".into();
@@ -498,12 +499,13 @@ fn a_full_and_a_read_only_disk_are_told_as_such() {
         return;
     }
     let home = Home::new();
-    // In a mount namespace of its own: 16 KiB hold the directory and one lock, not two.
+    // In a mount namespace of its own: 16 KiB hold the directory and one lock, not two. An agent that
+    // has stopped has let go of L, and of its log (EBUSY) a moment later.
     let script = format!(
         "set -e; mount -t tmpfs -o size=16k,mode=700 none {dir}; \
          head -c 12288 /dev/zero > {dir}/filler; {pair} get || true; rm {dir}/filler; \
          mount -o remount,size=16m none {dir}; {pair} get; {pair} stop >&2; \
-         mount -o remount,ro none {dir}; rm -f {dir}/x 2>/dev/null || true; {pair} get || true",
+         until mount -o remount,ro none {dir} 2>/dev/null; do :; done; rm -f {dir}/x 2>/dev/null || true; {pair} get || true",
         dir = home.make().dir.display(),
         pair = home.program.display(),
     );
