@@ -1,5 +1,7 @@
 //! `GET /v1/events`: everything that happens, by a client that is not hearth's.
 
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use hearth_tests::http::{Client, Event, Reply, request};
@@ -397,6 +399,32 @@ fn one_that_does_not_read_disturbs_nobody_and_is_told_that_it_missed_something()
     let mut late = listen(&socket, had[0].id.as_deref());
     assert_eq!(late.event().unwrap().data, json!({ "reason": "too-old" }));
     assert_eq!(late.event().unwrap().seq(), first + EVENTS + 2);
+}
+
+/// hyper holds replies back while there are more requests: so much of them, and not all.
+#[test]
+fn who_asks_for_much_and_reads_nothing_costs_a_bounded_amount() {
+    let services = |number: u32| {
+        format!("[services.s{number}]\nrun = [\"sleep\", \"1000\"]\nenabled = false\n")
+    };
+    let project = Project::new(&(0..500).map(services).collect::<String>());
+    let socket = project.socket();
+    project.run(&["daemon", "up"]).exits(0);
+    let agent = project.home.agent_pid().unwrap();
+    let path = format!("/v1/services?project={}", project.dir().display());
+    let one = request(&socket, "GET", &path, &[], "").text();
+    assert!(one.len() > 100_000, "{}", one.len());
+    let mut stream = UnixStream::connect(&socket).unwrap();
+    let head = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n");
+    stream.write_all(head.repeat(400).as_bytes()).unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    // It ends, with what was held back, when that is too much; or all of it comes.
+    let mut told = Vec::new();
+    let _ = stream.read_to_end(&mut told);
+    assert!(told.len() < 400 * one.len() / 2, "{}", told.len());
+    let peak = number(agent, "VmHWM:");
+    assert!(peak < 60_000, "{peak} KB");
+    assert_eq!(request(&socket, "GET", &path, &[], "").text().len(), one.len());
 }
 
 #[test]
