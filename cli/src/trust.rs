@@ -37,6 +37,8 @@ pub fn run(context: &Context, matches: &ArgMatches) -> Result<u8, Refusal> {
     }
     let place = project::required(context)?;
     let (project, record) = read(&place.directory)?;
+    // The hook would refuse it.
+    trusted::check(&project)?;
     context.home.prepare()?;
     trusted::keep(&context.home, &record).map_err(|error| not_kept(context, &error))?;
     let services = brings_up(&project);

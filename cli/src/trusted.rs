@@ -56,6 +56,14 @@ pub fn look(project: &Project) -> io::Result<Record> {
     Ok(Record { project: project.root.clone(), files })
 }
 
+/// Whose the files are, as for every verb, and the directories on the way to them: nobody has typed a verb,
+/// and who could exchange one for a moment would choose what is run.
+pub fn check(project: &Project) -> Result<(), hearth_config::Ownership> {
+    let me = rustix::process::geteuid().as_raw();
+    hearth_config::check_ownership(&project.root, me)?;
+    project.sources.iter().try_for_each(|path| hearth_config::check_way(path, me))
+}
+
 /// Keeps a record. Errors: the home can't be written to.
 pub fn keep(home: &Home, record: &Record) -> io::Result<()> {
     directory(&store(home))?;

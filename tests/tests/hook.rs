@@ -41,6 +41,7 @@ in_each_shell!(
     it_needs_no_path_and_can_be_read_twice,
     what_was_taken_by_hand_is_not_given_back,
     a_job_of_ones_own_is_not_disturbed,
+    the_last_job_s_pid_is_that_of_one_s_own,
 );
 
 fn in_shell(kind: ShellKind, test: fn(ShellKind)) {
@@ -145,7 +146,18 @@ fn an_untrusted_project_is_told_once_and_runs_nothing(kind: ShellKind) {
     fs::set_permissions(project.dir().join("hearth.toml"), open).expect("it is ours");
     let text = shell.run(&cd(project.dir()));
     assert!(text.contains("can be written by everybody"), "{text}");
-    assert!(!project.dir().join("lives").exists());
+    let closed = fs::Permissions::from_mode(0o644);
+    fs::set_permissions(project.dir().join("hearth.toml"), closed).expect("it is ours");
+    // Nor where they could put another directory into its place.
+    fs::create_dir(project.home.root().join("above")).expect("a directory");
+    let above = project.beside("above/inner", AUTO);
+    let trust = project.ran(project.home.command(&["trust", "-q"]).current_dir(&above));
+    trust.exits(0);
+    let open = fs::Permissions::from_mode(0o777);
+    fs::set_permissions(project.home.root().join("above"), open).expect("it is ours");
+    let text = shell.run(&cd(&above));
+    assert!(text.contains("/above (owner ") && text.contains("by everybody"), "{text}");
+    assert!(!project.dir().join("lives").exists() && !above.join("lives").exists());
     shell.exit();
 }
 
@@ -482,6 +494,40 @@ fn a_job_of_ones_own_is_not_disturbed(kind: ShellKind) {
     shell.exit();
 }
 
+/// Who types `server &` and then `kill $!` means the server, whatever the hook has begun in between.
+fn the_last_job_s_pid_is_that_of_one_s_own(kind: ShellKind) {
+    let project = trusted();
+    let mut shell = Shell::start(kind, &project.home, project.home.root());
+    let last = match kind {
+        ShellKind::Bash | ShellKind::Zsh => "$!",
+        ShellKind::Fish => "$last_pid",
+    };
+    let pid = |shell: &mut Shell| {
+        // Apart, for `!.` would be a word of the history.
+        let text = shell.run(&format!("echo last={last} ."));
+        let told = text.rsplit("\nlast=").next().and_then(|rest| rest.split(' ').next());
+        told.expect("it is told").to_owned()
+    };
+    shell.run("cd project");
+    life(project.dir(), 1);
+    settled(&project, shell.pid(), 1);
+    let text = shell.run("cd ..; sleep 1000 &");
+    let own = pid(&mut shell);
+    // fish does not tell.
+    assert!(kind == ShellKind::Fish || text.contains(&format!("[1] {own}\n")), "{text}");
+    settled(&project, shell.pid(), 0);
+    shell.run("cd project");
+    let db = life(project.dir(), 2);
+    assert_eq!(pid(&mut shell), own);
+    let own: u32 = own.parse().expect("a pid");
+    shell.run(&format!("kill {last}"));
+    await_end(own);
+    assert!(runs(db));
+    // Nor is one of ours waited for.
+    shell.run("wait");
+    shell.exit();
+}
+
 /// The strictest shell that somebody may have, and every name that the script uses taken by an alias.
 #[test]
 fn bash_is_as_strict_and_as_strange_as_somebody_likes_it() {
@@ -564,6 +610,34 @@ fn fish_keeps_the_status_and_its_other_hooks() {
     await_end(pid);
     assert!(!shell.all().contains("SHADOW"), "{}", shell.all());
     shell.exit();
+}
+
+/// A trap that tells of failures tells of each once, and none of them is ours.
+#[test]
+fn a_trap_for_failures_is_not_run_for_the_hook() {
+    for (kind, trap) in [
+        (ShellKind::Bash, "set -E; trap 'echo \"failed=$?.\"' ERR\n"),
+        (ShellKind::Zsh, "TRAPZERR() { echo \"failed=$?.\" }\n"),
+    ] {
+        if !kind.is_installed() {
+            continue;
+        }
+        let project = trusted();
+        kind.starts_with(&project.home, &format!("{}{trap}", kind.hook()));
+        let mut shell = Shell::of(kind.command(&project.home, project.home.root()));
+        let text = shell.run("(exit 7)");
+        assert_eq!(text.matches("failed=7.").count(), 1, "{text}");
+        let text = shell.run("cd project; (exit 8)");
+        assert!(text.contains("bringing up db"), "{text}");
+        assert_eq!(text.matches("failed=").count(), 1, "{text}");
+        let pid = life(project.dir(), 1);
+        settled(&project, shell.pid(), 1);
+        shell.types("(exit 9)\n");
+        let text = shell.run("echo \"now=$?.\"");
+        assert!(text.contains("now=9."), "{text}");
+        shell.exit();
+        await_end(pid);
+    }
 }
 
 /// A session ends with its process; so does a shell that is killed.

@@ -115,6 +115,28 @@ fn what_may_not_be_believed_is_not_trusted() {
     fs::set_permissions(project.home.dir(), closed).expect("it is ours");
 }
 
+/// Who can rename a directory on the way can put another one there for the moment in which it is read.
+#[test]
+fn what_others_could_exchange_is_not_trusted() {
+    let project = Project::empty();
+    let shared = project.home.root().join("shared");
+    fs::create_dir(&shared).expect("a directory");
+    let inner = project.beside("shared/inner", AUTO);
+    fs::write(inner.join(".env"), "").expect("a file");
+    let trust = || project.ran(project.home.command(&["trust", "--json"]).current_dir(&inner));
+    let set = |mode| {
+        fs::set_permissions(&shared, fs::Permissions::from_mode(mode)).expect("it is ours");
+    };
+    set(0o777);
+    let refusal = trust().exits(2).refusal();
+    assert_eq!(refusal["code"], "forbidden");
+    let message = refusal["message"].as_str().expect("a text");
+    assert!(message.contains("/shared (owner ") && message.contains("by everybody"), "{message}");
+    // As in /tmp: they can't rename what is not theirs.
+    set(0o1777);
+    trust().exits(0);
+}
+
 #[test]
 fn a_directory_s_name_commands_no_terminal() {
     let project = Project::empty();

@@ -50,24 +50,40 @@ case $- in
         __hearth_had=$has
         if [[ $__hearth_do == keep ]]; then
             \builtin export HEARTH_HOOK="$$"
-            # Its output is nothing, and the shell's word about a job goes there too.
-            { "$__hearth_exe" hook bash --keep --pid "$$" </dev/null & } >/dev/null 2>&1
-            \builtin disown "$!" >/dev/null 2>&1
+            __hearth_keep
         fi
         \builtin return 0
     }
 
+    __hearth_keep() {
+        \builtin local bang="${!-}" job=
+        # Its output is nothing, and the shell's word about a job goes there too.
+        { "$__hearth_exe" hook bash --keep --pid "$$" </dev/null & } >/dev/null 2>&1
+        \builtin disown "$!" >/dev/null 2>&1
+        # `$!` is whoever reads this prompt's: they may be about to `kill` it. Nothing sets it but starting a
+        # job, and `bg` of one that runs, which does no more. It names a job by its first process: that of a
+        # pipeline, whose last one `$!` was, is lost.
+        if [[ -n $bang ]] && \builtin jobs -x __hearth_job %+ && [[ $job == "$bang" && -n $(\builtin jobs -r %+) ]]; then
+            \builtin bg %+ || \builtin :
+        fi >/dev/null 2>&1
+    }
+
+    # What `jobs -x` runs must not fail: to it a condition is none (set -e).
+    __hearth_job() {
+        job="$1"
+    }
+
+    # Who comes after us sees the status of what was typed.
     __hearth_prompt() {
         \builtin local __hearth_status="$?"
         __hearth_look || \builtin :
-        # Who comes after us sees the status of what was typed; with `set -e` that would be the end.
-        case $- in *e*) \builtin return 0 ;; esac
         \builtin return "$__hearth_status"
     }
 
+    # In a list, for that status is no failure of ours, to end the shell (set -e) or to be told by an ERR trap.
     case "${PROMPT_COMMAND[*]-}" in
     *__hearth_prompt*) ;;
-    *) PROMPT_COMMAND=${PROMPT_COMMAND:+$PROMPT_COMMAND$'\n'}__hearth_prompt ;;
+    *) PROMPT_COMMAND="${PROMPT_COMMAND:+$PROMPT_COMMAND$'\n'}__hearth_prompt && \builtin :" ;;
     esac
     ;;
 esac

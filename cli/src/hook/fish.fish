@@ -70,8 +70,11 @@ if builtin status is-interactive
         builtin set -g __hearth_had (__hearth_has)
         if builtin test "$__hearth_do" = keep
             builtin set -gx HEARTH_HOOK $fish_pid
+            # Whoever has just started a job has its pid there.
+            builtin set -l last $last_pid
             $__hearth_exe hook fish --keep --pid $fish_pid </dev/null >/dev/null 2>&1 &
             builtin disown $last_pid 2>/dev/null
+            builtin set -g last_pid $last
         end
     end
 end

@@ -8,7 +8,8 @@
 //! The agent reads the project's files itself. So they are compared with what was trusted right before it
 //! is asked and again when it has answered; who changes them in between and is seen has his lease taken
 //! away at once. Not seen is who puts back within these few milliseconds what he has changed: he must be
-//! able to write the person's own files, and the ownership of those was checked.
+//! able to write the person's own files, or to rename a directory on the way to them, and the ownership of
+//! all these was checked.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
@@ -18,8 +19,8 @@ use hearth_api::{Code, LeaseReply, LeaseRequest, SessionRequest};
 use hearth_lifecycle::Request;
 use hearth_process::locked::{self, LockedFile};
 
+use super::Shell;
 use super::note::{Files, Held, Wanted};
-use super::{Shell, look};
 use crate::agent::{self, Wish};
 use crate::args::Context;
 use crate::refuse::Refusal;
@@ -117,7 +118,7 @@ fn take(
 fn still_trusted(context: &Context, wanted: &Wanted) -> Result<(), Refusal> {
     context.home.prepare()?;
     let project = hearth_config::load(&wanted.project)?;
-    look::check(&project)?;
+    trusted::check(&project)?;
     let is = trusted::standing(&context.home, &wanted.project);
     if project.auto && is == Standing::Trusted(wanted.trusted.clone()) {
         return Ok(());

@@ -7,7 +7,7 @@
 
 use std::path::Path;
 
-use hearth_config::{LoadError, Project};
+use hearth_config::LoadError;
 
 use super::note::{Files, Note, Wanted};
 use super::{Shell, path_bytes};
@@ -131,7 +131,7 @@ fn find(context: &Context, directory: &Path) -> Found {
     if directory.to_str().is_none() {
         return refused("is not brought up: its path is not UTF-8");
     }
-    if let Err(why) = check(&project) {
+    if let Err(why) = trusted::check(&project) {
         return Found::Refused(format!("not brought up: {why}"));
     }
     match standing {
@@ -147,11 +147,6 @@ fn find(context: &Context, directory: &Path) -> Found {
             Found::Good(Wanted { project: directory.to_owned(), trusted, services })
         }
     }
-}
-
-/// Whose the files are, as for every verb.
-pub fn check(project: &Project) -> Result<(), hearth_config::Ownership> {
-    hearth_config::check_ownership(&project.root, rustix::process::geteuid().as_raw())
 }
 
 fn in_words(before: Option<&Wanted>, note: &Note) -> Option<String> {

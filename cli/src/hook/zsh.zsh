@@ -26,34 +26,38 @@ if [[ -o interactive ]]; then
         if [[ -e $__hearth_trust ]]; then has=$has-trust; fi
     }
 
+    # Zsh itself gives the status of what was typed to whoever comes next; to return it would be a failure, to
+    # be told by a ZERR trap.
     __hearth_prompt() {
-        \builtin local __hearth_status="$?"
         \builtin emulate -L zsh
-        \builtin setopt no_err_exit no_err_return no_monitor no_notify no_bg_nice
+        \builtin setopt no_xtrace no_err_exit no_err_return no_monitor no_notify no_bg_nice
         \builtin local at has __hearth_do=
         __hearth_find
         __hearth_has
         if [[ -s $__hearth_said ]]; then
             :
         elif [[ -z $at ]]; then
-            if [[ -z $__hearth_dir ]]; then \builtin return "$__hearth_status"; fi
+            if [[ -z $__hearth_dir ]]; then \builtin return 0; fi
         elif [[ -n $__hearth_dir && $at -ef $__hearth_dir ]]; then
-            if [[ -z $__hearth_note ]]; then \builtin return "$__hearth_status"; fi
+            if [[ -z $__hearth_note ]]; then \builtin return 0; fi
             if [[ $has == "$__hearth_had" && ! $__hearth_dir/hearth.toml -nt $__hearth_note &&
                 ! $__hearth_dir/hearth.local.toml -nt $__hearth_note && ! $__hearth_trust -nt $__hearth_note ]]; then
-                \builtin return "$__hearth_status"
+                \builtin return 0
             fi
         fi
-        if [[ ! -x $__hearth_exe ]]; then \builtin return "$__hearth_status"; fi
+        if [[ ! -x $__hearth_exe ]]; then \builtin return 0; fi
         if [[ -n $at ]]; then __hearth_dir=$PWD/$at; else __hearth_dir=; fi
         \builtin eval "$("$__hearth_exe" hook zsh --look --pid "$$" "--at=$at" </dev/null)"
         __hearth_has
         __hearth_had=$has
         if [[ $__hearth_do == keep ]]; then
             \builtin export HEARTH_HOOK="$$"
-            "$__hearth_exe" hook zsh --keep --pid "$$" </dev/null >/dev/null 2>&1 &!
+            # Not by `&`, which would take `$!` from whoever has just started a job.
+            \builtin local fd
+            \builtin exec {fd}< <("$__hearth_exe" hook zsh --keep --pid "$$" </dev/null 2>/dev/null)
+            \builtin exec {fd}<&-
         fi
-        \builtin return "$__hearth_status"
+        \builtin return 0
     }
 
     () {

@@ -48,7 +48,7 @@ pub use invalid::{Invalid, nearest, quoted};
 pub use load::{FILE, LOCAL_FILE, LoadError, MAX_FILE_SIZE, find, load, read as read_file};
 pub use loose::{LooseReady, loose};
 pub use name::is_name;
-pub use ownership::{Ownership, check_ownership};
+pub use ownership::{Ownership, check_ownership, check_way};
 pub use parse::parse;
 pub use project::{
     Backoff, GiveUp, Group, Kind, Log, Lost, Need, Port, Project, Restart, Run, Scope, Service,

@@ -3,7 +3,9 @@
 //! files too: `LD_PRELOAD=...` is code.
 //!
 //! Only these are looked at, not the directories above: who may exchange the project's directory
-//! for another is caught by the owner of what he puts there. Access control lists are not read;
+//! for another is caught by the owner of what he puts there. Where nobody typed a verb that is not
+//! enough: he may put it there between two looks, and take it away again. [`check_way`] is for that.
+//! Access control lists are not read;
 //! on Linux the group bits of the mode show their mask (acl(5)), so those that let others write
 //! are refused by it.
 
@@ -85,6 +87,40 @@ pub fn check_ownership(project_dir: &Path, euid: u32) -> Result<(), Ownership> {
         }
     }
     Ok(())
+}
+
+/// Checks the directories above a file or directory, as it is named and where links lead, for the
+/// caller `euid`: nobody else may exchange a part of the path. Each must belong to the caller or
+/// root, and others may write to it only where they can't rename what is not theirs (the sticky
+/// bit, unlink(2)). The last part itself is not looked at.
+pub fn check_way(path: &Path, euid: u32) -> Result<(), Ownership> {
+    // What is not there was not trusted otherwise.
+    let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let named = (real != path).then_some(path);
+    for dir in named.into_iter().chain([real.as_path()]).flat_map(|path| path.ancestors().skip(1)) {
+        let what = dir.metadata();
+        let what = what.map_err(|source| Ownership::Unreadable { path: dir.to_owned(), source })?;
+        // In a user namespace the host's root is nobody (user_namespaces(7)).
+        let is_host_s = what.uid() == OVERFLOW_UID && in_user_namespace();
+        if is_host_s && what.mode() & 0o022 == 0 {
+            continue;
+        }
+        match check(dir, &what, euid) {
+            Err(Ownership::Writable { .. }) if what.mode() & 0o1000 != 0 => {}
+            checked => checked?,
+        }
+    }
+    Ok(())
+}
+
+/// What the kernel shows for an owner that has no number in this user namespace.
+const OVERFLOW_UID: u32 = 65_534;
+
+/// Whether some users of the system have no number here. False where there is no such thing.
+fn in_user_namespace() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let mut first = map.split_whitespace();
+    !map.is_empty() && !(first.next() == Some("0") && first.next() == Some("0"))
 }
 
 const KEY: &[u8] = b"env_file";
@@ -298,6 +334,30 @@ mod tests {
             std::os::unix::fs::chown(&file, None, Some(4242)).expect("chown");
             let reason = check_ownership(dir.path(), uid).expect_err("a group").to_string();
             assert!(reason.contains("the group 4242; to mend it: chmod g-w"), "{reason}");
+        }
+    }
+
+    #[test]
+    fn who_could_exchange_a_part_of_the_path_is_found() {
+        let (dir, uid) = project();
+        let shared = dir.path().join("shared");
+        let inner = shared.join("inner");
+        std::fs::create_dir_all(&inner).expect("directories");
+        write(inner.join("env"), "").expect("a file");
+        check_way(&inner, uid).expect("nobody can");
+        chmod(&shared, 0o777);
+        let reason = check_way(&inner, uid).expect_err("everybody can").to_string();
+        assert!(reason.contains("shared (owner ") && reason.contains("by everybody"), "{reason}");
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(inner.join("env"), &link).expect("a link");
+        check_way(&link, uid).expect_err("what it leads to could be another");
+        chmod(&shared, 0o1777);
+        check_way(&inner, uid).expect("what is not theirs they can't rename");
+        chmod(&shared, 0o755);
+        if uid == 0 {
+            std::os::unix::fs::chown(&shared, Some(4242), None).expect("chown");
+            let reason = check_way(&inner, uid).expect_err("its owner can").to_string();
+            assert!(reason.contains("shared belongs to uid 4242"), "{reason}");
         }
     }
 
