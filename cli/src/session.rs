@@ -53,6 +53,11 @@ pub fn register(
     agent::parse(&body)
 }
 
+/// Errors: `not-found` where it has ended.
+pub fn must_live(context: &Context, wish: Wish, id: &str) -> Result<(), Refusal> {
+    agent::fetch(context, wish, &Request::get(at(id))).map(drop)
+}
+
 /// The shell that a person types in: the session leader of the controlling terminal. `None`: there is
 /// no such terminal, or its leader is not above this process, or another user's.
 pub fn leader() -> Option<i64> {

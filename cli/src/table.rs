@@ -129,9 +129,11 @@ fn kind(kind: Kind) -> &'static str {
     }
 }
 
-/// What somebody else named, without what could steer a terminal.
+/// What somebody else named, without what could steer a terminal, or turn the direction of a line.
 pub fn harmless(text: &str) -> String {
-    anstream::adapter::strip_str(text).to_string().chars().filter(|c| !c.is_control()).collect()
+    let turns = |c| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let text = anstream::adapter::strip_str(text).to_string();
+    text.chars().filter(|c| !c.is_control() && !turns(*c)).collect()
 }
 
 /// `8.0 MiB`.

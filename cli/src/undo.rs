@@ -127,6 +127,7 @@ mod tests {
             kept.iter().map(|(name, by)| format!("{name}: {}", by.join(" "))).collect();
         assert_eq!(kept, ["db: other", "disk: db"]);
     }
+
     #[test]
     fn what_another_session_has_leased_stays_and_what_our_own_has_goes() {
         let lease =

@@ -14,8 +14,7 @@ use std::time::Instant;
 
 use clap::builder::OsStringValueParser;
 use clap::{Arg, ArgMatches, Command};
-use hearth_api::{Code, EnvRequest, LeaseRequest, SessionRequest, SessionRow};
-use hearth_lifecycle::Request;
+use hearth_api::{Code, EnvRequest, SessionRequest, SessionRow};
 use rustix::fs::Access;
 
 use crate::agent::{self, Wish};
@@ -25,13 +24,17 @@ use crate::refuse::Refusal;
 use crate::sheet::Sheet;
 use crate::story::Goal;
 use crate::stream::{Heard, Wait};
-use crate::{capture, inherited, interrupt, output, project, restart, session, up};
+use crate::{capture, inherited, interrupt, output, project, session, table, up};
 
 /// How it is typed.
 pub const USAGE: &str = "hearth with [SERVICE...] -- CMD...";
 
 /// Where execvp(3) looks without a `PATH`.
 const NO_PATH: &str = "/bin:/usr/bin";
+
+/// What is said where the wait has ended before they were ready.
+const GIVEN_BACK: &str = "what was leased for it is given back, and goes where nobody else holds it: \
+    `hearth up` brings it up to stay, `hearth logs NAME` shows what it said";
 
 /// So many characters of CMD's name are enough to know it by.
 const NAME: usize = 32;
@@ -70,9 +73,10 @@ pub fn run(context: &Context, matches: &ArgMatches) -> Result<u8, Refusal> {
         .map_err(|refusal| up::loose(context, &place, &names).unwrap_or(refusal))?;
     interrupt::of_command();
     let session = session::register(context, wish, &asked(name))?;
-    lease(context, wish, &session, &place, named.clone())?;
-    match wait(context, wish, &place, named, Sheet::of(&file)) {
-        Ok(0) => {}
+    match bring_up(context, wish, &session, &place, named, Sheet::of(&file)) {
+        // Others may have held it all while the session was ended.
+        Ok(0) => session::must_live(context, wish, &session.id)
+            .map_err(|refusal| without(refusal, name))?,
         Ok(code) => return Ok(code),
         Err(refusal) => return Err(without(refusal, name)),
     }
@@ -85,39 +89,22 @@ pub fn run(context: &Context, matches: &ArgMatches) -> Result<u8, Refusal> {
 
 /// What is said of this process, which is the session.
 fn asked(name: &OsStr) -> SessionRequest {
-    let base = Path::new(name).file_name().unwrap_or(name);
+    let base = Path::new(name).file_name().unwrap_or(name).to_string_lossy();
+    // What may stand in a file's name and not in a session's is no reason to refuse the command.
+    let name: String = table::harmless(&base).chars().take(NAME).collect();
     SessionRequest {
         kind: Some("command".to_owned()),
-        name: Some(base.to_string_lossy().chars().take(NAME).collect()),
+        name: Some(name).filter(|name| !name.is_empty()),
         ..SessionRequest::default()
     }
 }
 
-fn lease(
+/// Leases and waits, as `up --lease` does: what somebody takes down meanwhile, or takes from the
+/// session, ends the wait. Shown as `up` shows it; for tools nothing is told but what went wrong.
+fn bring_up(
     context: &Context,
     wish: Wish,
     session: &SessionRow,
-    place: &Place,
-    services: Vec<String>,
-) -> Result<(), Refusal> {
-    let captured = capture::request(place.id.clone(), services);
-    let asked = LeaseRequest {
-        session: session.id.clone(),
-        project: captured.project,
-        services: captured.services,
-        env: captured.env,
-        umask: captured.umask,
-        limits: captured.limits,
-    };
-    let mut request = capture::post("/v1/leases", &asked, &asked.env)?.repeatable();
-    request.headers.push(("hearth-request", restart::id()));
-    agent::fetch(context, wish, &request).map(|_| ())
-}
-
-/// Shown as `up` shows it; for tools nothing is told but what went wrong.
-fn wait(
-    context: &Context,
-    wish: Wish,
     place: &Place,
     named: Vec<String>,
     sheet: Sheet,
@@ -129,12 +116,12 @@ fn wait(
         directory: None,
         ..*context
     };
-    let mut query = vec![("project", place.id.as_str())];
-    query.extend(named.iter().map(|name| ("service", name.as_str())));
+    let mut asked = capture::request(place.id.clone(), named.clone());
+    asked.session = Some(session.id.clone());
     let wait = Wait {
         context,
         wish,
-        request: Request::get(agent::path("/v1/wait", &query)),
+        request: capture::up("/v1/up", &asked)?.repeatable(),
         project: Some(place.id.clone()),
         named,
         goal: Goal::Ready,
@@ -188,11 +175,15 @@ fn executable(name: &OsStr) -> Result<PathBuf, Refusal> {
     Err(Refusal::usage(format!("there is no command `{quoted}`; nothing was started")).hint(hint))
 }
 
-/// The same refusal, which says what became of CMD.
+/// The same refusal, which says what became of CMD, and of what was leased for it: elsewhere services
+/// go on without the verb that waited for them.
 fn without(mut refusal: Refusal, name: &OsStr) -> Refusal {
     let name = name.to_string_lossy();
     refusal.message.push_str(&format!("\n`{}` was not run", name.escape_debug()));
-    refusal
+    match refusal.code {
+        Code::Timeout | Code::Stopping => refusal.hint(GIVEN_BACK),
+        _ => refusal,
+    }
 }
 
 /// Returns only where it could not be.
@@ -249,5 +240,7 @@ mod tests {
     fn a_session_is_named_by_the_commands_last_part() {
         assert_eq!(asked(OsStr::new("/usr/bin/cargo")).name.as_deref(), Some("cargo"));
         assert_eq!(asked(OsStr::new("make")).name.as_deref(), Some("make"));
+        assert_eq!(asked(OsStr::new("./a\nb\u{202e}")).name.as_deref(), Some("ab"));
+        assert_eq!(asked(OsStr::new("./\n")).name, None);
     }
 }

@@ -58,6 +58,29 @@ pub fn request(
     Reply::read(BufReader::new(stream))
 }
 
+/// What a `GET` is answered, which must be 200.
+#[track_caller]
+pub fn get(socket: &Path, path: &str) -> Value {
+    let reply = request(socket, "GET", path, &[], "");
+    assert_eq!(reply.status, 200, "{path}");
+    reply.json()
+}
+
+/// The problem that a reply is: of this status and code, with these words in what it says.
+#[track_caller]
+pub fn refused(reply: Reply, status: u16, code: &str, words: &str) -> Value {
+    assert_eq!(reply.header("content-type"), Some("application/problem+json"));
+    let got = reply.status;
+    let problem = reply.json();
+    assert_eq!(got, status, "{problem}");
+    assert_eq!((&problem["status"], &problem["code"]), (&status.into(), &code.into()), "{problem}");
+    assert_eq!(problem["type"], "about:blank");
+    assert!(problem["title"].is_string(), "{problem}");
+    let detail = problem["detail"].as_str().unwrap_or_default();
+    assert!(detail.contains(words), "no `{words}` in {problem}");
+    problem
+}
+
 /// All of a request but its body.
 pub fn head(method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> String {
     let mut text = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n");

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
-use hearth_tests::http::{Reply, request};
+use hearth_tests::http::{refused, request};
 use hearth_tests::{Project, runs};
 use serde_json::{Value, json};
 
@@ -15,18 +15,6 @@ fn with_agent(toml: &str) -> (Project, PathBuf) {
     let project = Project::new(toml);
     let socket = project.socket();
     (project, socket)
-}
-
-#[track_caller]
-fn refused(reply: Reply, status: u16, code: &str, words: &str) -> Value {
-    assert_eq!(reply.header("content-type"), Some("application/problem+json"));
-    assert_eq!(reply.status, status);
-    let problem = reply.json();
-    assert_eq!((&problem["status"], &problem["code"]), (&status.into(), &code.into()), "{problem}");
-    assert_eq!(problem["type"], "about:blank");
-    assert!(problem["title"].is_string(), "{problem}");
-    assert!(problem["detail"].as_str().unwrap().contains(words), "no `{words}` in {problem}");
-    problem
 }
 
 #[test]
@@ -60,6 +48,19 @@ fn what_cannot_be_is_refused_by_name() {
     let wrong = project.asks(json!({ "colour": "red" }));
     refused(request(&socket, "POST", "/v1/up", &[], &wrong), 400, "bad-request", "colour");
     refused(request(&socket, "POST", "/v1/up", &[], "{"), 400, "bad-request", "");
+    // By their places, the fields of `down` would be: of all projects, all, by force.
+    refused(
+        request(&socket, "POST", "/v1/down", &[], " [null, [], true]"),
+        400,
+        "bad-request",
+        "object",
+    );
+    refused(request(&socket, "POST", "/v1/sessions", &[], "[]"), 400, "bad-request", "object");
+    for (method, path) in
+        [("GET", "/v1/sessions/%ff"), ("DELETE", "/v1/sessions/%ff"), ("DELETE", "/v1/leases/%ff")]
+    {
+        refused(request(&socket, method, path, &[], ""), 400, "bad-request", "UTF-8");
+    }
     let wrong = project.asks(json!({ "services": "s" }));
     refused(
         request(&socket, "POST", "/v1/up", &[], &wrong),

@@ -2,10 +2,8 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::process::Command;
 
-use hearth_tests::{Project, Ran, Verb, has_program, hearth};
+use hearth_tests::{Project, Ran, has_program};
 
 const PAGE: &str = include_str!("../../docs/coding-agents.md");
 
@@ -53,22 +51,7 @@ fn project() -> Option<Project> {
 
 /// bash in the project, with this `hearth` before all others.
 fn bash(project: &Project, script: &str) -> Ran {
-    let own = hearth().parent().map(Path::to_owned).unwrap_or_default();
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let path = std::env::join_paths([own].into_iter().chain(std::env::split_paths(&path)));
-    let mut command = Command::new("bash");
-    command.args(["-euo", "pipefail", "-c", script]);
-    let hearth = project.command(&[]);
-    for (name, value) in hearth.get_envs() {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
-    }
-    command.current_dir(project.dir()).env("PATH", path.expect("a path"));
-    command.stdin(std::process::Stdio::null());
-    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
-    Verb::of(command.spawn().expect("bash runs")).finish()
+    project.ran(&mut project.by("bash", &["-euo", "pipefail", "-c", script]))
 }
 
 #[test]

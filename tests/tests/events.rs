@@ -1,11 +1,15 @@
 //! `GET /v1/events`: everything that happens, by a client that is not hearth's.
 
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use hearth_tests::Project;
 use hearth_tests::http::{Client, Event, Reply, request};
 use hearth_tests::measure::number;
+use hearth_tests::{Project, Session};
 use serde_json::{Value, json};
+
+const SESSION: &str = env!("CARGO_BIN_EXE_session");
 
 /// Two services that are ready at once, one of which needs the other.
 const TWO: &str = "[services.db]\nrun = [\"sleep\", \"1000\"]\nready = { settle = \"0s\" }\n\
@@ -244,6 +248,35 @@ fn what_down_takes_out_of_a_lease_is_told() {
 }
 
 #[test]
+fn what_is_over_and_had_again_by_another_session_is_told_as_returned() {
+    let project = Project::new(TWO);
+    let socket = project.socket();
+    let (mut stream, _) = listen_anew(&socket);
+    let mut client = Client::new(&socket);
+    let (_, row) = client.ask("POST", "/v1/sessions", "{}");
+    let row: Value = serde_json::from_str(&row).unwrap();
+    let mut other = Session::begin(SESSION, &socket, json!({}));
+    let run = |id: &Value, run: &str| {
+        let more = json!({ "session": id, "name": "loose", "dir": project.dir(),
+            "run": ["sh", "-c", run] });
+        project.asks(more)
+    };
+    assert_eq!(client.ask("POST", "/v1/run", &run(&row["id"], "exit 3")).0, 200);
+    let is = |what: &'static str| {
+        move |event: &Event| event.name == "lease" && event.data["what"] == what
+    };
+    let taken = stream.events_until(is("taken")).pop().unwrap();
+    stream.events_until(|event| is_state(event, "loose", "failed"));
+    let id = json!(other.id());
+    assert_eq!(other.asks("POST", "/v1/run", &run(&id, "exec sleep 1000")).0, 200);
+    let returned = stream.events_until(is("returned")).pop().unwrap();
+    assert_eq!((&returned.data["id"], &returned.data["session"]), (&taken.data["id"], &row["id"]));
+    assert_eq!(returned.data["services"], json!(["loose"]));
+    assert_eq!(stream.events_until(is("taken")).pop().unwrap().data["session"], id);
+    project.run(&["down", "--force"]).exits(0);
+}
+
+#[test]
 fn health_is_told_when_it_changes_and_also_without_a_change_of_state() {
     let toml = "[checks.flag]\nready = { file = \"flag\", grace = \"0s\" }\n\
                 [services.slow]\nrun = [\"sleep\", \"1000\"]\n\
@@ -366,6 +399,32 @@ fn one_that_does_not_read_disturbs_nobody_and_is_told_that_it_missed_something()
     let mut late = listen(&socket, had[0].id.as_deref());
     assert_eq!(late.event().unwrap().data, json!({ "reason": "too-old" }));
     assert_eq!(late.event().unwrap().seq(), first + EVENTS + 2);
+}
+
+/// hyper holds replies back while there are more requests: so much of them, and not all.
+#[test]
+fn who_asks_for_much_and_reads_nothing_costs_a_bounded_amount() {
+    let services = |number: u32| {
+        format!("[services.s{number}]\nrun = [\"sleep\", \"1000\"]\nenabled = false\n")
+    };
+    let project = Project::new(&(0..500).map(services).collect::<String>());
+    let socket = project.socket();
+    project.run(&["daemon", "up"]).exits(0);
+    let agent = project.home.agent_pid().unwrap();
+    let path = format!("/v1/services?project={}", project.dir().display());
+    let one = request(&socket, "GET", &path, &[], "").text();
+    assert!(one.len() > 100_000, "{}", one.len());
+    let mut stream = UnixStream::connect(&socket).unwrap();
+    let head = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n");
+    stream.write_all(head.repeat(400).as_bytes()).unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    // It ends, with what was held back, when that is too much; or all of it comes.
+    let mut told = Vec::new();
+    let _ = stream.read_to_end(&mut told);
+    assert!(told.len() < 400 * one.len() / 2, "{}", told.len());
+    let peak = number(agent, "VmHWM:");
+    assert!(peak < 60_000, "{peak} KB");
+    assert_eq!(request(&socket, "GET", &path, &[], "").text().len(), one.len());
 }
 
 #[test]

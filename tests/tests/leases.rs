@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use hearth_tests::http::{Reply, request};
+use hearth_tests::http::{get, refused, request};
 use hearth_tests::{Project, Session};
 use serde_json::{Value, json};
 
@@ -28,23 +28,6 @@ fn with_agent(toml: &str) -> (Project, PathBuf) {
 
 fn begin(socket: &Path, name: &str) -> Session {
     Session::begin(PROGRAM, socket, json!({ "name": name }))
-}
-
-#[track_caller]
-fn get(socket: &Path, path: &str) -> Value {
-    let reply = request(socket, "GET", path, &[], "");
-    assert_eq!(reply.status, 200, "{path}");
-    reply.json()
-}
-
-#[track_caller]
-fn refused(reply: Reply, status: u16, code: &str, words: &str) -> Value {
-    assert_eq!(reply.header("content-type"), Some("application/problem+json"));
-    let got = reply.status;
-    let problem = reply.json();
-    assert_eq!((got, &problem["code"]), (status, &json!(code)), "{problem}");
-    assert!(problem["detail"].as_str().unwrap().contains(words), "no `{words}` in {problem}");
-    problem
 }
 
 /// Leases services to a session; the lease's name.
@@ -185,6 +168,22 @@ fn a_lease_is_given_back_by_name_and_its_request_can_be_repeated() {
 }
 
 #[test]
+fn a_request_that_another_session_calls_by_the_same_name_is_another_one() {
+    let (project, socket) = with_agent(&service("db", AT_ONCE));
+    let sessions = [begin(&socket, "zsh"), begin(&socket, "fish")];
+    let given = sessions.each_ref().map(|session| {
+        let body = project.asks(json!({ "session": session.id(), "services": ["db"] }));
+        let reply = request(&socket, "POST", "/v1/leases", &[("hearth-request", "1")], &body);
+        reply.json()["id"].clone()
+    });
+    for (session, id) in sessions.iter().zip(&given) {
+        assert_eq!(leases(&socket, session)[0]["id"], *id, "it has what it was told");
+    }
+    let held_by = json!([by(&sessions[0], "zsh"), by(&sessions[1], "fish")]);
+    assert_eq!(project.row("db")["held_by"], held_by);
+}
+
+#[test]
 fn a_service_lingers_and_is_found_as_it_was_by_who_needs_it_meanwhile() {
     let (project, socket) =
         with_agent(&(service("db", "linger = \"1000s\"") + &service("mq", "linger = \"300ms\"")));
@@ -279,6 +278,17 @@ fn up_for_a_session_can_be_repeated_and_takes_one_lease_for_the_same_services() 
 }
 
 #[test]
+fn up_of_nothing_for_a_session_takes_one_lease_however_often() {
+    let (project, socket) = with_agent(&service("db", "enabled = false"));
+    let session = begin(&socket, "zsh");
+    for path in ["/v1/up", "/v1/restart", "/v1/up", "/v1/restart"] {
+        assert_eq!(result(&project, &socket, path, json!({ "session": session.id() })), "ready");
+    }
+    let held = leases(&socket, &session);
+    assert_eq!((held.as_array().unwrap().len(), &held[0]["services"]), (1, &json!([])), "{held}");
+}
+
+#[test]
 fn restart_for_a_session_leases_what_is_down_and_leaves_the_rest_to_whom_it_belongs() {
     let (project, socket) = with_agent(&(service("db", AT_ONCE) + &service("mq", AT_ONCE)));
     project.run(&["up", "db"]).exits(0);
@@ -325,6 +335,27 @@ fn a_service_of_no_file_goes_with_its_session_and_its_name_can_be_had_again() {
     assert_eq!(project.row("loose")["held_by"], json!([by(&second, "two")]));
     assert_eq!(leases(&socket, &second).as_array().unwrap().len(), 1, "the same one again");
     assert_eq!(project.row("db")["held_by"], json!([{ "type": "up" }]), "the file was not touched");
+}
+
+#[test]
+fn what_is_run_anew_without_a_session_does_not_go_with_the_one_that_had_it_before() {
+    let (project, socket) = with_agent(&service("db", AT_ONCE));
+    let run = |more: Value| result(&project, &socket, "/v1/run", more);
+    let again =
+        |run: &str| json!({ "name": "loose", "dir": project.dir(), "run": ["sh", "-c", run] });
+    let session = begin(&socket, "zsh");
+    let mut leased = again("exit 3");
+    leased["session"] = json!(session.id());
+    assert_eq!(run(leased), "failed");
+    assert_eq!(project.row("loose")["held_by"], json!([by(&session, "zsh")]));
+    assert_eq!(run(again("exec sleep 1000")), "ready");
+    assert_eq!(project.row("loose")["held_by"], json!([{ "type": "up" }]));
+    // And so it was before: what is over and named stays named.
+    project.run(&["down", "loose"]).exits(0);
+    assert_eq!(run(again("exit 3")), "failed");
+    assert_eq!(run(again("exec sleep 1000")), "ready");
+    assert_eq!(project.row("loose")["held_by"], json!([{ "type": "up" }]));
+    project.run(&["down"]).exits(0);
 }
 
 #[test]
@@ -492,6 +523,8 @@ fn what_leaves_the_file_leaves_its_leases() {
 fn a_lease_that_is_asked_for_while_its_session_ends_does_not_outlive_it() {
     let (project, socket) = with_agent(&service("db", AT_ONCE));
     let mut watch = project.watch(&["db"]);
+    let mut events = request(&socket, "GET", "/v1/events", &[], "");
+    assert_eq!(events.event().unwrap().name, "snapshot");
     let body = |session: &Session| project.asks(json!({ "session": session.id() }));
     for _ in 0..20 {
         let mut session = begin(&socket, "zsh");
@@ -499,8 +532,9 @@ fn a_lease_that_is_asked_for_while_its_session_ends_does_not_outlive_it() {
         session.sends("POST", "/v1/leases", &body);
         session.kill();
         // When its end was heard of, its request is decided, or will be refused.
-        let path = format!("/v1/sessions/{id}");
-        while request(&socket, "GET", &path, &[], "").status == 200 {}
+        events.events_until(|event| {
+            event.data["what"] == "ended" && event.data["session"]["id"] == json!(id)
+        });
     }
     // Behind all of them.
     let last = begin(&socket, "last");

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use hearth_tests::http::{Reply, request};
+use hearth_tests::http::{get, refused, request};
 use hearth_tests::{Project, Session, is_root, runs};
 use serde_json::{Value, json};
 
@@ -21,26 +21,9 @@ fn with_agent(toml: &str) -> (Project, PathBuf) {
 }
 
 #[track_caller]
-fn get(socket: &Path, path: &str) -> Value {
-    let reply = request(socket, "GET", path, &[], "");
-    assert_eq!(reply.status, 200, "{path}");
-    reply.json()
-}
-
-#[track_caller]
 fn register(socket: &Path, body: Value) -> (u16, Value) {
     let reply = request(socket, "POST", "/v1/sessions", &[], &body.to_string());
     (reply.status, reply.json())
-}
-
-#[track_caller]
-fn refused(reply: Reply, status: u16, code: &str, words: &str) -> Value {
-    assert_eq!(reply.header("content-type"), Some("application/problem+json"));
-    let got = reply.status;
-    let problem = reply.json();
-    assert_eq!((got, &problem["code"]), (status, &json!(code)), "{problem}");
-    assert!(problem["detail"].as_str().unwrap().contains(words), "no `{words}` in {problem}");
-    problem
 }
 
 fn ids(listed: &Value) -> Vec<&str> {
@@ -108,6 +91,9 @@ fn what_cannot_be_is_refused_by_name() {
         (r#"{"cwd":"here"}"#, "`cwd`"),
     ] {
         refused(post(body), 400, "bad-request", words);
+    }
+    for path in ["/v1/sessions/%FF", "/v1/leases/%FF"] {
+        refused(request(&socket, "DELETE", path, &[], ""), 400, "bad-request", "UTF-8");
     }
     for path in ["/v1/sessions?mine=1", "/v1/sessions?mine=true&mine=true", "/v1/sessions?x=1"] {
         assert_eq!(request(&socket, "GET", path, &[], "").status, 400, "{path}");

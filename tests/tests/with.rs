@@ -146,10 +146,43 @@ fn where_a_service_fails_the_command_is_not_run_and_nothing_is_kept() {
     assert_eq!(ran.stderr.lines().count(), 1, "{}", ran.stderr);
     let ran = project.run(&["with", "slow", "--timeout", "200ms", "--", "touch", "ran"]).exits(4);
     assert!(ran.stderr.contains("not ready within 200ms: slow"), "{}", ran.stderr);
+    // It does not go on, as it would after `up`.
+    assert!(ran.stderr.contains("is given back") && !ran.stderr.contains("go on"), "{ran:?}");
     assert_eq!(ran.stdout, "");
     project.watch(&["db"]).until_state("db", "down");
     project.watch(&["slow"]).until_state("slow", "down");
     assert!(project.sessions().is_empty());
+    assert!(!project.dir().join("ran").exists());
+}
+
+#[test]
+fn what_is_taken_from_it_in_the_wait_ends_the_wait() {
+    let project = Project::new(
+        "[services.slow]\nrun = [\"sleep\", \"1000\"]\nready = { file = \"open\" }\nlinger = \"0s\"\n",
+    );
+    let begin = || {
+        let verb = project.start(&["with", "-q", "slow", "--", "touch", "ran"]);
+        project.watch(&["slow"]).until_state("slow", "starting");
+        verb
+    };
+    let session = || {
+        let sessions = project.sessions();
+        sessions[0]["id"].as_str().expect("its name").to_owned()
+    };
+    let verb = begin();
+    project.run(&["down", "--force", "slow"]).exits(0);
+    let ran = verb.finish().exits(1);
+    assert!(ran.stderr.contains("`touch` was not run"), "{ran:?}");
+    let verb = begin();
+    project.run(&["session", "end", &session()]).exits(0);
+    verb.finish().exits(1);
+    // Held by another, it becomes ready all the same: for a session that is no more.
+    let verb = begin();
+    project.run(&["up", "--no-wait", "slow"]).exits(0);
+    project.run(&["session", "end", &session()]).exits(0);
+    project.write("open", "");
+    let ran = verb.finish().exits(5);
+    assert!(ran.stderr.contains("`touch` was not run"), "{ran:?}");
     assert!(!project.dir().join("ran").exists());
 }
 
@@ -180,6 +213,14 @@ fn a_command_that_can_not_be_executed_after_all_holds_nothing() {
     let ran = project.run(&["with", "db", "--", "./script"]).exits(2);
     assert!(ran.stderr.contains("interpreter"), "{}", ran.stderr);
     project.watch(&["db"]).until_state("db", "down");
+}
+
+#[test]
+fn a_command_may_be_called_what_no_session_may() {
+    let project = Project::new(TWO);
+    let name = "./a\nb\u{1b}[2J";
+    std::os::unix::fs::symlink("/bin/true", project.dir().join(name)).expect("a link");
+    project.run(&["with", "db", "--", name]).exits(0);
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Who holds a service himself: `up` by naming it, and leases.
 //!
 //! Invariant: a node's list of leases and each lease's list of services say the same, so that what
-//! is given back, taken by a `down` or lost with the file is gone from both. All changes of who holds what are
-//! here; what follows from them for want is `weigh`'s.
+//! is given back, taken by a `down` or lost with the file is gone from both. All changes of who holds
+//! what are here; what follows from them for want is `weigh`'s.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

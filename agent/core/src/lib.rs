@@ -11,9 +11,9 @@
 //!   back as a whole. Whether a session lives is not known here: its leases end by [`Event::Release`].
 //!   A `down` takes from all holders; [`World::leased`] says before from whom, and [`World::why`]
 //!   because of whom a service stays.
-//! - What is given back, or what a command leaves without a holder, *lingers*: it is wanted still, held by nobody, until its
-//!   time is over, it goes bad, or somebody needs it again. What a `down` names, and what needs that,
-//!   goes at once, and so does everything by a `down` of all.
+//! - What is given back, or what a command leaves without a holder, *lingers*: it is wanted still, held
+//!   by nobody, until its time is over, it goes bad, or somebody needs it again. What a `down` names, and
+//!   what needs that, goes at once, and so does everything by a `down` of all.
 //! - A *check* is a node whose life is its readiness tests being asked. It has no process: its life
 //!   begins and ends without any deed but probes, and it may be unhealthy without ever having been
 //!   ready. It gates what needs it as a service does.

@@ -5,9 +5,9 @@
 //! never loses what it needs by the clock, and what has gone bad is not kept warm for nobody.
 //!
 //! A lingering node is wanted still: it is found as it was by whoever needs it again, be it a second
-//! session that comes when the first has ended. It is held by
-//! nobody, neither by `up` nor by a lease nor by what stays, and no `down` waits for it. A check lingers only for a node that needs it: there is no
-//! process to keep warm.
+//! session that comes when the first has ended. It is held by nobody, neither by `up` nor by a lease
+//! nor by what stays, and no `down` waits for it. A check lingers only for a node that needs it: there
+//! is no process to keep warm.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -25,7 +25,7 @@ use tokio::sync::Notify;
 use tracing::warn;
 
 use crate::Home;
-use hooks::{Hooks, News};
+use hooks::Hooks;
 use table::Table;
 
 mod hooks;
@@ -122,26 +122,12 @@ impl Sessions {
     pub fn register(&self, peer: &Peer, ask: Ask) -> Result<(Session, bool), RegisterError> {
         let who = who::resolve(peer, ask)?;
         let mut table = self.table();
-        let registered = match table.again(&who) {
-            Some((session, changed)) => {
-                if changed {
-                    table.news.push_back(News::Started(session.clone()));
-                }
-                (session, true)
-            }
-            None => {
-                let session = table.begin(who, self.0.ends.as_deref()).map_err(not_begun)?;
-                table.news.push_back(News::Started(session.clone()));
-                (session, false)
-            }
-        };
-        let restless = table.is_restless();
+        let registered = table.register(who, self.0.ends.as_deref()).map_err(not_begun);
+        self.stir(&table);
         drop(table);
-        if restless {
-            self.0.stirred.notify_one();
-        }
+        // Although it may have been refused: the one before it may have ended by that.
         self.tell();
-        Ok(registered)
+        registered
     }
 
     /// Ends a session although its process lives on. `None`: there is none such.
@@ -150,6 +136,7 @@ impl Sessions {
         let token = table.token(id)?;
         let session = table.entries.get(&token)?.clone();
         table.end(&[token]);
+        self.stir(&table);
         drop(table);
         if let Some(ends) = &self.0.ends {
             ends.remove(token);
@@ -207,6 +194,13 @@ impl Sessions {
         watch::watch(self).await;
     }
 
+    /// Who watches over them hears of it where there is something to be tried again.
+    fn stir(&self, table: &Table) {
+        if table.is_restless() {
+            self.0.stirred.notify_one();
+        }
+    }
+
     /// Runs the hooks for what has happened.
     fn tell(&self) {
         self.0.hooks.tell(|| self.table().news.pop_front());
@@ -233,5 +227,45 @@ fn not_begun(error: OpenError) -> RegisterError {
             RegisterError::Gone("the process has ended meanwhile".to_owned())
         }
         OpenError::OtherWorld => RegisterError::Forbidden(who::OTHER_WORLD.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    /// Else what it holds would stay until something else happens.
+    #[test]
+    fn whose_pid_was_recycled_has_ended_although_the_one_that_has_it_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let sessions = Sessions(Arc::new(Inner {
+            ends: None,
+            table: Mutex::new(Table::open(&dir.path().join("sessions.json"), None)),
+            hooks: Hooks::default(),
+            stirred: Notify::new(),
+        }));
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let ended = Arc::clone(&told);
+        sessions.on_end("test", move |session| {
+            ended.lock().unwrap().push(session.id.clone());
+            Ok(())
+        });
+        let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
+        let own = rustix::process::geteuid().as_raw();
+        let peer = Peer { uid: own, pid: Some(child.id()), pidfd: None };
+        let (first, _) = sessions.register(&peer, Ask::default()).unwrap();
+        // It was another process that had this pid; and the one that has it now is a zombie.
+        for session in sessions.table().entries.values_mut() {
+            session.process.start = Some(hearth_process::StartTime::from_raw(1));
+        }
+        let handle = hearth_process::ProcessHandle::open(&first.process).unwrap();
+        child.kill().unwrap();
+        handle.wait().unwrap();
+        let refused = sessions.register(&peer, Ask::default());
+        assert!(matches!(refused, Err(RegisterError::Gone(_))), "{refused:?}");
+        assert_eq!(*told.lock().unwrap(), [first.id]);
+        child.wait().unwrap();
     }
 }

@@ -126,7 +126,7 @@ impl Owner {
         let chosen = chosen(&project, &file, &targets);
         let definitions = definitions(&file);
         let (path, named) = (project.clone(), targets.clone());
-        let lease = lease.or_else(|| self.lease_of(session.as_ref(), &chosen, restart));
+        let lease = lease.or_else(|| self.lease_of(session.as_ref(), &project, &chosen, restart));
         let event = match (restart, lease.clone()) {
             (true, lease) => Event::Restart { project: path, definitions, targets: named, lease },
             (false, None) => Event::Up { project: path, definitions, targets: named },
@@ -152,6 +152,7 @@ impl Owner {
     fn lease_of(
         &self,
         session: Option<&Arc<str>>,
+        project: &Arc<str>,
         chosen: &BTreeSet<ServiceId>,
         restart: bool,
     ) -> Option<Lease> {
@@ -161,7 +162,7 @@ impl Owner {
             view.is_some_and(|view| view.want == Want::Up && view.lingers_until.is_none())
         };
         let free = chosen.iter().filter(|id| !restart || !is_held(id)).cloned().collect();
-        Some(self.lease_for(session?, &free))
+        Some(self.lease_for(session?, project, &free))
     }
 
     fn wait(&mut self, wait: Wait) -> Result<Upstream, Refusal> {

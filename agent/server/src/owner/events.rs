@@ -18,6 +18,7 @@ use hyper::body::Bytes;
 use tokio::time::{Duration, Instant};
 
 use super::Owner;
+use super::why::session_row;
 use crate::convert;
 use crate::events::{Begin, Events, Subscribe, Subscribed};
 
@@ -185,14 +186,7 @@ impl Owner {
 
     fn tell_session(&self, what: SessionChange, session: &Session) {
         self.events.tell(None, || {
-            let session = SessionFacts {
-                id: session.id.to_string(),
-                pid: session.process.pid,
-                started_at: rfc3339(session.started_at),
-                kind: session.kind.to_string(),
-                name: session.name.to_string(),
-                cwd: session.cwd.as_ref().map(|cwd| cwd.to_string_lossy().into_owned()),
-            };
+            let session = SessionFacts::from(session_row(session, Vec::new()));
             Event::Session(SessionEvent { what, session })
         });
     }

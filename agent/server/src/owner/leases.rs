@@ -42,6 +42,8 @@ pub(super) fn hear_of(sessions: &Sessions) -> mpsc::UnboundedReceiver<Happened> 
 }
 
 /// Requests that were answered with a lease, each with that, oldest first: who asks again gets the same.
+/// A request is known by its session and its own name: what another session calls so is another one,
+/// and that lease would not be its own.
 #[derive(Debug, Default)]
 pub(super) struct Granted(VecDeque<(String, Arc<str>)>);
 
@@ -56,18 +58,24 @@ impl Granted {
         self.0.iter().cloned().collect()
     }
 
-    fn lease(&self, request: Option<&str>) -> Option<&Arc<str>> {
-        let granted = self.0.iter().find(|(known, _)| Some(known.as_str()) == request);
+    fn lease(&self, session: &str, request: Option<&str>) -> Option<&Arc<str>> {
+        let name = name(session, request?);
+        let granted = self.0.iter().find(|(known, _)| *known == name);
         granted.map(|(_, id)| id)
     }
 
-    fn note(&mut self, request: Option<String>, id: &Arc<str>) {
+    fn note(&mut self, session: &str, request: Option<&str>, id: &Arc<str>) {
         let Some(request) = request else { return };
         if self.0.len() >= REPEATABLE {
             self.0.pop_front();
         }
-        self.0.push_back((request, id.clone()));
+        self.0.push_back((name(session, request), id.clone()));
     }
+}
+
+/// No session's name has a space in it.
+fn name(session: &str, request: &str) -> String {
+    format!("{session} {request}")
 }
 
 impl Owner {
@@ -75,7 +83,7 @@ impl Owner {
     pub(super) fn lease(&mut self, ask: LeaseAsk) -> Result<Arc<str>, Refusal> {
         let LeaseAsk { session, project, file, names, taken, request } = ask;
         self.must_live(&session)?;
-        if let Some(id) = self.granted.lease(request.as_deref()) {
+        if let Some(id) = self.granted.lease(&session, request.as_deref()) {
             return Ok(id.clone());
         }
         let lease = self.new_lease(&session);
@@ -86,12 +94,12 @@ impl Owner {
             names,
             taken,
             restart: false,
-            session: Some(session),
+            session: Some(session.clone()),
             request: None,
             words: false,
         };
         let brought = self.bring_up(up, Some(lease))?;
-        self.granted.note(request, &id);
+        self.granted.note(&session, request.as_deref(), &id);
         self.save();
         self.carry_out_and_tell(brought.actions);
         self.begin_all_next(&project);
@@ -212,13 +220,16 @@ impl Owner {
 
     /// The lease that an `up` goes by: one of this session with exactly these services, so that it can
     /// be repeated, or a new one.
-    pub(super) fn lease_for(&self, session: &Arc<str>, services: &BTreeSet<ServiceId>) -> Lease {
+    pub(super) fn lease_for(
+        &self,
+        session: &Arc<str>,
+        project: &Arc<str>,
+        services: &BTreeSet<ServiceId>,
+    ) -> Lease {
         let is_it = |view: &LeaseView| {
-            let has =
-                |id: &ServiceId| id.project == view.project && view.services.contains(&id.name);
-            !services.is_empty()
+            view.project == *project
                 && view.services.len() == services.len()
-                && services.iter().all(has)
+                && services.iter().all(|id| view.services.contains(&id.name))
         };
         let known = self.world.leases_of(session).into_iter().find(is_it);
         known.map_or_else(|| self.new_lease(session), |view| view.lease)
@@ -243,11 +254,21 @@ mod tests {
     fn a_request_gets_its_lease_again_and_the_oldest_is_forgotten_first() {
         let mut granted = Granted::default();
         for number in 0..=REPEATABLE {
-            granted.note(Some(number.to_string()), &format!("l-{number}").into());
+            granted.note("s", Some(&number.to_string()), &format!("l-{number}").into());
         }
-        granted.note(None, &"l-x".into());
+        granted.note("s", None, &"l-x".into());
         assert_eq!(granted.all().len(), REPEATABLE);
-        assert_eq!(granted.lease(Some("1")).map(|id| &**id), Some("l-1"));
-        assert_eq!((granted.lease(Some("0")), granted.lease(None)), (None, None));
+        assert_eq!(granted.lease("s", Some("1")).map(|id| &**id), Some("l-1"));
+        assert_eq!((granted.lease("s", Some("0")), granted.lease("s", None)), (None, None));
+    }
+
+    #[test]
+    fn a_request_of_another_session_is_another_one() {
+        let mut granted = Granted::default();
+        granted.note("s-a", Some("1"), &"l-a".into());
+        assert_eq!(granted.lease("s-b", Some("1")), None);
+        granted.note("s-b", Some("1"), &"l-b".into());
+        assert_eq!(granted.lease("s-a", Some("1")).map(|id| &**id), Some("l-a"));
+        assert_eq!(granted.lease("s-b", Some("1")).map(|id| &**id), Some("l-b"));
     }
 }

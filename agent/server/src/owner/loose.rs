@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use hearth_api::{Code, Problem};
 use hearth_config::{Project, Service};
-use hearth_core::{Action, Definition, Event, Goal, ServiceId, State};
+use hearth_core::{Action, Definition, Event, Goal, Holder, ServiceId, State};
 
 use super::Owner;
 use super::streams::Wanted;
@@ -110,12 +110,17 @@ impl Owner {
         session: Option<&Arc<str>>,
     ) -> Vec<Action> {
         let (project, targets) = (Arc::clone(&id.project), vec![Arc::clone(&id.name)]);
-        let lease = session.map(|session| self.lease_for(session, &BTreeSet::from([id.clone()])));
+        let lease =
+            session.map(|session| self.lease_for(session, &project, &BTreeSet::from([id.clone()])));
         let mut actions = Vec::new();
-        if lease.is_some() {
+        let is_lease = |holder: &Holder| matches!(holder, Holder::Lease(_));
+        let leased = self.world.view(id).is_some_and(|view| view.held_by.iter().any(is_lease));
+        if lease.is_some() || leased {
             // Over, and wanted still: by whom it was had is not who has it now.
             let over = Event::Down { project: Some(project.clone()), targets: targets.clone() };
+            let leases = self.leases_to_tell();
             actions = self.world.step(over, self.clock.now());
+            self.tell_lost(leases);
         }
         let definitions = [(Arc::clone(&id.name), definition)].into();
         let event = Event::Restart { project, definitions, targets, lease: lease.clone() };

@@ -18,23 +18,22 @@ use crate::refuse::Refusal;
 impl Owner {
     /// These sessions, each with what it holds, oldest first.
     pub(super) fn session_rows(&self, sessions: Vec<Session>) -> Vec<SessionRow> {
-        let row = |session: &Session| SessionRow {
-            id: session.id.to_string(),
-            pid: session.process.pid,
-            started_at: rfc3339(session.started_at),
-            kind: session.kind.to_string(),
-            name: session.name.to_string(),
-            cwd: session.cwd.as_ref().map(|cwd| cwd.to_string_lossy().into_owned()),
-            leases: self.world.leases_of(&session.id).into_iter().map(lease_row).collect(),
-        };
-        sessions.iter().map(row).collect()
+        let leases =
+            |of: &Session| self.world.leases_of(&of.id).into_iter().map(lease_row).collect();
+        sessions.iter().map(|session| session_row(session, leases(session))).collect()
     }
 
     /// Everybody because of whom it is wanted. Errors: there is no such service.
     pub(super) fn why(&mut self, id: &ServiceId) -> Result<Why, Refusal> {
         self.must_know(Some(&id.project), &[id.name.to_string()])?;
         let mut held_by: Vec<Reason> = Vec::new();
+        // Several leases of one session.
+        let mut seen = HashSet::new();
         for reason in self.world.why(id) {
+            let session = reason.lease.as_ref().map(|lease| lease.session.clone());
+            if !seen.insert((session, reason.through.clone())) {
+                continue;
+            }
             let through = reason.through.iter().map(ToString::to_string).collect();
             let (holder, since) = match reason.lease {
                 None => (HeldBy::Up, None),
@@ -43,11 +42,7 @@ impl Owner {
                     None => continue,
                 },
             };
-            let reason = Reason { holder, since, through };
-            // Several leases of one session.
-            if !held_by.contains(&reason) {
-                held_by.push(reason);
-            }
+            held_by.push(Reason { holder, since, through });
         }
         let message = self.world.view(id).map_or_else(
             || format!("nobody wants {}", id.name),
@@ -86,6 +81,19 @@ impl Owner {
             Holder::Dependent(service) => Some(HeldBy::Dependent { service: service.to_string() }),
         };
         holders.into_iter().filter_map(held_by).collect()
+    }
+}
+
+/// What is told of a session.
+pub(super) fn session_row(session: &Session, leases: Vec<LeaseRow>) -> SessionRow {
+    SessionRow {
+        id: session.id.to_string(),
+        pid: session.process.pid,
+        started_at: rfc3339(session.started_at),
+        kind: session.kind.to_string(),
+        name: session.name.to_string(),
+        cwd: session.cwd.as_ref().map(|cwd| cwd.to_string_lossy().into_owned()),
+        leases,
     }
 }
 

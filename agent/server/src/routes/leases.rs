@@ -4,11 +4,11 @@
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, Response, StatusCode};
 use hearth_api::{Code, LeaseReply, LeaseRequest, Problem};
 
-use super::{Routes, json, parse, up};
+use super::{Id, Routes, json, parse, up};
 use crate::capture::Taken;
 use crate::command::{Command, LeaseAsk};
 use crate::refuse::{self, Refusal};
@@ -30,7 +30,7 @@ pub(super) async fn take(
 
 pub(super) async fn give_back(
     State(routes): State<Routes>,
-    Path(id): Path<String>,
+    Id(id): Id,
 ) -> Result<Response<Body>, Refusal> {
     let lease: Arc<str> = id.as_str().into();
     match routes.port.ask(|reply| Command::GiveBack(lease, reply)).await? {

@@ -20,6 +20,8 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::{FromRequestParts, Path};
+use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, Response, StatusCode, Uri, header};
 use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, delete, get, post};
@@ -89,6 +91,18 @@ pub(crate) fn table(routes: Routes) -> Router {
         .with_state(routes)
 }
 
+/// The last part of a path, decoded. What is not UTF-8 is refused as everything else is.
+struct Id(String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Id {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let path = Path::<String>::from_request_parts(parts, state).await;
+        path.map(|Path(id)| Self(id)).map_err(|error| Refusal::bad_request(error.body_text()))
+    }
+}
+
 /// 405 for every method but these, which are as the header `Allow` has them.
 fn only(methods: &'static str, route: MethodRouter<Routes>) -> MethodRouter<Routes> {
     route.fallback(move |uri: Uri, _: Method| async move {
@@ -106,9 +120,27 @@ async fn unknown(uri: Uri) -> Refusal {
     Problem::new(Code::NotFound, words, "the API is at version 1; see /v1/version").into()
 }
 
-/// A body, or why it is none.
+/// A body, or why it is none. An object: serde would take an array for one, field by field in an
+/// order that nobody has promised.
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(Refusal::bad_request("the body must be a JSON object"));
+    }
     serde_json::from_slice(body).map_err(|error| Refusal::bad_request(format!("the body: {error}")))
+}
+
+/// The name in a path such as `/v1/sessions/ID`; one that is no text is refused as everything else is.
+struct Id(String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Id {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let Path(id) = Path::from_request_parts(parts, state)
+            .await
+            .map_err(|_| Refusal::bad_request("the path: the name in it is not UTF-8"))?;
+        Ok(Self(id))
+    }
 }
 
 fn json(status: StatusCode, body: &impl Serialize) -> Result<Response<Body>, Refusal> {

@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::http::{Response, StatusCode};
 use hearth_api::{Code, Problem, SessionRequest, SessionRow, Sessions};
 use hearth_lifecycle::sessions::{Ask, RegisterError, Session};
 use hearth_process::Peer;
 
-use super::{Routes, json, parse, query};
+use super::{Id, Routes, json, parse, query};
 use crate::command::Command;
 use crate::refuse::{self, Refusal};
 
@@ -51,7 +51,7 @@ pub(super) async fn register(
 /// `GET /v1/sessions/ID`.
 pub(super) async fn one(
     State(routes): State<Routes>,
-    Path(id): Path<String>,
+    Id(id): Id,
 ) -> Result<Response<Body>, Refusal> {
     let session = routes.sessions.get(&id).ok_or_else(|| refuse::no_such_session(&id))?;
     json(StatusCode::OK, &row(&routes, session).await?)
@@ -60,7 +60,7 @@ pub(super) async fn one(
 /// `DELETE /v1/sessions/ID`: answered by what it was, when its leases are given back.
 pub(super) async fn end(
     State(routes): State<Routes>,
-    Path(id): Path<String>,
+    Id(id): Id,
 ) -> Result<Response<Body>, Refusal> {
     let missing = || refuse::no_such_session(&id);
     let session = routes.sessions.get(&id).ok_or_else(missing)?;

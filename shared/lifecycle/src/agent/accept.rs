@@ -34,8 +34,8 @@ const SESSIONS: &str = "/v1/sessions";
 /// Time for a request's body.
 const BODY_TIME: Duration = Duration::from_secs(10);
 
-type BoxedError = Box<dyn std::error::Error + Send + Sync>;
-type Boxed = UnsyncBoxBody<Bytes, BoxedError>;
+pub(super) type BoxedError = Box<dyn std::error::Error + Send + Sync>;
+pub(super) type Boxed = UnsyncBoxBody<Bytes, BoxedError>;
 type Reply = Pin<Box<dyn Future<Output = Response<Boxed>> + Send>>;
 
 /// The agent's own service with its types forgotten, so that nothing below has to repeat them.

@@ -5,15 +5,18 @@
 //! takes its successor's socket away.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 
-use crate::Home;
 use crate::home::{ASIDE, Blocked};
+use crate::{Home, wait};
 
 /// As long as the kernel allows (`net.core.somaxconn`): a herd of verbs fits in.
 const BACKLOG: i32 = 4096;
@@ -39,11 +42,18 @@ pub(super) enum PublishError {
     Blocked(#[from] Blocked),
 }
 
-/// Binds, listens, and renames into place. Under L.
-pub(super) fn publish(home: &Home) -> Result<(UnixListener, Inode), PublishError> {
+/// An agent that was killed has closed its listener so long after it let go of L.
+pub(super) const DYING: Duration = Duration::from_secs(1);
+
+/// Binds, listens, and renames into place. Under L. Blocks for `patience` at most, where somebody
+/// listens there who may be about to end.
+pub(super) fn publish(
+    home: &Home,
+    patience: Duration,
+) -> Result<(UnixListener, Inode), PublishError> {
     let path = home.socket();
     home.foreign_at_socket()?;
-    if somebody_listens(&path) {
+    if somebody_listens(&path, patience) {
         return Err(PublishError::Foreign(path));
     }
     let aside = home.sockets().join(ASIDE);
@@ -86,22 +96,47 @@ fn bind(aside: &Path) -> io::Result<UnixListener> {
     Ok(UnixListener::from(socket))
 }
 
-/// Whether a living process listens there. Only ever asked under L, so it is none of our agents.
-fn somebody_listens(path: &Path) -> bool {
-    let is_socket = fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
-    is_socket && may_connect(path).is_ok_and(|may| may)
+/// Whether a living process listens there. Only ever asked under L, so it is none of our agents; but
+/// the kernel closes the lock of one that was killed first (`LockedFile::let_go_first`), and until it
+/// has come to the listener, connections are taken into its queue. They are reset with it.
+fn somebody_listens(path: &Path, patience: Duration) -> bool {
+    let until = Instant::now() + patience;
+    loop {
+        let is_socket = fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
+        if !is_socket {
+            return false;
+        }
+        match connect(path, until) {
+            Ok(Some(queued)) if has_ended(&queued, until) && Instant::now() < until => {}
+            Ok(_) => return true,
+            Err(_) => return false,
+        }
+    }
 }
 
-/// A queue that is full has somebody behind it: without waiting, who may be stopped for ever.
-fn may_connect(path: &Path) -> io::Result<bool> {
+/// A place in the queue of who listens. `None`: the queue is full, so that somebody is behind it; he
+/// may be stopped for ever.
+fn connect(path: &Path, until: Instant) -> io::Result<Option<fs::File>> {
     let socket =
         rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None).map(fs::File::from)?;
     rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC)?;
-    rustix::fs::fcntl_setfl(&socket, rustix::fs::OFlags::NONBLOCK)?;
-    match rustix::net::connect(&socket, &SocketAddrUnix::new(path)?) {
-        Ok(()) | Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INPROGRESS) => Ok(true),
-        Err(_) => Ok(false),
+    // None at all would be without end.
+    let left = until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+    sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(left))?;
+    loop {
+        return match rustix::net::connect(&socket, &SocketAddrUnix::new(path)?) {
+            Ok(()) => Ok(Some(socket)),
+            Err(Errno::AGAIN | Errno::INPROGRESS) => Ok(None),
+            Err(Errno::INTR) => continue,
+            Err(error) => Err(error.into()),
+        };
     }
+}
+
+/// Whether the other side has closed without a word, by `until`.
+fn has_ended(mut connection: &fs::File, until: Instant) -> bool {
+    let told = wait::any_readable(&[connection.as_fd()], until).is_ok_and(|told| told[0]);
+    told && !matches!(connection.read(&mut [0]), Ok(1))
 }
 
 /// What stands at our path now.
@@ -124,5 +159,30 @@ pub(super) fn standing(home: &Home, inode: Inode) -> Standing {
 pub(super) fn withdraw(home: &Home, inode: Inode) {
     if standing(home, inode) == Standing::Ours {
         let _ = fs::remove_file(home.socket());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_ends_as_he_is_asked_does_not_listen_and_who_stays_does() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("agent.sock");
+        let dying = UnixListener::bind(&path).unwrap();
+        let end = std::thread::spawn(move || {
+            // Somebody is in its queue: what the kernel closes next is the listener.
+            let long = Instant::now() + DYING;
+            assert!(wait::any_readable(&[dying.as_fd()], long).unwrap()[0]);
+        });
+        assert!(!somebody_listens(&path, DYING));
+        end.join().unwrap();
+        fs::remove_file(&path).unwrap();
+        let stays = UnixListener::bind(&path).unwrap();
+        let began = Instant::now();
+        assert!(somebody_listens(&path, Duration::from_millis(100)));
+        assert!(began.elapsed() < DYING);
+        drop(stays);
     }
 }

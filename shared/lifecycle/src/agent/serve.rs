@@ -25,7 +25,7 @@ use tower_service::Service;
 use tracing::{error, info, warn};
 
 use super::accept::{Front, Routes, routes, serve_connection};
-use super::publish::{Inode, PublishError, Standing, publish, standing, withdraw};
+use super::publish::{DYING, Inode, PublishError, Standing, publish, standing, withdraw};
 use super::replace::Heir;
 use super::stop::{Stopped, run_hooks};
 use super::take::{same_file, say};
@@ -135,7 +135,7 @@ impl Agent {
             .ok();
         let (listener, inode) = match self.handed_over() {
             Some(listener) => listener,
-            None => publish(&self.home).map_err(|e| ServeError::Publish(e.to_string()))?,
+            None => publish(&self.home, DYING).map_err(|e| ServeError::Publish(e.to_string()))?,
         };
         let listener = UnixListener::from_std(listener).map_err(os("listen"))?;
         Ok((listener, inode, watch, signals))
@@ -293,7 +293,7 @@ impl Server {
     }
 
     fn publish_again(&mut self) -> Option<Cause> {
-        match publish(&self.agent.home)
+        match publish(&self.agent.home, Duration::ZERO)
             .map(|(listener, inode)| (UnixListener::from_std(listener), inode))
         {
             Ok((Ok(listener), inode)) => {

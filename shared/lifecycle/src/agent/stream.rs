@@ -125,11 +125,13 @@ impl AsyncWrite for BoundedHeaders {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let done = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.flow.wrote(bytes.len(), &done);
+        self.flow.wrote(&done);
         done
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // hyper flushes what it has written, and nothing before that.
+        self.flow.flushed();
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
@@ -143,7 +145,7 @@ impl AsyncWrite for BoundedHeaders {
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let done = Pin::new(&mut self.stream).poll_write_vectored(cx, bytes);
-        self.flow.wrote(bytes.iter().map(|bytes| bytes.len()).sum(), &done);
+        self.flow.wrote(&done);
         done
     }
 

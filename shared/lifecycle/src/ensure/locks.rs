@@ -153,7 +153,7 @@ impl Attempt<'_> {
             named = now_named;
             if ready[0] {
                 // L is free: let go of it at once, and start one the ordinary way.
-                self.agent_lock_wait = None;
+                self.wait_no_more();
                 self.watch = None;
                 break;
             }
@@ -179,6 +179,12 @@ impl Attempt<'_> {
         }
         self.named = named;
         Ok(())
+    }
+
+    /// Ends the wait on whoever held L. S is not to be given away with it: the lock might come later,
+    /// to a verb that waits for S behind one that waits for L.
+    pub(super) fn wait_no_more(&mut self) {
+        self.agent_lock_wait = None;
     }
 }
 

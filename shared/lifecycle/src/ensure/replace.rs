@@ -45,6 +45,7 @@ pub(super) fn may_replace(
 impl Attempt<'_> {
     fn under_new_management(&mut self, old: Option<Version>) -> Result<Ready, CallError> {
         self.open = None;
+        self.wait_no_more();
         while self.spawn_lock.is_none() {
             if !self.take_spawn_lock()? {
                 return Err(self.judge_late());

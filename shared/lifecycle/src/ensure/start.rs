@@ -29,6 +29,7 @@ impl Attempt<'_> {
         {
             return Err(self.suppressed(failures, left));
         }
+        self.wait_no_more();
         let path = self.home.agent_lock();
         let file = record::open(&path).map_err(|e| self.blocked(Blocked::io("open", &path, &e)))?;
         let agent_lock = match LockedFile::try_exclusive(file) {
@@ -109,5 +110,39 @@ impl Attempt<'_> {
                 Err(self.fail(State::SpawnFailed, with_tail(&reason, &log_tail), hint))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ensure::Options;
+    use crate::{App, Home};
+
+    const APP: App = App {
+        name: "pair",
+        prefix: "PAIR_TEST_UNSET",
+        version: "1.0.0",
+        api: (1, 1),
+        spawn_args: &["agent"],
+        longest_socket: "shims/0123456789abcdef.sock",
+    };
+
+    /// Else it would get L while it waits for S, behind one that has S and waits for L.
+    #[test]
+    fn who_goes_on_to_start_one_waits_no_longer_for_the_lock_of_the_other() {
+        let directory = tempfile::tempdir().unwrap();
+        let home = Home::resolve(&APP, Some(&directory.path().join("home"))).unwrap();
+        home.prepare().unwrap();
+        let other = LockedFile::try_exclusive(record::open(&home.agent_lock()).unwrap()).unwrap();
+        let options = Options::default();
+        let mut verb = Attempt::new(&APP, &home, &options, None);
+        assert!(verb.take_spawn_lock().unwrap());
+        verb.under_spawn_lock().unwrap();
+        assert!(verb.agent_lock_wait.is_some(), "it waits");
+        // What follows when it has found L free, which it is not, so that nothing is started.
+        verb.start().unwrap();
+        assert!(verb.agent_lock_wait.is_none());
+        drop(other);
     }
 }

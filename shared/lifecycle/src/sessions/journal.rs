@@ -145,7 +145,8 @@ impl Journal {
         }
     }
 
-    /// Writes down that they have ended. Where that fails nothing is lost: the next agent sees it.
+    /// Writes down that they have ended. Where that fails, the next agent sees by itself whose process
+    /// has ended; for those that were ended by request it is tried again.
     pub(super) fn ended<'s>(&mut self, ids: impl ExactSizeIterator<Item = &'s Arc<str>>) {
         let number = ids.len();
         if number > 0 && self.is_ours() {

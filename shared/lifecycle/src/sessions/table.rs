@@ -57,8 +57,25 @@ impl Table {
         table
     }
 
+    /// The session of this process, and whether it had one. Errors: its process has ended.
+    pub(super) fn register(
+        &mut self,
+        who: Who,
+        ends: Option<&Ends>,
+    ) -> Result<(Session, bool), OpenError> {
+        if let Some((session, changed)) = self.again(&who) {
+            if changed {
+                self.news.push_back(News::Started(session.clone()));
+            }
+            return Ok((session, true));
+        }
+        let session = self.begin(who, ends)?;
+        self.news.push_back(News::Started(session.clone()));
+        Ok((session, false))
+    }
+
     /// The session of this process, if it has one, and whether something else is said of it now.
-    pub(super) fn again(&mut self, who: &Who) -> Option<(Session, bool)> {
+    fn again(&mut self, who: &Who) -> Option<(Session, bool)> {
         let token = *self.by_pid.get(&who.process.pid)?;
         let session = self.entries.get_mut(&token)?;
         if !same(&session.process, &who.process) {
@@ -85,7 +102,7 @@ impl Table {
     }
 
     /// A new session. Errors: its process has ended.
-    pub(super) fn begin(&mut self, who: Who, ends: Option<&Ends>) -> Result<Session, OpenError> {
+    fn begin(&mut self, who: Who, ends: Option<&Ends>) -> Result<Session, OpenError> {
         let Who { process, kind, name, cwd } = who;
         let session = Session {
             id: self.new_id(),

@@ -118,16 +118,23 @@ fn check(field: &str, text: Option<&str>, most: usize) -> Result<(), RegisterErr
     if text.len() > most {
         return bad(format!("has {} bytes, and may have {most}", text.len()));
     }
-    if text.chars().any(char::is_control) {
+    if text.chars().any(steers) {
         return bad("has control characters in it, or is not UTF-8".to_owned());
     }
     Ok(())
 }
 
+/// Control characters, and those that turn the direction of what follows them: a line in which one
+/// stands is read otherwise than it was written.
+fn steers(letter: char) -> bool {
+    letter.is_control()
+        || matches!(letter, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// The name of its command.
 pub(super) fn command(process: &ProcessId) -> String {
     let name = facts::command_of(process.pid).unwrap_or_default();
-    let name: String = name.chars().filter(|letter| !letter.is_control()).collect();
+    let name: String = name.chars().filter(|letter| !steers(*letter)).collect();
     if name.is_empty() { format!("pid {}", process.pid) } else { name }
 }
 
@@ -135,4 +142,20 @@ pub(super) fn command(process: &ProcessId) -> String {
 pub(super) fn directory(process: &ProcessId) -> Option<PathBuf> {
     let says = |path: &Path| path.to_str().is_some_and(|path| !path.contains(char::is_control));
     facts::directory_of(process.pid).filter(|path| says(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_may_be_in_any_script_and_steers_nothing() {
+        for good in ["zsh", "\u{436}\u{6f22}", "a b", "\u{5d0}\u{5d1}"] {
+            assert!(check("name", Some(good), NAME).is_ok(), "{good}");
+        }
+        for bad in ["", "a\nb", "\u{1b}[2J", "\u{9b}2J", "\u{202e}hsz", "\u{2066}", "\u{200f}"] {
+            assert!(check("name", Some(bad), NAME).is_err(), "{bad:?}");
+        }
+        assert!(check("name", Some(&"x".repeat(NAME + 1)), NAME).is_err());
+    }
 }

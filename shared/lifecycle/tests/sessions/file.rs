@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use hearth_lifecycle::sessions::{Ask, Sessions};
-
+use hearth_process::watch::DirWatch;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -156,16 +156,41 @@ fn inner_full_disk() {
     });
     assert_eq!(log.matches("cannot be written").count(), 1, "{log}");
     // There is room again: nobody has to come by for it.
-    let names = hearth_process::watch::DirWatch::names(own.home.dir()).unwrap();
-    fs::remove_file(filler).unwrap();
-    watched(&sessions, async {
-        // SAFETY: the watch owns its descriptor, and the `AsyncFd` the watch.
-        let names = unsafe { AsyncFd::register_with_interest(names, Interest::READABLE) }.unwrap();
-        while own.journal().lines().count() < 42 {
-            let mut ready = names.readable().await.unwrap();
-            ready.clear_ready();
-            let _ = names.get_ref().drain();
-        }
-    });
+    let names = DirWatch::names(own.home.dir()).unwrap();
+    fs::remove_file(&filler).unwrap();
+    watched(&sessions, has_lines(&own, names, 42));
     assert_eq!(Sessions::open(&own.home).list().len(), 41);
+    // An end by request that has no room is not forgotten either: less is left of the block than what
+    // these ends take.
+    let long = |number: u32| Some(format!("{number:0128}"));
+    let say = |number| sessions.register(&one.peer(), Ask { name: long(number), ..Ask::default() });
+    say(0).unwrap();
+    (1..20).find(|number| {
+        say(*number).unwrap();
+        4096 - own.journal().len() % 4096 < 600
+    });
+    fs::write(&filler, vec![0; 1 << 20]).unwrap_err();
+    let names = DirWatch::names(own.home.dir()).unwrap();
+    watched(&sessions, async {
+        // The watch is waiting by then.
+        tokio::task::yield_now().await;
+        for session in sessions.list().iter().skip(1) {
+            sessions.end(&session.id).unwrap();
+        }
+        assert!(own.journal().matches("ended").count() < 40);
+        fs::remove_file(&filler).unwrap();
+        has_lines(&own, names, 2).await;
+    });
+    assert_eq!(Sessions::open(&own.home).list().len(), 1);
+}
+
+/// Waits until the journal has so many lines.
+async fn has_lines(own: &OwnHome, names: DirWatch, count: usize) {
+    // SAFETY: the watch owns its descriptor, and the `AsyncFd` the watch.
+    let names = unsafe { AsyncFd::register_with_interest(names, Interest::READABLE) }.unwrap();
+    while own.journal().lines().count() != count {
+        let mut ready = names.readable().await.unwrap();
+        ready.clear_ready();
+        let _ = names.get_ref().drain();
+    }
 }
