@@ -119,8 +119,8 @@ const OVERFLOW_UID: u32 = 65_534;
 /// Whether some users of the system have no number here. False where there is no such thing.
 fn in_user_namespace() -> bool {
     let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-    let mut first = map.split_whitespace();
-    !map.is_empty() && !(first.next() == Some("0") && first.next() == Some("0"))
+    let from: Vec<&str> = map.split_whitespace().take(2).collect();
+    !map.is_empty() && from != ["0", "0"]
 }
 
 const KEY: &[u8] = b"env_file";
