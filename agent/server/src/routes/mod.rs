@@ -129,20 +129,6 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
     serde_json::from_slice(body).map_err(|error| Refusal::bad_request(format!("the body: {error}")))
 }
 
-/// The name in a path such as `/v1/sessions/ID`; one that is no text is refused as everything else is.
-struct Id(String);
-
-impl<S: Send + Sync> FromRequestParts<S> for Id {
-    type Rejection = Refusal;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
-        let Path(id) = Path::from_request_parts(parts, state)
-            .await
-            .map_err(|_| Refusal::bad_request("the path: the name in it is not UTF-8"))?;
-        Ok(Self(id))
-    }
-}
-
 fn json(status: StatusCode, body: &impl Serialize) -> Result<Response<Body>, Refusal> {
     let body = serde_json::to_vec(body).map_err(|error| Refusal::internal(error.to_string()))?;
     let mut reply = Response::new(Body::from(body));
