@@ -34,9 +34,11 @@ pub enum Next {
 }
 
 /// A pipe that wakes the wait: the reading thread and Ctrl-C write to it.
-pub struct Bell {
+pub struct Bell(Arc<Pipe>);
+
+struct Pipe {
     reader: OwnedFd,
-    writer: Arc<OwnedFd>,
+    writer: OwnedFd,
 }
 
 impl Bell {
@@ -44,10 +46,12 @@ impl Bell {
     pub fn new() -> io::Result<Self> {
         let (reader, writer) = interrupt::pipe()?;
         interrupt::wake(&writer);
-        let writer = Arc::new(writer);
-        // The handler writes to it for as long as this process is: it is never closed.
-        std::mem::forget(Arc::clone(&writer));
-        Ok(Self { reader, writer })
+        let pipe = Arc::new(Pipe { reader, writer });
+        // The handler, and a thread that hears late of its stream's end, write to it for as long as this
+        // process is. So neither end is ever closed: where SIGPIPE is what it was already for a command
+        // that takes our place, that would end us before it is there.
+        std::mem::forget(Arc::clone(&pipe));
+        Ok(Self(pipe))
     }
 }
 
@@ -95,8 +99,8 @@ impl<'a> Lines<'a> {
     /// Begins to read.
     pub fn of(reply: Reply, bell: &'a Bell) -> Self {
         let queue = Arc::new(Queue::default());
-        let (theirs, writer) = (Arc::clone(&queue), Arc::clone(&bell.writer));
-        std::thread::spawn(move || read_lines(reply, &theirs, &writer));
+        let (theirs, pipe) = (Arc::clone(&queue), Arc::clone(&bell.0));
+        std::thread::spawn(move || read_lines(reply, &theirs, &pipe.writer));
         Self { bell, queue }
     }
 
@@ -130,7 +134,7 @@ impl<'a> Lines<'a> {
                 (left, tick) => left.or(tick),
             };
             let patience = patience.and_then(|patience| Timespec::try_from(patience).ok());
-            let mut fds = vec![PollFd::new(&self.bell.reader, PollFlags::IN)];
+            let mut fds = vec![PollFd::new(&self.bell.0.reader, PollFlags::IN)];
             let others = others.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN));
             fds.extend(others);
             let last = fds.len();
@@ -142,7 +146,7 @@ impl<'a> Lines<'a> {
                     output::end_if_unread(&fds[last..]);
                     if !fds[0].revents().is_empty() {
                         let mut rung = [0; 512];
-                        let _ = rustix::io::read(&self.bell.reader, &mut rung);
+                        let _ = rustix::io::read(&self.bell.0.reader, &mut rung);
                     } else {
                         return Next::Other;
                     }
@@ -171,5 +175,19 @@ fn read_lines(reply: Reply, queue: &Queue, bell: &OwnedFd) {
         if end {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `with` gives SIGPIPE back its default right before it becomes the command.
+    #[test]
+    fn who_rings_when_nobody_waits_any_more_meets_no_broken_pipe() {
+        let bell = Bell::new().unwrap();
+        let writer = bell.0.writer.try_clone().unwrap();
+        drop(bell);
+        assert_eq!(rustix::io::write(&writer, b"."), Ok(1));
     }
 }
