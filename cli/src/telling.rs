@@ -34,7 +34,7 @@ impl Teller {
         };
         let words = match event {
             Some(event) => self.words(event),
-            None => format!("{} {}", raw.name, raw.data),
+            None => harmless(&format!("{} {}", raw.name, raw.data)),
         };
         let at = clock::time(at.unwrap_or(now)).unwrap_or_default();
         format!("{at}  {}\n", words.trim_end())
@@ -190,6 +190,6 @@ mod tests {
         );
         let resync = r#"{"event":"resync","data":{"reason":"other-agent"}}"#;
         assert_eq!(line(resync), "some events may be missing: another agent has come");
-        assert_eq!(line(r#"{"a":1}"#), r#"x {"a":1}"#);
+        assert_eq!(line("{\"a\":\"\u{9b}2J\"}"), r#"x {"a":"2J"}"#);
     }
 }
