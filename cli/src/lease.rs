@@ -74,7 +74,7 @@ fn nearest(context: &Context, wish: Wish) -> Result<SessionRow, Refusal> {
 
 fn nobody(why: &str) -> Refusal {
     Refusal::usage(format!("--lease: nobody to lease to: this command is in no session, and {why}")).hint(
-        "`hearth up --lease-to PID` names a process above it, `hearth with SERVICE -- CMD` leases \
+        "`hearth up SERVICE --lease-to PID` names a process above it, `hearth with SERVICE -- CMD` leases \
          to a command, `hearth session start` makes who typed it a session",
     )
 }

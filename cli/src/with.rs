@@ -24,7 +24,7 @@ use crate::refuse::Refusal;
 use crate::sheet::Sheet;
 use crate::story::Goal;
 use crate::stream::{Heard, Wait};
-use crate::{capture, inherited, interrupt, output, project, session, table, up};
+use crate::{app, capture, inherited, interrupt, output, project, session, table, up};
 
 /// How it is typed.
 pub const USAGE: &str = "hearth with [SERVICE...] -- CMD...";
@@ -84,6 +84,10 @@ pub fn run(context: &Context, matches: &ArgMatches) -> Result<u8, Refusal> {
     let mut process = Process::new(name);
     process.args(&command[1..]).envs(ports(context, wish, &place)?);
     process.env(session::VARIABLE, &session.id);
+    if context.home.is_given() {
+        // The session is one of this home's agent: what CMD asks is to be asked there.
+        process.env(app().var_name("HOME"), context.home.dir());
+    }
     become_it(process, name)
 }
 

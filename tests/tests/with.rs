@@ -53,6 +53,20 @@ fn a_command_is_the_session_and_what_it_was_given_goes_with_it() {
 }
 
 #[test]
+fn a_home_that_was_named_is_the_commands_too() {
+    let project = Project::new(TWO);
+    let home = project.home.dir().display().to_string();
+    let line = ["--home", &home, "with", "-q", "db", "--", "sh", "-c"];
+    let mut command = project.command(&line);
+    command.arg(format!("echo $HEARTH_HOME; {} why db", hearth_tests::hearth().display()));
+    command.env_remove("HEARTH_HOME");
+    let ran = project.ran(&mut command).exits(0);
+    let (told, why) = ran.stdout.split_once('\n').expect("two lines");
+    assert_eq!(told, home);
+    assert!(why.starts_with("db is kept by sh (pid "), "{why}");
+}
+
+#[test]
 fn without_names_it_is_all_that_is_enabled() {
     let project = Project::new(TWO);
     let mut gate = project.gate("gate");
