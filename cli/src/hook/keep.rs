@@ -33,6 +33,7 @@ use crate::trusted::{self, Standing};
 use crate::{capture, cold, restart, session};
 
 /// What a prompt is given until it is drawn; nobody notices it at a service that takes longer to start.
+/// Nothing tells when it is drawn, and a lower priority would go on to an agent that is started here.
 const PROMPT_FIRST: Duration = Duration::from_millis(25);
 
 /// Says nothing: what goes wrong is for the shell's next prompt.

@@ -44,3 +44,18 @@ impl App {
         self.var("NO_AUTOSPAWN").is_some_and(|value| value != "0")
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::App;
+
+    /// Whose variables nobody has set.
+    pub(crate) const APP: App = App {
+        name: "pair",
+        prefix: "PAIR_TEST_UNSET",
+        version: "1.0.0",
+        api: (1, 1),
+        spawn_args: &["agent"],
+        longest_socket: "shims/0123456789abcdef.sock",
+    };
+}

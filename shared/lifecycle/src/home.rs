@@ -247,15 +247,7 @@ fn own_directory(path: &Path) -> Result<(), Blocked> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const APP: App = App {
-        name: "pair",
-        prefix: "PAIR_TEST_UNSET",
-        version: "1.0.0",
-        api: (1, 1),
-        spawn_args: &["agent"],
-        longest_socket: "shims/0123456789abcdef.sock",
-    };
+    use crate::app::tests::APP;
 
     #[test]
     fn a_relative_home_is_refused() {

@@ -21,6 +21,7 @@ mod kept;
 mod leased;
 mod leases;
 mod loose;
+mod meant;
 mod nodes;
 mod resume;
 mod said;

@@ -116,17 +116,9 @@ impl Attempt<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Home;
+    use crate::app::tests::APP;
     use crate::ensure::Options;
-    use crate::{App, Home};
-
-    const APP: App = App {
-        name: "pair",
-        prefix: "PAIR_TEST_UNSET",
-        version: "1.0.0",
-        api: (1, 1),
-        spawn_args: &["agent"],
-        longest_socket: "shims/0123456789abcdef.sock",
-    };
 
     /// Else it would get L while it waits for S, behind one that has S and waits for L.
     #[test]
