@@ -76,6 +76,8 @@ pub const APP: App = App {
     version: hearth_api::VERSION,
     api: (hearth_api::API_MIN, hearth_api::API_MAX),
     spawn_args: &["agent"],
+    run_args: &["daemon", "run"],
+    label: "dev.hearth.agent",
     longest_socket: "shims/0123456789abcdef.sock",
 };
 

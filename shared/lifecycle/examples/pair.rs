@@ -29,6 +29,8 @@ const APP: App = App {
     version: "1.0.0",
     api: (1, 1),
     spawn_args: &["agent"],
+    run_args: &["run"],
+    label: "dev.pair.agent",
     longest_socket: "agent.sock",
 };
 

@@ -18,6 +18,10 @@ pub struct App {
     pub api: (u32, u32),
     /// Arguments by which the executable becomes the agent.
     pub spawn_args: &'static [&'static str],
+    /// Arguments by which the executable is the agent in the foreground: what a service manager runs.
+    pub run_args: &'static [&'static str],
+    /// Under which name launchd knows the agent: `dev.hearth.agent`. systemd's units are `NAME-agent`.
+    pub label: &'static str,
     /// Longest path, relative to the home, of a socket that the agent or its children bind; decides
     /// whether the home is too deep for sockets (`sun_path`).
     pub longest_socket: &'static str,
@@ -56,6 +60,8 @@ pub(crate) mod tests {
         version: "1.0.0",
         api: (1, 1),
         spawn_args: &["agent"],
+        run_args: &["daemon", "run"],
+        label: "dev.pair.agent",
         longest_socket: "shims/0123456789abcdef.sock",
     };
 }

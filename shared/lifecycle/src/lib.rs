@@ -33,6 +33,7 @@ mod ready;
 mod record;
 pub mod sessions;
 mod spawn;
+pub mod unit;
 mod wait;
 
 pub use app::App;

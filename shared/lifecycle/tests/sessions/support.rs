@@ -20,6 +20,8 @@ pub const APP: App = App {
     version: "1.0.0",
     api: (1, 1),
     spawn_args: &["agent"],
+    run_args: &["run"],
+    label: "dev.pair.agent",
     longest_socket: "agent.sock",
 };
 

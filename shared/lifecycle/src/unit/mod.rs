@@ -1,0 +1,111 @@
+//! The agent in the hands of the operating system's service manager: systemd's user manager, launchd.
+//!
+//! A *unit* (systemd: a socket and a service; launchd: a plist) is in charge of the one home that it
+//! carries. Kept true here: what stands in files is found without asking anybody, so that who is in
+//! charge can be told at any time; the manager itself is asked on slow paths only, always with a
+//! deadline, and what it says is passed on in its own words. "The file is there" is not "loaded", and
+//! "loaded" is not "running".
+
+mod stand;
+
+pub use stand::{Answer, Refused, Standing};
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use crate::{App, Home};
+
+/// Whose the unit is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// systemd's user manager.
+    Systemd,
+    /// launchd, in the domain of the graphical session or of the user.
+    Launchd,
+}
+
+/// What an app has installed for its agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unit {
+    /// Whose.
+    pub kind: Kind,
+    /// Under which name the manager knows the agent: `hearth-agent.service`, `dev.hearth.agent`.
+    pub name: String,
+    /// Its files; the one that runs the agent first.
+    pub files: Vec<PathBuf>,
+    /// The home that it carries.
+    pub home: PathBuf,
+    /// The executable that it runs.
+    pub executable: PathBuf,
+    /// Of the app that wrote it; `None` where it does not say.
+    pub version: Option<String>,
+    /// Whether it is not what was written any more.
+    pub edited: bool,
+}
+
+/// What stands where the manager looks for an app's unit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Installed {
+    /// Nothing.
+    None,
+    /// A link to `/dev/null`: somebody wants no such unit.
+    Masked(PathBuf),
+    /// A file that can't be read or understood.
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// A unit.
+    Unit(Box<Unit>),
+}
+
+/// What stands there for `app`. Reads files alone.
+pub fn installed(app: &App) -> Installed {
+    let _ = app;
+    Installed::None
+}
+
+/// The unit that is in charge of `home`, where one is. Reads files alone.
+pub fn in_charge(app: &App, home: &Home) -> Option<Unit> {
+    match installed(app) {
+        Installed::Unit(unit) if unit.home == home.dir() => Some(*unit),
+        Installed::Unit(_)
+        | Installed::None
+        | Installed::Masked(_)
+        | Installed::Unreadable { .. } => None,
+    }
+}
+
+impl Unit {
+    /// How the manager sees it.
+    pub fn ask(&self, until: Instant) -> Result<Answer, Refused> {
+        stand::ask(self, until)
+    }
+
+    /// Has the manager listen for the agent (systemd) or run it (launchd), whichever is not so yet.
+    pub fn start(&self, until: Instant) -> Result<(), Refused> {
+        stand::start(self, until)
+    }
+
+    /// Has the manager end the agent. Its services stay, and the next verb may start another one.
+    pub fn stop(&self, until: Instant) -> Result<(), Refused> {
+        stand::stop(self, until)
+    }
+
+    /// Has the manager end the agent and run another one, with nobody refused in between (systemd).
+    pub fn restart(&self, until: Instant) -> Result<(), Refused> {
+        stand::restart(self, until)
+    }
+
+    /// What a person types to see more: `systemctl --user status hearth-agent.service`.
+    pub fn look(&self) -> String {
+        stand::look(self)
+    }
+
+    /// The file that runs the agent.
+    pub fn file(&self) -> &Path {
+        self.files.first().map_or(Path::new(""), PathBuf::as_path)
+    }
+}
