@@ -11,6 +11,7 @@
 
 mod act;
 mod ask;
+mod boot;
 mod checks;
 mod ends;
 mod environment;
@@ -27,6 +28,7 @@ mod nodes;
 mod resume;
 mod said;
 mod secrets;
+mod shut_down;
 mod streams;
 mod take_over;
 mod trees;
@@ -59,6 +61,7 @@ use crate::files::Files;
 use crate::place::Place;
 use crate::ports::Ports;
 use crate::store::Store;
+use boot::Boot;
 pub(crate) use environment::Environment;
 use events::Snapshot;
 use leases::{Granted, Happened};
@@ -109,6 +112,10 @@ pub(crate) struct Owner {
     /// What watches over them.
     watching: Option<JoinHandle<()>>,
     granted: Granted,
+    /// What is up again after a boot.
+    boot: Boot,
+    /// Who waits until nothing is left, as everything comes to its end; see [`Command::ShutDown`].
+    shutting_down: Option<Vec<Reply<()>>>,
     probes: u64,
     store: Store,
     ports: Ports,
@@ -162,6 +169,8 @@ impl Owner {
             heard_of,
             watching: None,
             granted: Granted::default(),
+            boot: Boot::default(),
+            shutting_down: None,
             probes: 0,
             store,
             ports: Ports::default(),
@@ -239,6 +248,7 @@ impl Owner {
             }
             self.settle();
             self.note_busy();
+            self.note_shut_down();
             self.tell_manager();
         }
     }
