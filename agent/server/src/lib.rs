@@ -41,6 +41,7 @@ mod refuse;
 mod routes;
 mod rows;
 mod store;
+mod unasked;
 mod upstream;
 mod well;
 

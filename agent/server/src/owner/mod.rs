@@ -11,6 +11,7 @@
 
 mod act;
 mod ask;
+mod boot;
 mod checks;
 mod ends;
 mod environment;
@@ -26,6 +27,7 @@ mod nodes;
 mod resume;
 mod said;
 mod secrets;
+mod shut_down;
 mod streams;
 mod take_over;
 mod trees;
@@ -57,6 +59,7 @@ use crate::files::Files;
 use crate::place::Place;
 use crate::ports::Ports;
 use crate::store::Store;
+use boot::Boot;
 pub(crate) use environment::Environment;
 use events::Snapshot;
 use leases::{Granted, Happened};
@@ -105,6 +108,10 @@ pub(crate) struct Owner {
     /// What watches over them.
     watching: Option<JoinHandle<()>>,
     granted: Granted,
+    /// What is up again after a boot.
+    boot: Boot,
+    /// Who waits until nothing is left, as everything comes to its end; see [`Command::ShutDown`].
+    shutting_down: Option<Vec<Reply<()>>>,
     probes: u64,
     store: Store,
     ports: Ports,
@@ -157,6 +164,8 @@ impl Owner {
             heard_of,
             watching: None,
             granted: Granted::default(),
+            boot: Boot::default(),
+            shutting_down: None,
             probes: 0,
             store,
             ports: Ports::default(),
@@ -234,6 +243,7 @@ impl Owner {
             }
             self.settle();
             self.note_busy();
+            self.note_shut_down();
         }
     }
 
