@@ -39,7 +39,7 @@ use std::time::SystemTime;
 
 use hearth_api::event::EndReason;
 use hearth_core::{Action, Event, ServiceId, World};
-use hearth_lifecycle::agent::{BusyGuard, Handle};
+use hearth_lifecycle::agent::{BusyGuard, Ending, Handle};
 use hearth_lifecycle::sessions::Sessions;
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
@@ -200,8 +200,15 @@ impl Owner {
             tokio::select! {
                 command = commands.recv() => match command {
                     Some(Command::Leave(reply)) => {
-                        self.end_streams(hearth_api::Result::Interrupted);
-                        self.end_events(EndReason::Stopping);
+                        let (word, reason) = match self.handle.ending() {
+                            // Who comes again finds the next one.
+                            Ending::Restart => (hearth_api::Result::Replaced, EndReason::Replaced),
+                            Ending::Ordinary | Ending::Shutdown => {
+                                (hearth_api::Result::Interrupted, EndReason::Stopping)
+                            }
+                        };
+                        self.end_streams(word);
+                        self.end_events(reason);
                         self.save();
                         self.settle();
                         return self.leave(reply).await;
