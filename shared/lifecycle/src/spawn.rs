@@ -149,7 +149,7 @@ fn environment(app: &App, home: &Home) -> impl Iterator<Item = (OsString, OsStri
 
 /// What an agent may take from the verb that happens to start it: who and where we are, never what
 /// that shell was doing.
-fn is_allowed(name: &str) -> bool {
+pub(crate) fn is_allowed(name: &str) -> bool {
     const NAMES: &[&str] = &[
         "HOME",
         "USER",
