@@ -148,6 +148,12 @@ impl Unit {
         stand::forgive(self, until)
     }
 
+    /// Has the manager run the agent from login on, or only when somebody wants it (systemd). What runs
+    /// now stays as it is. launchd runs it from login on in any case.
+    pub fn at_login(&self, at_login: bool, until: Instant) -> Result<(), Refused> {
+        stand::at_login(self, at_login, until)
+    }
+
     /// What a person types to see more: `systemctl --user status hearth-agent.service`.
     pub fn look(&self) -> String {
         stand::look(self)
