@@ -22,7 +22,8 @@ fn state(project: &Project) -> Value {
 #[test]
 #[ignore = "needs a systemd user manager: packaging/with-user-systemd"]
 fn a_logout_takes_all_down_in_order_and_a_login_brings_up_what_is_enabled() {
-    let toml = service("web", "needs = [\"db\"]\nenv_file = [\".env\"]") + &service("db", "")
+    let toml = service("web", "needs = [\"db\"]\nenv_file = [\".env\"]")
+        + &service("db", "")
         + &service("other", "");
     let project = Project::new(&toml);
     project.write(".env", "OF_FILE=yes\n");
