@@ -139,7 +139,7 @@ fn an_agent_that_a_verb_started_steps_down_for_the_socket_unit() {
     assert_ne!(installed.agent(), own);
     assert_eq!(installed.pid("sleeper"), service);
     let log = fs::read_to_string(project.home.path("agent.log")).expect("a log");
-    assert!(log.contains("steps down") || log.contains("step down"), "{log}");
+    assert!(log.contains("stepping down"), "{log}");
 }
 
 #[test]

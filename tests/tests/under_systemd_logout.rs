@@ -15,6 +15,12 @@ ready = { log = \"^up$\" }\n\
 [services.web]\nrun = \"trap 'echo web ended >> ends; exit 0' TERM; echo up; while :; do sleep 1000 & wait; done\"\n\
 ready = { log = \"^up$\" }\nneeds = [\"db\"]\n";
 
+/// What both say of themselves, for a test that fails.
+fn told(project: &Project, manager: &Manager) -> String {
+    let log = fs::read_to_string(project.home.path("agent.log")).unwrap_or_default();
+    format!("{log}\n{}", manager.said())
+}
+
 #[test]
 #[ignore = "needs a systemd user manager: packaging/with-user-systemd"]
 fn a_logout_ends_services_in_order_and_a_login_finds_them_down() {
@@ -25,16 +31,16 @@ fn a_logout_ends_services_in_order_and_a_login_finds_them_down() {
     let pids = ["db", "web"].map(|name| installed.pid(name));
     installed.keep();
     let (took, left) = manager.end();
-    assert!(left.is_empty(), "the manager had to kill {left:?}:\n{}", manager.said());
+    assert!(left.is_empty(), "the manager had to kill {left:?}:\n{}", told(&project, &manager));
     assert!(pids.iter().all(|pid| !hearth_tests::runs(*pid)));
-    assert_eq!(project.read("ends"), "web ended\ndb ended\n", "{}", manager.said());
+    assert_eq!(project.read("ends"), "web ended\ndb ended\n", "{}", told(&project, &manager));
     assert!(took >= Duration::from_secs(1), "{took:?}");
     assert!(took < Duration::from_secs(20), "{took:?}");
     assert_eq!(project.home.record().expect("a record")["stage"], "stopped");
 
     manager.begin();
     let installed = Installed::found(&project, &manager);
-    assert_eq!(manager.property(SOCKET, "ActiveState"), "active", "{}", manager.said());
+    assert_eq!(manager.property(SOCKET, "ActiveState"), "active", "{}", told(&project, &manager));
     assert_eq!(manager.property(SERVICE, "ActiveState"), "inactive", "nothing is enabled");
     let status = installed.verb(&["status", "--json"]).exits(0).json();
     for row in status["services"].as_array().expect("rows") {
@@ -54,7 +60,7 @@ fn a_service_that_heeds_no_signal_is_killed_by_the_agent_in_time() {
     installed.verb(&["up"]).exits(0);
     installed.keep();
     let (took, left) = manager.end();
-    assert!(left.is_empty(), "{left:?}:\n{}", manager.said());
+    assert!(left.is_empty(), "{left:?}:\n{}", told(&project, &manager));
     assert!(took < Duration::from_secs(20), "{took:?}");
 }
 
@@ -84,11 +90,11 @@ fn what_is_enabled_is_up_after_the_next_login_and_nothing_else() {
     installed.verb(&["enable", "db"]).exits(0);
     installed.keep();
     let (_, left) = manager.end();
-    assert!(left.is_empty(), "{left:?}:\n{}", manager.said());
+    assert!(left.is_empty(), "{left:?}:\n{}", told(&project, &manager));
     manager.begin();
     // The manager has started the agent itself, and told that all is done when that was ready.
     let installed = Installed::found(&project, &manager);
-    assert_eq!(manager.property(SERVICE, "ActiveState"), "active", "{}", manager.said());
+    assert_eq!(manager.property(SERVICE, "ActiveState"), "active", "{}", told(&project, &manager));
     let mut watch = project.watch(&["db", "web"]);
     watch.until_state("db", "ready");
     watch.until_state("web", "down");

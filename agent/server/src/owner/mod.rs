@@ -18,6 +18,7 @@ mod environment;
 mod events;
 mod hand_over;
 mod hear;
+mod in_words;
 mod kept;
 mod leased;
 mod leases;
@@ -32,6 +33,7 @@ mod streams;
 mod take_over;
 mod trees;
 mod watched;
+
 mod why;
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
@@ -87,6 +89,8 @@ pub(crate) struct Owner {
     last_snapshot: Option<Snapshot>,
     /// Sessions that were told there, or were there before; empty where nobody hears of them.
     sessions_told: HashSet<Arc<str>>,
+    /// Something has changed that the service manager is told in words.
+    is_news: bool,
     /// Ids of requests that were carried out, oldest first.
     done: VecDeque<String>,
     /// Names of the shims that this agent has begun or taken over.
@@ -151,6 +155,7 @@ impl Owner {
             events,
             last_snapshot: None,
             sessions_told: HashSet::new(),
+            is_news: true,
             done: VecDeque::new(),
             ours: HashSet::new(),
             awaited: HashSet::new(),
@@ -244,6 +249,7 @@ impl Owner {
             self.settle();
             self.note_busy();
             self.note_shut_down();
+            self.tell_manager();
         }
     }
 

@@ -64,6 +64,7 @@ impl Owner {
         self.save();
         self.settle();
         self.note_busy();
+        self.tell_manager();
     }
 
     /// What an earlier agent of this home has saved.

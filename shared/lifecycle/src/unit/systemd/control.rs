@@ -151,7 +151,7 @@ pub(in crate::unit) fn look(unit: &Unit) -> String {
 }
 
 /// Where the manager's socket is, for who has no session of his own.
-fn find_the_manager(command: &mut Command) {
+pub(in crate::unit) fn find_the_manager(command: &mut Command) {
     let unset = env::var_os("XDG_RUNTIME_DIR").is_none_or(|value| value.is_empty());
     let usual = PathBuf::from(format!("/run/user/{}", euid()));
     if unset && usual.is_dir() {
