@@ -37,7 +37,7 @@ fn a_logout_takes_all_down_in_order_and_a_login_brings_up_what_is_enabled() {
         project.ran(manager.of_its_user(up.env("OF_SHELL", "secret"))).exits(0);
         installed.verb(&["run", "--name", "loose", "--", "sleep", "1000"]).exits(0);
         assert!(project.read("web.env").contains("OF_SHELL=secret\n"));
-        std::mem::forget(installed);
+        installed.keep();
     }
     let (took, left) = manager.end();
     assert!(left.is_empty(), "{left:?} after {took:?}: {}", manager.said());
@@ -52,7 +52,7 @@ fn a_logout_takes_all_down_in_order_and_a_login_brings_up_what_is_enabled() {
     project.write("began", "");
     project.write("web.env", "");
     manager.begin();
-    let installed = Installed::again(&project, &manager);
+    let installed = Installed::found(&project, &manager);
     installed.await_agent(None);
     project.await_file("began", |text| text == "db\nweb\n");
     let env = project.read("web.env");
@@ -87,7 +87,7 @@ fn at_a_logout_nothing_begins_and_who_is_stubborn_has_his_time() {
     let mut manager = Manager::own();
     let installed = Installed::new(&project, &manager);
     installed.verb(&["up"]).exits(0);
-    std::mem::forget(installed);
+    installed.keep();
     let (took, left) = manager.end();
     assert!(left.is_empty(), "{left:?} after {took:?}: {}", manager.said());
     assert!(took.as_secs_f64() > 0.9 && took.as_secs() < 20, "{took:?}");
