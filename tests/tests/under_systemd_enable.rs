@@ -14,6 +14,10 @@ fn service(name: &str, more: &str) -> String {
     )
 }
 
+fn log(project: &Project) -> String {
+    std::fs::read_to_string(project.home.path("agent.log")).unwrap_or_default()
+}
+
 fn state(project: &Project) -> Value {
     let text = std::fs::read_to_string(project.home.path("state.json")).unwrap();
     serde_json::from_str(&text).unwrap()
@@ -40,7 +44,7 @@ fn a_logout_takes_all_down_in_order_and_a_login_brings_up_what_is_enabled() {
         installed.keep();
     }
     let (took, left) = manager.end();
-    assert!(left.is_empty(), "{left:?} after {took:?}: {}", manager.said());
+    assert!(left.is_empty(), "{left:?} after {took:?}: {}{}", manager.said(), log(&project));
     let ended = project.read("ended");
     let at = |name: &str| ended.lines().position(|line| line == name).unwrap_or(usize::MAX);
     assert!(at("web") < at("db") && ended.lines().count() == 3, "{ended}");
@@ -89,11 +93,11 @@ fn at_a_logout_nothing_begins_and_who_is_stubborn_has_his_time() {
     installed.verb(&["up"]).exits(0);
     installed.keep();
     let (took, left) = manager.end();
-    assert!(left.is_empty(), "{left:?} after {took:?}: {}", manager.said());
+    assert!(left.is_empty(), "{left:?} after {took:?}: {}{}", manager.said(), log(&project));
     assert!(took.as_secs_f64() > 0.9 && took.as_secs() < 20, "{took:?}");
     assert_eq!(project.read("pids").lines().count(), 1);
     assert_eq!(project.read("began"), "always\n");
     assert_eq!(project.read("ended"), "always\n");
-    let log = std::fs::read_to_string(project.home.path("agent.log")).unwrap();
+    let log = log(&project);
     assert!(log.contains("all services are down"), "{log}");
 }
