@@ -141,15 +141,15 @@ impl Manager {
     }
 }
 
-/// The unit in whose control group we are: the last part of its path (cgroups(7)). Where both
-/// hierarchies are there, systemd manages either, and the other one may say nothing: `/`.
+/// The unit in whose control group we are: the last part of its path (cgroups(7)).
 fn unit(groups: &str) -> Option<String> {
-    groups.lines().find_map(|line| {
-        let path = line
-            .strip_prefix("0::")
-            .or_else(|| line.split_once(":name=systemd:").map(|it| it.1))?;
-        path.rsplit('/').find(|part| part.ends_with(".service")).map(str::to_owned)
-    })
+    // Where both are mounted, either may be the one that systemd does not use: then it says `/`.
+    let mut paths = groups.lines().filter_map(|line| {
+        line.strip_prefix("0::").or_else(|| line.split_once(":name=systemd:").map(|it| it.1))
+    });
+    let unit =
+        |path: &str| path.rsplit('/').find(|part| part.ends_with(".service")).map(str::to_owned);
+    paths.find_map(unit)
 }
 
 /// `jobs`: lines of `JOB UNIT TYPE STATE` (systemctl(1)).
@@ -176,9 +176,9 @@ mod tests {
         assert_eq!(unit(deep).as_deref(), Some("hearth-agent.service"));
         let hybrid = "3:cpu:/x\n1:name=systemd:/user.slice/u.service\n0::/v.service/sub\n";
         assert_eq!(unit(hybrid).as_deref(), Some("u.service"));
+        let other = "9:name=systemd:/\n0::/u/app.slice/w.service\n";
+        assert_eq!(unit(other).as_deref(), Some("w.service"));
         assert_eq!(unit("0::/v.service/sub\n").as_deref(), Some("v.service"));
-        let unified = "9:name=systemd:/\n8:pids:/\n0::/app.slice/w.service\n";
-        assert_eq!(unit(unified).as_deref(), Some("w.service"), "the older one is not in use");
         assert_eq!(unit("0::/user.slice/session-1.scope\n"), None);
         assert_eq!(unit(""), None);
     }
