@@ -15,8 +15,9 @@ use hearth_lifecycle::Home;
 
 use crate::refuse::Refusal;
 use crate::{
-    app, completions, config, daemon, disable, down, enable, env, events, health, hook, init, logs,
-    restart, run, session, sessions, status, trust, r#try, up, version, wait, why, with,
+    app, completions, config, daemon, disable, down, enable, env, events, health, hook, init,
+    install, logs, restart, run, session, sessions, status, trust, r#try, uninstall, up, version,
+    wait, why, with,
 };
 
 /// What a verb does: its exit code, or why not.
@@ -83,13 +84,15 @@ const VERBS: &[(&str, Grammar, Run)] = &[
     ("config", config::grammar, config::run),
     ("init", init::grammar, init::run),
     ("daemon", daemon::grammar, daemon::run),
+    ("install", install::grammar, install::run),
+    ("uninstall", uninstall::grammar, uninstall::run),
     ("hook", hook::grammar, hook::run),
     ("trust", trust::grammar, trust::run),
     ("completions", completions::grammar, completions::run),
     ("version", version::grammar, version::run),
 ];
 
-const NOT_BUILT: &[&str] = &["install", "uninstall", "doctor"];
+const NOT_BUILT: &[&str] = &["doctor"];
 
 /// Options that take a value in the next word; needed to find the verb among them.
 const WITH_VALUE: &[&str] = &["--home", "-C", "--color"];

@@ -70,6 +70,21 @@ impl Refusal {
         Self { details, ..self }
     }
 
+    /// The same with the facts of exit code 3: no agent, for this reason.
+    pub fn of_state(self, reason: &str) -> Self {
+        let state = self.code.as_str();
+        let details = json!({ "state": state, "duration_ms": null, "reason": reason, "log": null });
+        self.details(details)
+    }
+
+    /// The same with further facts.
+    pub fn and_details(mut self, more: Value) -> Self {
+        if let (Value::Object(details), Value::Object(more)) = (&mut self.details, more) {
+            details.extend(more);
+        }
+        self
+    }
+
     /// Writes it to stderr in one write: one line of JSON, or lines for people.
     pub fn show(&self, json: bool) {
         let mut text = if json {
@@ -165,8 +180,13 @@ fn in_words(state: State) -> &'static str {
 pub fn of_call(error: CallError, timeout: Option<std::time::Duration>) -> Refusal {
     match error {
         CallError::NotReady(ready) => {
-            let waited =
-                matches!(ready.state, State::StillStarting | State::Stopping | State::Unresponsive);
+            let waited = matches!(
+                ready.state,
+                State::StillStarting
+                    | State::Stopping
+                    | State::Unresponsive
+                    | State::ServiceNotReady
+            );
             let late = waited && timeout.is_some_and(|timeout| ready.duration >= timeout);
             Refusal::not_ready(&ready, late)
         }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{Attempt, CallError};
 use crate::ensure::verdict::with_tail;
 use crate::problem::Problem;
-use crate::ready::State;
+use crate::ready::{ApiRange, State, Version};
 use crate::record::{Record, Stage};
 use crate::spawn;
 use crate::unit::{Refused, Standing};
@@ -36,6 +36,19 @@ impl Attempt<'_> {
         self.service_not_ready(words, &look)
     }
 
+    /// Nobody lives, and what the manager would run is not there: however often it tries for those who
+    /// wait, no agent comes of it.
+    pub(super) fn nothing_to_run(&self) -> Option<CallError> {
+        let unit = &self.charge.as_ref()?.unit;
+        let lives = || Record::read(&self.home.agent_lock()).is_some_and(|it| it.lives());
+        if unit.executable.exists() || lives() {
+            return None;
+        }
+        let until = self.budget().min(Instant::now() + WORDS);
+        let words = unit.ask(until).map_or_else(|refused| refused.words, |answer| answer.words);
+        Some(self.not_brought_up(&words))
+    }
+
     /// The words of the manager where it has given up; `None`: it has not, or does not say.
     pub(in crate::ensure) fn given_up(&self) -> Option<CallError> {
         let charge = self.charge.as_ref()?;
@@ -64,19 +77,43 @@ impl Attempt<'_> {
             Some(Stage::Starting | Stage::Stopped) | None => {}
         }
         let waited = format!("{:.1} s", self.began.elapsed().as_secs_f64());
-        // Not beyond the caller's own time.
+        if self.left().is_zero() {
+            // The caller's own time is over, and nobody is asked beyond it.
+            let why = format!("{} has not brought it up within {waited}", charge.unit.name);
+            return self.service_not_ready(&why, &format!("`{}`", charge.unit.look()));
+        }
         match charge.unit.ask(self.deadline.min(Instant::now() + WORDS)) {
             Ok(answer) => self.not_brought_up(&format!("not within {waited}: {}", answer.words)),
-            Err(_) if self.left().is_zero() => {
-                let why = format!("{} did not bring it up within {waited}", charge.unit.name);
-                self.service_not_ready(&why, &format!("`{}`", charge.unit.look()))
-            }
             Err(refused) => {
-                let why =
-                    format!("not within {waited}, and it does not say why: {}", refused.words);
+                let why = format!("not within {waited}, and nobody says why: {}", refused.words);
                 self.service_not_ready(&why, &refused.remedy)
             }
         }
+    }
+
+    /// The manager runs what was installed, and that is too old for this command.
+    pub(in crate::ensure) fn too_old(
+        &mut self,
+        agent: &Version,
+        ours: ApiRange,
+    ) -> Option<CallError> {
+        if !self.has_unit() {
+            return None;
+        }
+        let unit = &self.charge.as_ref()?.unit;
+        let why = format!(
+            "{} runs {}, which is of version {} (API {}-{}) and too old for this command (version {}, API {}-{})",
+            unit.name,
+            unit.executable.display(),
+            agent.version,
+            agent.api.min,
+            agent.api.max,
+            self.app.version,
+            ours.min,
+            ours.max
+        );
+        let hint = format!("`{} install` has it run this one", unit.app);
+        Some(self.fail(State::ServiceNotReady, why, hint))
     }
 
     /// The agent that the manager runs may not serve, and tells each verb why.
