@@ -226,7 +226,7 @@ fn in_words(status: ExitStatus) -> String {
 }
 
 /// The last lines of the log from `start` on; empty if it cannot be read.
-fn tail(log: &Path, start: u64) -> Vec<String> {
+pub(crate) fn tail(log: &Path, start: u64) -> Vec<String> {
     let read = || -> io::Result<Vec<u8>> {
         let length = fs::metadata(log)?.len();
         let mut file = File::open(log)?;
