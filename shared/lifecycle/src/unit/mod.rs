@@ -11,7 +11,7 @@ mod launchd;
 mod login;
 mod plan;
 mod plist;
-mod run;
+pub(crate) mod run;
 pub mod seal;
 mod setup;
 mod stamp;
@@ -146,6 +146,12 @@ impl Unit {
     /// Has the manager forget that it had given up.
     pub fn forgive(&self, until: Instant) -> Result<(), Refused> {
         stand::forgive(self, until)
+    }
+
+    /// Has the manager run the agent from login on, or only when somebody wants it (systemd). What runs
+    /// now stays as it is. launchd runs it from login on in any case.
+    pub fn at_login(&self, at_login: bool, until: Instant) -> Result<(), Refused> {
+        stand::at_login(self, at_login, until)
     }
 
     /// What a person types to see more: `systemctl --user status hearth-agent.service`.

@@ -109,6 +109,14 @@ pub(super) fn forgive(unit: &Unit, until: Instant) -> Result<(), Refused> {
     }
 }
 
+/// The plist has `RunAtLoad`.
+pub(super) fn at_login(unit: &Unit, at_login: bool, until: Instant) -> Result<(), Refused> {
+    match unit.kind {
+        Kind::Systemd => Systemctl::default().at_login(unit, at_login, until),
+        Kind::Launchd => Ok(()),
+    }
+}
+
 pub(super) fn look(unit: &Unit) -> String {
     match unit.kind {
         Kind::Systemd => systemd::look(unit),
