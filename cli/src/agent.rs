@@ -226,7 +226,7 @@ fn tell(context: &Context, ready: &Ready) {
 }
 
 /// By the three numbers; what cannot be read is not older.
-fn is_older(one: &str, other: &str) -> bool {
+pub fn is_older(one: &str, other: &str) -> bool {
     if one == other {
         return false;
     }

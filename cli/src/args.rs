@@ -15,8 +15,8 @@ use hearth_lifecycle::Home;
 
 use crate::refuse::Refusal;
 use crate::{
-    app, completions, config, daemon, down, env, events, health, hook, init, logs, restart, run,
-    session, sessions, status, trust, r#try, up, version, wait, why, with,
+    app, completions, config, daemon, doctor, down, env, events, health, hook, init, logs, restart,
+    run, session, sessions, status, trust, r#try, up, version, wait, why, with,
 };
 
 /// What a verb does: its exit code, or why not.
@@ -83,11 +83,12 @@ const VERBS: &[(&str, Grammar, Run)] = &[
     ("daemon", daemon::grammar, daemon::run),
     ("hook", hook::grammar, hook::run),
     ("trust", trust::grammar, trust::run),
+    ("doctor", doctor::grammar, doctor::run),
     ("completions", completions::grammar, completions::run),
     ("version", version::grammar, version::run),
 ];
 
-const NOT_BUILT: &[&str] = &["install", "uninstall", "enable", "disable", "doctor"];
+const NOT_BUILT: &[&str] = &["install", "uninstall", "enable", "disable"];
 
 /// Options that take a value in the next word; needed to find the verb among them.
 const WITH_VALUE: &[&str] = &["--home", "-C", "--color"];

@@ -17,6 +17,7 @@ mod comeback;
 mod completions;
 mod config;
 mod daemon;
+mod doctor;
 mod down;
 mod drawing;
 mod env;

@@ -19,6 +19,7 @@ const VERBS: &[&str] = &[
     "why",
     "sessions",
     "session",
+    "doctor",
     "completions",
     "version",
 ];
@@ -154,7 +155,7 @@ fn a_relative_home_is_refused_from_the_environment_too() {
 #[test]
 fn what_is_not_built_is_refused_as_such() {
     let place = Place::with("");
-    let verbs = ["install", "uninstall", "enable", "disable", "doctor"];
+    let verbs = ["install", "uninstall", "enable", "disable"];
     for verb in verbs {
         let ran = place.run(&["--json", verb, "x", "--lease", "--", "y"]);
         assert_eq!(ran.code, 2, "{verb}");

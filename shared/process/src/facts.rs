@@ -2,7 +2,7 @@
 //!
 //! Invariant: what the kernel does not tell is absent or empty, never made up.
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsString};
 use std::io;
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -74,6 +74,43 @@ pub fn uid_of(pid: u32) -> Option<u32> {
 pub fn command_of(pid: u32) -> Option<String> {
     let entry = table::entry(pid).ok()?;
     Some(String::from_utf8_lossy(entry.name.as_bytes()).into_owned())
+}
+
+/// The file that a process executes. `None` if there is no such process, or we may not look into it.
+pub fn executable_of(pid: u32) -> Option<Executable> {
+    table::executable(pid)
+}
+
+/// What a process executes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Executable {
+    /// Where it stands, or stood when it was started.
+    pub path: PathBuf,
+    /// Whether that file is there no more: removed, or another one has its path (Linux; macOS: removed).
+    pub gone: bool,
+}
+
+/// The arguments of a process, its name among them. `None` if there is no such process, it is hidden,
+/// it shows none (a kernel thread, a zombie), and on macOS.
+pub fn arguments_of(pid: u32) -> Option<Vec<OsString>> {
+    table::arguments(pid)
+}
+
+/// A variable of the environment with which a process was started. `None` if it has none of this name,
+/// we may not look into it, and on macOS.
+pub fn variable_of(pid: u32, name: &str) -> Option<OsString> {
+    table::variable(pid, name)
+}
+
+/// All processes of a user that we see, zombies included.
+pub fn processes_of(uid: u32) -> io::Result<Vec<u32>> {
+    let mut found = Vec::new();
+    table::each_pid(|pid| {
+        if uid_of(pid) == Some(uid) {
+            found.push(pid);
+        }
+    })?;
+    Ok(found)
 }
 
 /// The current directory of a process. `None` where we may not look into it, or it was removed.
