@@ -6,7 +6,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use hearth_lifecycle::{Home, Knock, Presence, Request, inspect, knock, unit};
+use hearth_lifecycle::unit::{self, Kind};
+use hearth_lifecycle::{Home, Knock, Presence, Request, inspect, knock};
 use hearth_process::{ProcessId, ancestors, facts};
 
 use super::finding::Finding;
@@ -89,7 +90,10 @@ fn runtime(home: &Home) -> Option<(String, String)> {
     const NAME: &str = "XDG_RUNTIME_DIR";
     let own = rustix::process::geteuid().as_raw();
     let Some(dir) = env::var_os(NAME).filter(|dir| !dir.is_empty()) else {
-        let matters = cfg!(target_os = "linux") && unit::in_charge(app(), home).is_some();
+        // Where the usual place is there, it is found without the variable.
+        let usual = format!("/run/user/{own}");
+        let matters = unit::in_charge(app(), home).is_some_and(|unit| unit.kind == Kind::Systemd)
+            && !Path::new(&usual).is_dir();
         return matters.then(|| {
             (
                 format!("{NAME} is not set, and the unit's service manager is spoken to there"),

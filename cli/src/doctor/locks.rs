@@ -8,7 +8,7 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use hearth_lifecycle::{Failures, Home, Presence, Stage, inspect};
-use hearth_process::{facts, locked, machine};
+use hearth_process::{ProcessId, facts, locked, machine};
 
 use super::finding::Finding;
 
@@ -77,8 +77,15 @@ fn spawn_lock(home: &Home) -> Finding {
             );
         }
     }
-    let taker = machine::lock_taker(&path);
-    let who = taker.map_or_else(|| "a verb".to_owned(), |pid| format!("pid {pid}"));
+    // An agent that starts has it from the verb that took it, which may have ended since.
+    let taker = machine::lock_taker(&path).filter(|pid| ProcessId::of(*pid).is_ok());
+    let taker = taker.or_else(|| match inspect(home) {
+        Ok(Presence::Living(Some(record))) if record.process.same_world() => {
+            Some(record.process.pid)
+        }
+        Ok(_) | Err(_) => None,
+    });
+    let who = taker.map_or_else(|| "somebody".to_owned(), |pid| format!("pid {pid}"));
     if let Some(pid) = taker.filter(|pid| facts::is_stopped(*pid)) {
         return Finding::fault(
             NAME,

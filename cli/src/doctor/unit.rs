@@ -146,7 +146,8 @@ fn who_runs(home: &Home, unit: &Unit, in_charge: bool, answer: &Answer) -> Findi
     };
     let pid = living.process.pid;
     let managed = match answer.standing {
-        Standing::Running { pid: theirs } => theirs == pid,
+        // 0: the manager did not say.
+        Standing::Running { pid: theirs } => theirs == pid || theirs == 0,
         Standing::Listening => false,
         // In the middle of something: the next look tells.
         _ => return ok,
