@@ -19,6 +19,7 @@ mod limits;
 mod linger;
 mod locks;
 mod room;
+mod saved;
 mod shell;
 mod shims;
 mod socket;
@@ -57,6 +58,7 @@ const SUBJECTS: &[Subject] = &[
     Subject { names: socket::NAMES, look: socket::look },
     Subject { names: agent::NAMES, look: agent::look },
     Subject { names: shims::NAMES, look: shims::look },
+    Subject { names: saved::NAMES, look: saved::look },
     Subject { names: unit::NAMES, look: unit::look },
     Subject { names: linger::NAMES, look: linger::look },
     Subject { names: limits::NAMES, look: limits::look },

@@ -11,6 +11,7 @@ use hearth_lifecycle::unit::{self, Kind};
 use hearth_process::facts;
 
 use super::finding::Finding;
+use super::saved;
 use crate::app;
 
 /// Its findings.
@@ -19,10 +20,11 @@ pub const NAMES: &[&str] = &["linger"];
 /// Looks.
 pub fn look(home: &Home) -> Vec<Finding> {
     let unit = unit::in_charge(app(), home);
-    vec![found(unit.is_some_and(|unit| unit.kind == Kind::Systemd))]
+    let by_systemd = unit.is_some_and(|unit| unit.kind == Kind::Systemd);
+    vec![found(by_systemd, saved::any_enabled(home))]
 }
 
-fn found(in_charge: bool) -> Finding {
+fn found(in_charge: bool, enabled: bool) -> Finding {
     const NAME: &str = "linger";
     if !Path::new("/run/systemd/system").is_dir() {
         return Finding::ok(NAME, "no logind here, which would end something at logout");
