@@ -15,8 +15,9 @@ use hearth_lifecycle::Home;
 
 use crate::refuse::Refusal;
 use crate::{
-    app, completions, config, daemon, doctor, down, env, events, health, hook, init, logs, restart,
-    run, session, sessions, status, trust, r#try, up, version, wait, why, with,
+    app, completions, config, daemon, disable, doctor, down, enable, env, events, health, hook,
+    init, logs, restart, run, session, sessions, status, trust, r#try, up, version, wait, why,
+    with,
 };
 
 /// What a verb does: its exit code, or why not.
@@ -78,6 +79,8 @@ const VERBS: &[(&str, Grammar, Run)] = &[
     ("env", env::grammar, env::run),
     ("sessions", sessions::grammar, sessions::run),
     ("session", session::grammar, session::run),
+    ("enable", enable::grammar, enable::run),
+    ("disable", disable::grammar, disable::run),
     ("config", config::grammar, config::run),
     ("init", init::grammar, init::run),
     ("daemon", daemon::grammar, daemon::run),
@@ -88,7 +91,7 @@ const VERBS: &[(&str, Grammar, Run)] = &[
     ("version", version::grammar, version::run),
 ];
 
-const NOT_BUILT: &[&str] = &["install", "uninstall", "enable", "disable"];
+const NOT_BUILT: &[&str] = &["install", "uninstall"];
 
 /// Options that take a value in the next word; needed to find the verb among them.
 const WITH_VALUE: &[&str] = &["--home", "-C", "--color"];

@@ -67,10 +67,15 @@ fn state(home: &Home, read: Result<Option<State>, String>) -> Finding {
         Ok(_) if fs::symlink_metadata(&aside).is_ok() => Finding::warning(
             NAME,
             format!("{} was damaged, or of a newer version, and was set aside", aside.display()),
-            format!("look whether `hearth status --all` is as it should be, then `rm {}`", aside.display()),
+            format!(
+                "look whether `hearth status --all` is as it should be, then `rm {}`",
+                aside.display()
+            ),
         ),
         Ok(None) => Finding::ok(NAME, "nothing is saved yet"),
-        Ok(Some(state)) => Finding::ok(NAME, format!("{} services are known", state.services.len())),
+        Ok(Some(state)) => {
+            Finding::ok(NAME, format!("{} services are known", state.services.len()))
+        }
     }
 }
 
@@ -97,7 +102,8 @@ fn enabled(state: Option<&State>) -> Finding {
             format!("`hearth -C {shown} config check`, or `hearth -C {shown} disable`"),
         ));
     }
-    let words = all.iter().map(|it| format!("{} of {}", it.services.join(", "), it.project.display()));
+    let words =
+        all.iter().map(|it| format!("{} of {}", it.services.join(", "), it.project.display()));
     let words = words.collect::<Vec<_>>().join("; ");
     let words = match words.is_empty() {
         true => "nothing is to be up after a boot (`hearth enable`)".to_owned(),

@@ -6,7 +6,7 @@
 //! deadline, and what it says is passed on in its own words. "The file is there" is not "loaded", and
 //! "loaded" is not "running".
 
-mod run;
+pub(crate) mod run;
 pub mod seal;
 mod stand;
 pub mod systemd;

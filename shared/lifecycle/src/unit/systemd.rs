@@ -74,8 +74,11 @@ enum Found {
 
 /// A link to `/dev/null` and an empty file are masks (systemd.unit(5)).
 fn found(path: &Path) -> io::Result<Found> {
-    if fs::read_link(path).is_ok_and(|to| to == Path::new("/dev/null")) {
-        return Ok(Found::Masked);
+    match fs::read_link(path) {
+        Ok(to) if to == Path::new("/dev/null") => return Ok(Found::Masked),
+        // Where there is none, which is how it mostly is, one call tells.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
+        Ok(_) | Err(_) => {}
     }
     match crate::kept::read(path) {
         Ok(bytes) if bytes.is_empty() => Ok(Found::Masked),
