@@ -42,12 +42,13 @@ fn found(in_charge: bool, enabled: bool) -> Finding {
             "at the last logout the service manager ends the agent, and the services with it",
             remedy,
         ),
-        (false, false, true) => Finding::ok(
-            NAME,
-            format!(
-                "logind ends all processes of a session at logout (KillUserProcesses): {remedy}"
-            ),
-        ),
+        (false, false, true) => {
+            let why = "logind ends all processes of a session at logout (KillUserProcesses)";
+            match enabled {
+                true => Finding::warning(NAME, why, remedy),
+                false => Finding::ok(NAME, format!("{why}; {remedy}")),
+            }
+        }
         (false, false, false) => Finding::ok(NAME, "logind leaves processes alone at logout"),
     }
 }
@@ -82,11 +83,13 @@ fn kills_user_processes(directories: &[PathBuf]) -> bool {
 
 /// The last word of one file.
 fn setting(text: &str) -> Option<bool> {
-    let values = text.lines().filter_map(|line| {
+    let mut values = text.lines().filter_map(|line| {
         let (key, value) = line.trim().split_once('=')?;
         (key.trim() == "KillUserProcesses").then(|| value.trim().to_ascii_lowercase())
     });
-    values.last().map(|value| matches!(value.as_str(), "yes" | "true" | "1" | "on" | "y" | "t"))
+    values
+        .next_back()
+        .map(|value| matches!(value.as_str(), "yes" | "true" | "1" | "on" | "y" | "t"))
 }
 
 #[cfg(test)]

@@ -67,7 +67,7 @@ fn startup_files() -> Vec<(&'static str, PathBuf)> {
 /// A comment does not count. What is no file is not waited for.
 fn has_hook(file: &Path) -> bool {
     let is_file = fs::metadata(file).is_ok_and(|found| found.is_file());
-    let text = is_file.then(|| fs::read(file).unwrap_or_default()).unwrap_or_default();
+    let text = if is_file { fs::read(file).unwrap_or_default() } else { Vec::new() };
     let text = String::from_utf8_lossy(&text);
     text.lines().any(|line| !line.trim_start().starts_with('#') && line.contains("hearth hook "))
 }

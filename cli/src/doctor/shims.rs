@@ -1,6 +1,6 @@
 //! Shims: that an agent looks after those that live, and what the dead have left.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use hearth_lifecycle::{Home, Presence, inspect};
 use hearth_process::{ProcessId, facts, locked};
@@ -28,7 +28,7 @@ pub fn look(home: &Home) -> Vec<Finding> {
 
 fn living(held: &[PathBuf], agent: bool) -> Finding {
     const NAME: &str = "shims";
-    let seen: Vec<Record> = held.iter().filter_map(read).collect();
+    let seen: Vec<Record> = held.iter().filter_map(|path| read(path)).collect();
     let names: Vec<_> = seen.iter().map(|record| record.service.as_str()).collect();
     let count = match held.len() {
         0 => return Finding::ok(NAME, "no service runs"),
@@ -66,7 +66,7 @@ fn living(held: &[PathBuf], agent: bool) -> Finding {
     }
 }
 
-fn read(path: &PathBuf) -> Option<Record> {
+fn read(path: &Path) -> Option<Record> {
     let locked::Record::Valid(bytes) = locked::read_path(path).ok()? else { return None };
     serde_json::from_slice(&bytes).ok()
 }
