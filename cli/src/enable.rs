@@ -81,7 +81,7 @@ pub fn say(context: &Context, words: &str) {
 
 /// Has the manager of an installed unit start the agent at login, or no longer; says when it starts.
 pub fn at_login(context: &Context, at_login: bool) {
-    let Some(_unit) = unit::in_charge(app(), &context.home) else {
+    let Some(unit) = unit::in_charge(app(), &context.home) else {
         if at_login {
             say(
                 context,
@@ -91,5 +91,20 @@ pub fn at_login(context: &Context, at_login: bool) {
         }
         return;
     };
-    let _until = Instant::now() + MANAGER;
+    let done = unit.at_login(at_login, Instant::now() + MANAGER);
+    match (done, at_login) {
+        (Ok(()), true) => say(context, &format!("{} starts the agent at login", unit.name)),
+        (Ok(()), false) => {}
+        (Err(refused), true) => say(
+            context,
+            &format!(
+                "they come up with the first verb after a boot, and not at login: {refused} ({})",
+                refused.remedy
+            ),
+        ),
+        (Err(refused), false) => say(
+            context,
+            &format!("the agent starts at login nevertheless: {refused} ({})", refused.remedy),
+        ),
+    }
 }

@@ -56,7 +56,7 @@ fn state(project: &Project) -> Value {
 }
 
 fn boot_check(project: &Project) -> (String, String) {
-    let report = project.run(&["health", "--json"]).json();
+    let report = project.home.run(&["health", "--json"]).json();
     let check = &report["checks"]["boot"];
     let text = |field: &str| check[field].as_str().unwrap_or_else(|| panic!("{report}")).to_owned();
     (text("status"), text("message"))
@@ -68,11 +68,11 @@ fn at(project: &Project, dir: &Path, arguments: &[&str]) -> Ran {
 
 const ORDERED: &str = r#"
     [services.web]
-    run = "env > web.env; echo web >> order; echo $$ >> pids; exec sleep 1000"
+    run = "env > web.env; echo web >> order; echo $$ >> pids; echo up; exec sleep 1000"
     needs = ["db"]
     env_file = [".env"]
     env = { GIVEN = "here" }
-    ready = { settle = "0s" }
+    ready = { log = "up" }
     [services.db]
     run = "echo db >> order; echo up; exec sleep 1000"
     ready = { log = "up" }

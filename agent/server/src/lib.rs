@@ -185,6 +185,10 @@ async fn serve(
             async move { port.ask(Command::Thaw).await.unwrap_or_default() }
         },
     );
+    let ending = port.clone();
+    handle.on_shutdown("services", move || async move {
+        let _ = ending.ask(|reply: oneshot::Sender<()>| Command::ShutDown(reply)).await;
+    });
     let leaving = port.clone();
     handle.on_stop("shims", move || async move {
         // The owner may be gone already: then so are its shims' connections.

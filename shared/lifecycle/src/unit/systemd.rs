@@ -9,7 +9,7 @@ mod answer;
 mod control;
 mod text;
 
-pub(super) use control::{Systemctl, look};
+pub(super) use control::{Systemctl, find_the_manager, look};
 
 use std::fs;
 use std::io;
