@@ -179,7 +179,7 @@ fn others(home: &Home) -> Finding {
     for pid in pids.into_iter().filter(|pid| is_agent(*pid)) {
         match home_of(pid) {
             Some(dir) if dir == home.dir() => {}
-            Some(dir) if !dir.exists() => lost.push((pid, dir)),
+            Some(dir) if !facts::is_there_for(pid, &dir) => lost.push((pid, dir)),
             Some(dir) => living.push(format!("pid {pid} in {}", dir.display())),
             None => {}
         }

@@ -29,12 +29,9 @@ fn found(in_charge: bool, enabled: bool) -> Finding {
     if !Path::new("/run/systemd/system").is_dir() {
         return Finding::ok(NAME, "no logind here, which would end something at logout");
     }
-    let user = user();
-    let lingers =
-        user.as_ref().is_some_and(|name| Path::new("/var/lib/systemd/linger").join(name).exists());
+    let lingers = lingers(Path::new("/var/lib/systemd/linger"));
     let kills = kills_user_processes(&DIRECTORIES.map(PathBuf::from));
-    let user = user.unwrap_or_else(|| "$USER".to_owned());
-    let remedy = format!("where services are to outlive that: `loginctl enable-linger {user}`");
+    let remedy = "where services are to outlive that: `loginctl enable-linger`";
     match (lingers, in_charge, kills) {
         (true, ..) => Finding::ok(NAME, "agent and services stay after logout (lingering)"),
         (false, true, _) => Finding::warning(
@@ -53,14 +50,13 @@ fn found(in_charge: bool, enabled: bool) -> Finding {
     }
 }
 
-/// Our login name: the variables' word, where the user database confirms it.
-fn user() -> Option<String> {
+/// Whether there is a file of the name of our user: logind keeps one for each who lingers.
+fn lingers(directory: &Path) -> bool {
     let own = rustix::process::getuid().as_raw();
-    let named = |variable| std::env::var(variable).ok().filter(|name| !name.is_empty());
-    ["LOGNAME", "USER"]
-        .into_iter()
-        .filter_map(named)
-        .find(|name| facts::user_by_name(name).is_ok_and(|user| user.uid == own))
+    let names = fs::read_dir(directory).into_iter().flatten().flatten();
+    names
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .any(|name| facts::user_by_name(&name).is_ok_and(|user| user.uid == own))
 }
 
 /// Where logind.conf(5) is read from; a later one wins, and drop-ins win over the file.

@@ -94,6 +94,11 @@ fn manager(home: &Home, unit: &Unit, in_charge: bool) -> Finding {
     match wrong(unit, &answer) {
         Some((why, remedy)) if in_charge => Finding::fault(NAME, why, remedy),
         Some((why, remedy)) => Finding::warning(NAME, why, remedy),
+        None if answer.standing == Standing::Inactive => Finding::warning(
+            NAME,
+            format!("{} is loaded, and nobody listens: {}", unit.name, answer.words),
+            "`hearth daemon up` has it started; `hearth install` has it started at each login",
+        ),
         None => who_runs(home, unit, in_charge, &answer),
     }
 }
@@ -124,12 +129,8 @@ fn wrong(unit: &Unit, answer: &Answer) -> Option<(String, String)> {
             format!("{name} has given up: {words}"),
             format!("`{}` tells more; then `hearth daemon restart`", unit.look()),
         )),
-        Standing::Inactive => Some((
-            format!("{name} is loaded, and nobody listens: {words}"),
-            "`hearth daemon up` has it started; `hearth install` has it started at each login"
-                .to_owned(),
-        )),
-        Standing::Listening
+        Standing::Inactive
+        | Standing::Listening
         | Standing::Starting
         | Standing::Running { .. }
         | Standing::Stopping => None,

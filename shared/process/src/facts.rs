@@ -4,7 +4,7 @@
 
 use std::ffi::{CStr, CString, OsString};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use crate::id::BootId;
@@ -100,6 +100,12 @@ pub fn arguments_of(pid: u32) -> Option<Vec<OsString>> {
 /// we may not look into it, and on macOS.
 pub fn variable_of(pid: u32, name: &str) -> Option<OsString> {
     table::variable(pid, name)
+}
+
+/// Whether a process sees something at an absolute path: in its own mount namespace, which may have
+/// another file system there than ours. Where we may not look into it, and on macOS: whether we do.
+pub fn is_there_for(pid: u32, path: &Path) -> bool {
+    table::is_there_for(pid, path)
 }
 
 /// All processes of a user that we see, zombies included.
@@ -268,5 +274,25 @@ mod os {
 
     pub(super) fn namespace(_path: &str) -> u64 {
         0
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_process_executes_and_sees_is_told() {
+        let own = std::process::id();
+        let executable = executable_of(own).unwrap();
+        assert_eq!(executable.path, std::env::current_exe().unwrap());
+        assert!(!executable.gone);
+        let arguments: Vec<_> = std::env::args_os().collect();
+        assert_eq!(arguments_of(own).unwrap(), arguments);
+        assert_eq!(variable_of(own, "PATH"), std::env::var_os("PATH"));
+        assert_eq!(variable_of(own, "PAT"), None);
+        assert!(processes_of(rustix::process::geteuid().as_raw()).unwrap().contains(&own));
+        assert!(is_there_for(own, Path::new("/proc")));
+        assert!(!is_there_for(own, Path::new("/no/such/path")));
     }
 }

@@ -17,11 +17,11 @@ mod macos;
 #[cfg(target_os = "linux")]
 pub(crate) use linux::{
     ProcPath, arguments, children, directory, each_pid, entry, executable, has_children_files,
-    holds, pids, uid, variable,
+    holds, is_there_for, pids, uid, variable,
 };
 #[cfg(target_os = "macos")]
 pub(crate) use macos::{
-    arguments, directory, each_pid, entry, executable, holds, pids, uid, variable,
+    arguments, directory, each_pid, entry, executable, holds, is_there_for, pids, uid, variable,
 };
 
 /// What the kernel has about one process.

@@ -158,7 +158,7 @@ fn what_the_manager_says_is_passed_on() {
         (not_loaded, "fault", &["has not loaded", "daemon-reload"]),
         (&masked, "fault", &["never to run", "unmask"]),
         (&failed, "fault", &["status=203/EXEC", "systemctl --user status"]),
-        (&inactive, "fault", &["nobody listens", "hearth daemon up"]),
+        (&inactive, "warning", &["nobody listens", "hearth daemon up"]),
         (no_bus, "fault", &["No medium found", "hearth uninstall"]),
         ("echo gibberish", "fault", &["gibberish"]),
     ];

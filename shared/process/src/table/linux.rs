@@ -127,6 +127,17 @@ pub(crate) fn executable(pid: u32) -> Option<Executable> {
     }
 }
 
+/// Through the root directory that the process has (proc_pid_root(5)).
+pub(crate) fn is_there_for(pid: u32, path: &std::path::Path) -> bool {
+    let root = std::path::PathBuf::from(format!("/proc/{pid}/root"));
+    let seen = root.join(path.strip_prefix("/").unwrap_or(path)).symlink_metadata();
+    match seen {
+        Ok(_) => true,
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => path.exists(),
+        Err(_) => false,
+    }
+}
+
 /// Each ends with a zero byte; a process may have written something else over them.
 pub(crate) fn arguments(pid: u32) -> Option<Vec<OsString>> {
     let bytes = std::fs::read(ProcPath::new(format_args!("/proc/{pid}/cmdline")).as_str()).ok()?;

@@ -93,6 +93,11 @@ pub(crate) fn executable(pid: u32) -> Option<Executable> {
     Some(Executable { path, gone })
 }
 
+/// There are no mount namespaces.
+pub(crate) fn is_there_for(_: u32, path: &std::path::Path) -> bool {
+    path.exists()
+}
+
 /// Not told here.
 pub(crate) fn arguments(_: u32) -> Option<Vec<std::ffi::OsString>> {
     None
