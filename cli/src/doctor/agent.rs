@@ -184,14 +184,19 @@ fn others(home: &Home) -> Finding {
             None => {}
         }
     }
-    if let Some((pid, dir)) = lost.first() {
-        let why = format!("an agent (pid {pid}) runs in {}, which is gone", dir.display());
-        return Finding::warning(NAME, why, format!("`kill {pid}`"));
+    let others = match living.is_empty() {
+        true => "none of yours in other homes".to_owned(),
+        false => format!("in other homes: {}", living.join(", ")),
+    };
+    if lost.is_empty() {
+        return Finding::ok(NAME, others);
     }
-    if living.is_empty() {
-        return Finding::ok(NAME, "none of yours in other homes");
-    }
-    Finding::ok(NAME, format!("in other homes: {}", living.join(", ")))
+    let gone =
+        lost.iter().map(|(pid, dir)| format!("pid {pid} in {}, which is gone", dir.display()));
+    let kill: Vec<_> = lost.iter().map(|(pid, _)| pid.to_string()).collect();
+    let mut words: Vec<_> = gone.collect();
+    words.extend((!living.is_empty()).then_some(others));
+    Finding::warning(NAME, words.join("\n"), format!("`kill {}`", kill.join(" ")))
 }
 
 fn is_agent(pid: u32) -> bool {

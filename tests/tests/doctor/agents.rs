@@ -128,7 +128,7 @@ fn agents_of_other_homes_are_told_and_one_whose_home_is_gone_is_a_warning() {
     told(&format!("pid {pid} in {}", other.dir().display()));
     let aside = other.root().join("aside");
     fs::rename(other.dir(), &aside).unwrap();
-    told(&format!("(pid {pid}) runs in {}, which is gone", other.dir().display()));
+    told(&format!("pid {pid} in {}, which is gone", other.dir().display()));
     fs::rename(aside, other.dir()).unwrap();
 }
 
