@@ -34,6 +34,8 @@ pub(super) struct Charge {
     unit: Unit,
     started: bool,
     mended: bool,
+    /// Whether the manager was told to run it, after its listening came to nothing.
+    run: bool,
     /// How often who listened has ended the connection.
     ended: u32,
     /// Where the agent's log ended before.
@@ -66,6 +68,7 @@ impl Attempt<'_> {
                 unit,
                 started: false,
                 mended: false,
+                run: false,
                 ended: 0,
                 log_start: fs::metadata(self.home.log()).map_or(0, |found| found.len()),
             });
@@ -158,11 +161,13 @@ impl Attempt<'_> {
             return self.start_it();
         }
         let answer = charge.unit.ask(self.budget()).map_err(|refused| self.refused(&refused))?;
-        let (started, mended) = (charge.started, charge.mended);
+        let (started, mended, run) = (charge.started, charge.mended, charge.run);
         let listens = charge.unit.files.len() > 1;
         match answer.standing {
             Standing::Inactive | Standing::Listening if !started => self.start_it(),
             Standing::Listening | Standing::Running { .. } if listens && !mended => self.mend(),
+            // It may have given up in vain: what it failed of may have been mended since.
+            Standing::Failed if listens && !run => self.run_it(),
             Standing::Starting | Standing::Running { .. } | Standing::Stopping => {
                 self.await_change()
             }
@@ -185,6 +190,16 @@ impl Attempt<'_> {
             }
             unit.start(until)
         })
+    }
+
+    fn run_it(&mut self) -> Result<(), CallError> {
+        let Some(charge) = &mut self.charge else { return Ok(()) };
+        charge.run = true;
+        match self.order(Unit::run_now) {
+            // How it failed is told by what it is now, not by the command that ends with 1.
+            Err(error) => Err(self.given_up().unwrap_or(error)),
+            Ok(()) => Ok(()),
+        }
     }
 
     /// Somebody has removed the socket's path, and the manager listens on where nobody can come. One

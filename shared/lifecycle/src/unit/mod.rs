@@ -128,6 +128,11 @@ impl Unit {
         stand::start(self, until)
     }
 
+    /// Has the manager run the agent at once, also where it does not listen for it any more.
+    pub fn run_now(&self, until: Instant) -> Result<(), Refused> {
+        stand::run_now(self, until)
+    }
+
     /// Has the manager end the agent. Its services stay, and the next verb may start another one.
     pub fn stop(&self, until: Instant) -> Result<(), Refused> {
         stand::stop(self, until)

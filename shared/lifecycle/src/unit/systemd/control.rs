@@ -60,6 +60,12 @@ impl Systemctl {
         self.done(unit, &["start", &names[names.len() - 1]], until)
     }
 
+    /// Has it run the agent at once, whoever comes. Its socket may have given up a moment ago, because
+    /// too many came in vain, and would do so again with the first who comes (`TriggerLimitBurst=`).
+    pub(in crate::unit) fn run_now(&self, unit: &Unit, until: Instant) -> Result<(), Refused> {
+        self.done(unit, &["start", &unit.name], until)
+    }
+
     /// Has it end the agent; the socket stays.
     pub(in crate::unit) fn stop(&self, unit: &Unit, until: Instant) -> Result<(), Refused> {
         self.done(unit, &["stop", &unit.name], until)
