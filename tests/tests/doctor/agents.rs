@@ -126,10 +126,16 @@ fn agents_of_other_homes_are_told_and_one_whose_home_is_gone_is_a_warning() {
         assert!(message.contains(words), "{message}");
     };
     told(&format!("pid {pid} in {}", other.dir().display()));
+    // One that runs makes its home again as soon as it hears that it is gone.
+    hearth_tests::send(pid, Signal::STOP);
+    while !is_stopped(pid) {
+        std::thread::yield_now();
+    }
     let aside = other.root().join("aside");
     fs::rename(other.dir(), &aside).unwrap();
     told(&format!("pid {pid} in {}, which is gone", other.dir().display()));
     fs::rename(aside, other.dir()).unwrap();
+    hearth_tests::send(pid, Signal::CONT);
 }
 
 #[test]
