@@ -161,7 +161,10 @@ impl Attempt<'_> {
         let (started, mended) = (charge.started, charge.mended);
         let listens = charge.unit.files.len() > 1;
         match answer.standing {
-            Standing::Inactive | Standing::Listening if !started => self.start_it(),
+            // Failed: our own connection may have been the one too many for its socket.
+            Standing::Inactive | Standing::Listening | Standing::Failed if !started => {
+                self.start_it()
+            }
             Standing::Listening | Standing::Running { .. } if listens && !mended => self.mend(),
             Standing::Starting | Standing::Running { .. } | Standing::Stopping => {
                 self.await_change()
