@@ -123,14 +123,10 @@ impl Unit {
         stand::ask(self, until)
     }
 
-    /// Has the manager listen for the agent (systemd) or run it (launchd), whichever is not so yet.
+    /// Has the manager listen for the agent (systemd) and run it, whichever is not so yet. Does not wait
+    /// until it is ready.
     pub fn start(&self, until: Instant) -> Result<(), Refused> {
         stand::start(self, until)
-    }
-
-    /// Has the manager run the agent at once, also where it does not listen for it any more.
-    pub fn run_now(&self, until: Instant) -> Result<(), Refused> {
-        stand::run_now(self, until)
     }
 
     /// Has the manager end the agent. Its services stay, and the next verb may start another one.

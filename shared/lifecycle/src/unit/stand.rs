@@ -79,14 +79,6 @@ pub(super) fn start(unit: &Unit, until: Instant) -> Result<(), Refused> {
     }
 }
 
-/// launchd does no less where it starts.
-pub(super) fn run_now(unit: &Unit, until: Instant) -> Result<(), Refused> {
-    match unit.kind {
-        Kind::Systemd => Systemctl::default().run_now(unit, until),
-        Kind::Launchd => start(unit, until),
-    }
-}
-
 pub(super) fn stop(unit: &Unit, until: Instant) -> Result<(), Refused> {
     match unit.kind {
         Kind::Systemd => Systemctl::default().stop(unit, until),
