@@ -70,6 +70,21 @@ impl Refusal {
         Self { details, ..self }
     }
 
+    /// The same with the facts of exit code 3: no agent, for this reason.
+    pub fn of_state(self, reason: &str) -> Self {
+        let state = self.code.as_str();
+        let details = json!({ "state": state, "duration_ms": null, "reason": reason, "log": null });
+        self.details(details)
+    }
+
+    /// The same with further facts.
+    pub fn and_details(mut self, more: Value) -> Self {
+        if let (Value::Object(details), Value::Object(more)) = (&mut self.details, more) {
+            details.extend(more);
+        }
+        self
+    }
+
     /// Writes it to stderr in one write: one line of JSON, or lines for people.
     pub fn show(&self, json: bool) {
         let mut text = if json {

@@ -227,11 +227,12 @@ pub struct Installed<'a> {
     pub project: &'a Project,
     /// Under whom.
     pub manager: &'a Manager,
-    _alone: Option<File>,
+    alone: Option<File>,
+    kept: bool,
 }
 
 impl<'a> Installed<'a> {
-    /// Installs it. No agent runs in it yet.
+    /// Installs it, as a person does; its agent runs then.
     #[track_caller]
     pub fn new(project: &'a Project, manager: &'a Manager) -> Self {
         Self::of(project, manager, crate::hearth())
@@ -240,16 +241,79 @@ impl<'a> Installed<'a> {
     /// The same, of another executable.
     #[track_caller]
     pub fn of(project: &'a Project, manager: &'a Manager, executable: &Path) -> Self {
+        let installed = Self::alone(project, manager);
+        let like = project.command(&[]);
+        let mut command = Command::new(executable);
+        // Tests run in CI, where an installation is refused to who has not said that he means it.
+        command.args(["install", "--force"]).current_dir(project.dir()).stdin(Stdio::null());
+        for (name, value) in like.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        home::start(manager.of_its_user(&mut command)).finish().exits(0);
+        installed
+    }
+
+    /// Units such as a person may write by hand, listening; nobody has looked who else listens.
+    #[track_caller]
+    pub fn written(project: &'a Project, manager: &'a Manager) -> Self {
+        let installed = Self::files(project, manager);
+        installed.enable();
+        installed
+    }
+
+    /// Their files alone, which the manager has not heard of.
+    #[track_caller]
+    pub fn files(project: &'a Project, manager: &'a Manager) -> Self {
+        let installed = Self::alone(project, manager);
+        installed.write(crate::hearth());
+        installed
+    }
+
+    fn alone(project: &'a Project, manager: &'a Manager) -> Self {
         let alone = manager.own.is_none().then(|| {
             let lock = File::create(manager.runtime.join("hearth-tests.lock")).expect("a file");
             lock.lock().expect("a lock can be waited for");
             lock
         });
-        let installed = Self { project, manager, _alone: alone };
-        installed.write(executable);
-        manager.systemctl(&["daemon-reload"]).exits(0);
-        manager.systemctl(&["enable", "--now", SOCKET]).exits(0);
-        installed
+        Self { project, manager, alone, kept: false }
+    }
+
+    fn enable(&self) {
+        self.manager.systemctl(&["daemon-reload"]).exits(0);
+        self.manager.systemctl(&["enable", "--now", SOCKET]).exits(0);
+    }
+
+    /// Leaves it installed, for a manager that ends and begins anew.
+    pub fn keep(mut self) {
+        self.kept = true;
+    }
+
+    /// What was left so.
+    #[track_caller]
+    pub fn found(project: &'a Project, manager: &'a Manager) -> Self {
+        let found = Self::alone(project, manager);
+        assert!(manager.units().join(SOCKET).exists(), "it is installed");
+        found
+    }
+
+    /// Has no agent run, as after a login: its socket alone is there.
+    #[track_caller]
+    pub fn rest(&self) {
+        self.manager.systemctl(&["stop", SERVICE]).exits(0);
+        assert_eq!(self.project.home.agent_pid(), None);
+    }
+
+    /// The pid of a service.
+    #[track_caller]
+    pub fn pid(&self, service: &str) -> u32 {
+        let status = self.verb(&["status", "--json"]).exits(0).json();
+        let rows = status["services"].as_array().expect("rows");
+        let row = rows.iter().find(|row| row["name"] == service).expect("it is in the file");
+        let pid = row["pid"].as_u64().unwrap_or_else(|| panic!("{service} does not run: {row}"));
+        u32::try_from(pid).expect("a pid")
     }
 
     fn write(&self, executable: &Path) {
@@ -264,7 +328,7 @@ impl<'a> Installed<'a> {
             SOCKET,
             format!(
                 "[Socket]\nListenStream={}\nSocketMode=0600\nDirectoryMode=0700\nBacklog=4096\n\
-                 RemoveOnStop=yes\nTriggerLimitIntervalSec=2s\nTriggerLimitBurst=100\n\
+                 RemoveOnStop=yes\nTriggerLimitIntervalSec=10s\nTriggerLimitBurst=100\n\
                  [Install]\nWantedBy=sockets.target\n{marks}",
                 socket.display()
             ),
@@ -320,6 +384,9 @@ fn home_event(home: &crate::Home, is_it: impl Fn() -> bool) {
 
 impl Drop for Installed<'_> {
     fn drop(&mut self) {
+        if self.kept {
+            return;
+        }
         if self.manager.runtime.join("systemd/private").exists() {
             for words in [&["stop", SOCKET, SERVICE][..], &["disable", SOCKET, SERVICE]] {
                 let _ = self.manager.systemctl(words);
@@ -336,5 +403,32 @@ impl Drop for Installed<'_> {
             let _ = self.manager.systemctl(&["daemon-reload"]);
             let _ = self.manager.systemctl(&["reset-failed"]);
         }
+        drop(self.alone.take());
     }
+}
+
+/// Lets a process run out of memory, as soon as `nudge` has it ask for some: it is killed by the
+/// kernel. False where there is no memory controller to be had, which is said aloud.
+///
+/// By a group of cgroup v1 where that is where the controller is: a process is then in the group of
+/// its unit, and in this one besides. systemd looks for the kernel's kills in the controller of v2,
+/// and takes this one for any SIGKILL.
+#[track_caller]
+pub fn out_of_memory(pid: u32, nudge: impl FnOnce()) -> bool {
+    let root = tempfile::Builder::new().prefix("hearth-memory-").tempdir().expect("a directory");
+    let mut mount = Command::new("mount");
+    mount.args(["-t", "cgroup", "-o", "memory", "none"]).arg(root.path()).stderr(Stdio::null());
+    if !mount.status().expect("mount is installed").success() {
+        return crate::skip("a process without memory", "the memory controller of cgroup v1");
+    }
+    let group = root.path().join(format!("hearth-{pid}"));
+    fs::create_dir(&group).expect("a control group can be made");
+    fs::write(group.join("cgroup.procs"), pid.to_string()).expect("it can be moved");
+    fs::write(group.join("memory.limit_in_bytes"), "0").expect("a limit can be set");
+    nudge();
+    crate::await_end(pid);
+    let _ = fs::remove_dir(&group);
+    let left = Command::new("umount").arg("-l").arg(root.path()).status();
+    assert!(left.expect("umount is installed").success());
+    true
 }

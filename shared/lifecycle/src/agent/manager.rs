@@ -5,18 +5,18 @@
 //! descriptors of its own for the agent's. It is read and taken away before there is any thread.
 
 use std::ffi::OsString;
-use std::io::Read;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::process::{Command, Stdio};
+use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 use std::{env, fs};
 
 use rustix::io::FdFlags;
 use sd_notify::NotifyState;
+use tracing::warn;
 
 use super::given::Given;
 use super::notify::{Notify, one_line};
-use crate::{App, wait};
+use crate::App;
+use crate::unit::run;
 
 /// What a manager tells its process, and no other.
 const NAMES: [&str; 7] = [
@@ -120,57 +120,36 @@ impl Manager {
     /// Asks what becomes of us. Blocks for 1.5 s at most; who does not answer says nothing special.
     pub(super) fn ask(&self) -> Ending {
         let until = Instant::now() + PATIENCE;
-        // Both at once: it may be busy.
-        let state = self.begin(&["is-system-running"]);
-        let jobs = self.begin(&["list-jobs", "--no-legend", "--plain", "--full"]);
-        let state = state.and_then(|asked| asked.answer(until)).unwrap_or_default();
-        let jobs = jobs.and_then(|asked| asked.answer(until)).unwrap_or_default();
+        let state = self.systemctl(&["is-system-running"], until);
+        let jobs = self.systemctl(&["list-jobs", "--no-legend", "--plain", "--full"], until);
         meaning(&state, &jobs, &self.unit)
     }
 
-    fn begin(&self, words: &[&str]) -> Option<Asked> {
-        let mut command = Command::new("systemctl");
+    fn systemctl(&self, words: &[&str], until: Instant) -> String {
+        let mut command = run::command("systemctl");
         if self.of_user {
             command.arg("--user");
         }
-        command.args(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-        command.spawn().ok().map(Asked)
-    }
-}
-
-/// A question under way.
-struct Asked(std::process::Child);
-
-impl Asked {
-    fn answer(mut self, until: Instant) -> Option<String> {
-        let mut said = Vec::new();
-        let mut stdout = self.0.stdout.take()?;
-        let whole = loop {
-            let mut buffer = [0; 4096];
-            match wait::any_readable(&[stdout.as_fd()], until) {
-                Ok(readable) if readable[0] => match stdout.read(&mut buffer) {
-                    Ok(0) => break true,
-                    Ok(count) => said.extend_from_slice(&buffer[..count]),
-                    Err(_) => break false,
-                },
-                Ok(_) | Err(_) => break false,
+        command.args(words);
+        match run::run(command, until) {
+            Ok(ran) => ran.stdout,
+            Err(trouble) => {
+                warn!(?trouble, "the service manager does not say what it is about");
+                String::new()
             }
-        };
-        // One that has said all is at its end.
-        if !whole {
-            let _ = self.0.kill();
         }
-        let _ = self.0.wait();
-        whole.then(|| String::from_utf8_lossy(&said).into_owned())
     }
 }
 
 /// The unit in whose control group we are: the last part of its path (cgroups(7)).
 fn unit(groups: &str) -> Option<String> {
-    let path = groups.lines().find_map(|line| {
+    // Where both are mounted, either may be the one that systemd does not use: then it says `/`.
+    let mut paths = groups.lines().filter_map(|line| {
         line.strip_prefix("0::").or_else(|| line.split_once(":name=systemd:").map(|it| it.1))
-    })?;
-    path.rsplit('/').find(|part| part.ends_with(".service")).map(str::to_owned)
+    });
+    let unit =
+        |path: &str| path.rsplit('/').find(|part| part.ends_with(".service")).map(str::to_owned);
+    paths.find_map(unit)
 }
 
 /// `jobs`: lines of `JOB UNIT TYPE STATE` (systemctl(1)).
@@ -197,6 +176,8 @@ mod tests {
         assert_eq!(unit(deep).as_deref(), Some("hearth-agent.service"));
         let hybrid = "3:cpu:/x\n1:name=systemd:/user.slice/u.service\n0::/v.service/sub\n";
         assert_eq!(unit(hybrid).as_deref(), Some("u.service"));
+        let other = "9:name=systemd:/\n0::/u/app.slice/w.service\n";
+        assert_eq!(unit(other).as_deref(), Some("w.service"));
         assert_eq!(unit("0::/v.service/sub\n").as_deref(), Some("v.service"));
         assert_eq!(unit("0::/user.slice/session-1.scope\n"), None);
         assert_eq!(unit(""), None);

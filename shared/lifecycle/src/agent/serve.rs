@@ -45,6 +45,9 @@ const STARTED_WELL: Duration = Duration::from_secs(60);
 /// What is left in the queue of a stopping agent gets so long to be answered.
 const FAREWELL: Duration = Duration::from_millis(500);
 
+/// From unlinking a socket to listening on the next one takes less.
+const BINDING: Duration = Duration::from_millis(20);
+
 /// Why an agent that had L could not serve.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
@@ -270,7 +273,7 @@ impl Server {
             tokio::select! {
                 stream = accept(&self.listener, place) => self.take_connection(stream).await,
                 () = changed(self.watch.as_ref()) => {
-                    if let Some(cause) = self.check_home() {
+                    if let Some(cause) = self.check_home().await {
                         return cause;
                     }
                 }
@@ -326,11 +329,16 @@ impl Server {
     }
 
     /// Something changed in the directory: are the lock and the socket still ours?
-    fn check_home(&mut self) -> Option<Cause> {
+    async fn check_home(&mut self) -> Option<Cause> {
         if !self.holds_its_lock_file() {
             return Some(Cause::HomeGone);
         }
         let inode = self.inode?;
+        if standing(&self.agent.home, inode) == Standing::Gone {
+            // A manager that begins to listen there unlinks, binds and listens, and nothing tells of
+            // the last step: in between its socket looks like one that nobody needs.
+            sleep(BINDING).await;
+        }
         match standing(&self.agent.home, inode) {
             Standing::Ours => None,
             Standing::Gone => self.publish_again(),

@@ -108,6 +108,9 @@ impl Attempt<'_> {
         if left.is_zero() {
             return Err(self.manager_late());
         }
+        if let Some(error) = self.nothing_to_run() {
+            return Err(error);
+        }
         match seen {
             Unanswered::Full => return Ok(Some(left)),
             Unanswered::Silent => self.await_answer()?,
@@ -127,9 +130,6 @@ impl Attempt<'_> {
 
     /// The connection is kept: whoever listens for the agent has it in a queue.
     fn await_answer(&mut self) -> Result<(), CallError> {
-        if let Some(error) = self.cannot_run() {
-            return Err(error);
-        }
         let Some(open) = self.open.take() else { return Ok(()) };
         let words = self.what_it_does();
         let answers = self.wait_for(&[open.as_fd()], &words, self.budget())[0];

@@ -1,8 +1,10 @@
 //! macOS: launchd.
 
-use super::Installed;
+use super::{Installed, Kind, launchd};
 use crate::App;
 
-pub(super) fn installed(_app: &App) -> Installed {
-    Installed::None
+pub(super) const KIND: Kind = Kind::Launchd;
+
+pub(super) fn installed(app: &App) -> Installed {
+    launchd::installed(app)
 }

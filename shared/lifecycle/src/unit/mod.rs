@@ -6,10 +6,18 @@
 //! deadline, and what it says is passed on in its own words. "The file is there" is not "loaded", and
 //! "loaded" is not "running".
 
-mod run;
+mod executable;
+mod launchd;
+mod login;
+mod plan;
+mod plist;
+pub(crate) mod run;
 pub mod seal;
+mod setup;
+mod stamp;
 mod stand;
 pub mod systemd;
+mod template;
 
 #[cfg(target_os = "linux")]
 #[path = "linux.rs"]
@@ -18,7 +26,12 @@ mod os;
 #[path = "macos.rs"]
 mod os;
 
+pub use executable::{Executable, executable};
+pub use login::{Environment, environment};
+pub use plan::{Done, Plan, Step};
+pub use setup::{Obstacle, install, uninstall};
 pub use stand::{Answer, Refused, Standing};
+pub use template::{File, Unwritable, Wanted, render};
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -74,6 +87,9 @@ pub enum Installed {
     Unit(Box<Unit>),
 }
 
+/// Whose the units of this operating system are.
+pub const KIND: Kind = os::KIND;
+
 /// What stands there for `app`. Reads files alone.
 pub fn installed(app: &App) -> Installed {
     os::installed(app)
@@ -94,6 +110,11 @@ pub fn in_charge(app: &App, home: &Home) -> Option<Unit> {
 fn is_same(one: &Path, other: &Path) -> bool {
     let which = |path: &Path| std::fs::metadata(path).map(|found| (found.dev(), found.ino())).ok();
     one == other || which(one).is_some_and(|one| which(other) == Some(one))
+}
+
+/// What a command prints, where it succeeds by `until`; it is ended where it does not.
+pub fn asked(command: std::process::Command, until: Instant) -> Option<String> {
+    run::run(command, until).ok().filter(|ran| ran.success).map(|ran| ran.stdout)
 }
 
 impl Unit {
@@ -126,6 +147,12 @@ impl Unit {
     /// Has the manager forget that it had given up.
     pub fn forgive(&self, until: Instant) -> Result<(), Refused> {
         stand::forgive(self, until)
+    }
+
+    /// Has the manager run the agent from login on, or only when somebody wants it (systemd). What runs
+    /// now stays as it is. launchd runs it from login on in any case.
+    pub fn at_login(&self, at_login: bool, until: Instant) -> Result<(), Refused> {
+        stand::at_login(self, at_login, until)
     }
 
     /// What a person types to see more: `systemctl --user status hearth-agent.service`.

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::launchd::{self, Launchctl};
 use super::systemd::{self, Systemctl};
 use super::{Kind, Unit};
 
@@ -64,35 +65,31 @@ pub struct Refused {
     pub remedy: String,
 }
 
-fn not_here(unit: &Unit) -> Refused {
-    Refused { words: format!("{} has no manager here", unit.name), remedy: String::new() }
-}
-
 pub(super) fn ask(unit: &Unit, until: Instant) -> Result<Answer, Refused> {
     match unit.kind {
         Kind::Systemd => Systemctl::default().ask(unit, until),
-        Kind::Launchd => Err(not_here(unit)),
+        Kind::Launchd => Launchctl::default().ask(unit, until),
     }
 }
 
 pub(super) fn start(unit: &Unit, until: Instant) -> Result<(), Refused> {
     match unit.kind {
         Kind::Systemd => Systemctl::default().start(unit, until),
-        Kind::Launchd => Err(not_here(unit)),
+        Kind::Launchd => Launchctl::default().start(unit, until),
     }
 }
 
 pub(super) fn stop(unit: &Unit, until: Instant) -> Result<(), Refused> {
     match unit.kind {
         Kind::Systemd => Systemctl::default().stop(unit, until),
-        Kind::Launchd => Err(not_here(unit)),
+        Kind::Launchd => Launchctl::default().stop(unit, until),
     }
 }
 
 pub(super) fn restart(unit: &Unit, until: Instant) -> Result<(), Refused> {
     match unit.kind {
         Kind::Systemd => Systemctl::default().restart(unit, until),
-        Kind::Launchd => Err(not_here(unit)),
+        Kind::Launchd => Launchctl::default().restart(unit, until),
     }
 }
 
@@ -112,9 +109,17 @@ pub(super) fn forgive(unit: &Unit, until: Instant) -> Result<(), Refused> {
     }
 }
 
+/// The plist has `RunAtLoad`.
+pub(super) fn at_login(unit: &Unit, at_login: bool, until: Instant) -> Result<(), Refused> {
+    match unit.kind {
+        Kind::Systemd => Systemctl::default().at_login(unit, at_login, until),
+        Kind::Launchd => Ok(()),
+    }
+}
+
 pub(super) fn look(unit: &Unit) -> String {
     match unit.kind {
         Kind::Systemd => systemd::look(unit),
-        Kind::Launchd => unit.name.clone(),
+        Kind::Launchd => launchd::look(unit),
     }
 }

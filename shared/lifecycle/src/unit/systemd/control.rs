@@ -81,6 +81,18 @@ impl Systemctl {
         self.done(unit, &["restart", &unit.name], until)
     }
 
+    /// Has it run the agent from login on, or only when somebody comes.
+    pub(in crate::unit) fn at_login(
+        &self,
+        unit: &Unit,
+        at_login: bool,
+        until: Instant,
+    ) -> Result<(), Refused> {
+        let verb = if at_login { "enable" } else { "disable" };
+        // Of the links that it makes and removes it speaks on stderr, and that is no fault.
+        self.done(unit, &[verb, "--quiet", &unit.name], until)
+    }
+
     /// Forgets what has failed: it tries again although it had given up.
     pub(in crate::unit) fn forgive(&self, unit: &Unit, until: Instant) -> Result<(), Refused> {
         let names = names(unit);
@@ -155,7 +167,7 @@ pub(in crate::unit) fn look(unit: &Unit) -> String {
 }
 
 /// Where the manager's socket is, for who has no session of his own.
-fn find_the_manager(command: &mut Command) {
+pub(in crate::unit) fn find_the_manager(command: &mut Command) {
     let unset = env::var_os("XDG_RUNTIME_DIR").is_none_or(|value| value.is_empty());
     let usual = PathBuf::from(format!("/run/user/{}", euid()));
     if unset && usual.is_dir() {
@@ -311,13 +323,16 @@ mod tests {
         systemctl.restart(&unit, soon()).unwrap();
         systemctl.mend(&unit, soon()).unwrap();
         systemctl.forgive(&unit, soon()).unwrap();
+        systemctl.at_login(&unit, true, soon()).unwrap();
+        systemctl.at_login(&unit, false, soon()).unwrap();
         let alone = Unit { files: vec!["/c/pair-agent.service".into()], ..unit };
         systemctl.start(&alone, soon()).unwrap();
         let told = fs::read_to_string(directory.path().join("told")).unwrap();
         let told = told.replace("--user --no-ask-password ", "").replace("pair-agent.", "");
         let expected = "start socket\nstart --no-block service\nstop service\nrestart service\n\
             stop service socket\nstart socket\nstart --no-block service\n\
-            reset-failed service socket\nstart --no-block service\n";
+            reset-failed service socket\nenable --quiet service\ndisable --quiet service\n\
+            start --no-block service\n";
         assert_eq!(told, expected);
     }
 
