@@ -108,9 +108,6 @@ impl Attempt<'_> {
         if left.is_zero() {
             return Err(self.manager_late());
         }
-        if let Some(error) = self.nothing_to_run() {
-            return Err(error);
-        }
         match seen {
             Unanswered::Full => return Ok(Some(left)),
             Unanswered::Silent => self.await_answer()?,
@@ -161,7 +158,10 @@ impl Attempt<'_> {
         let (started, mended) = (charge.started, charge.mended);
         let listens = charge.unit.files.len() > 1;
         match answer.standing {
-            Standing::Inactive | Standing::Listening if !started => self.start_it(),
+            // Failed: our own connection may have been the one too many for its socket.
+            Standing::Inactive | Standing::Listening | Standing::Failed if !started => {
+                self.start_it()
+            }
             Standing::Listening | Standing::Running { .. } if listens && !mended => self.mend(),
             Standing::Starting | Standing::Running { .. } | Standing::Stopping => {
                 self.await_change()

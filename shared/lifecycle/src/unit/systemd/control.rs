@@ -331,8 +331,8 @@ mod tests {
         let told = told.replace("--user --no-ask-password ", "").replace("pair-agent.", "");
         let expected = "start socket\nstart --no-block service\nstop service\nrestart service\n\
             stop service socket\nstart socket\nstart --no-block service\n\
-            reset-failed service socket\nenable --quiet service\ndisable --quiet service\n\
-            start --no-block service\n";
+            reset-failed service socket\n\
+             enable --quiet service\ndisable --quiet service\nstart --no-block service\n";
         assert_eq!(told, expected);
     }
 
