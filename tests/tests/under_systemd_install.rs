@@ -208,12 +208,13 @@ fn a_unit_of_an_older_version_is_written_anew_and_its_agent_with_it() {
     place.start_as(&executable, &["install"]).finish().exits(0);
     place.run(&["up"]).exits(0);
     let (agent, service) = (place.agent(), place.pid("sleeper"));
+    let version = place.project.home.record().unwrap()["version"].clone();
     fs::remove_file(&executable).unwrap();
     hearth_tests::next_version(&executable);
     let ran = place.start_as(&executable, &["install"]).finish().exits(0);
     assert!(ran.stderr.contains("write "), "{}", ran.stderr);
     assert_ne!(place.agent(), agent);
-    assert_eq!(place.project.home.record().unwrap()["version"], "0.2.0");
+    assert_ne!(place.project.home.record().unwrap()["version"], version);
     assert_eq!(place.pid("sleeper"), service);
 }
 
