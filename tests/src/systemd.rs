@@ -328,7 +328,7 @@ impl<'a> Installed<'a> {
             SOCKET,
             format!(
                 "[Socket]\nListenStream={}\nSocketMode=0600\nDirectoryMode=0700\nBacklog=4096\n\
-                 RemoveOnStop=yes\nTriggerLimitIntervalSec=2s\nTriggerLimitBurst=100\n\
+                 RemoveOnStop=yes\nTriggerLimitIntervalSec=10s\nTriggerLimitBurst=100\n\
                  [Install]\nWantedBy=sockets.target\n{marks}",
                 socket.display()
             ),

@@ -108,6 +108,9 @@ impl Attempt<'_> {
         if left.is_zero() {
             return Err(self.manager_late());
         }
+        if let Some(error) = self.nothing_to_run() {
+            return Err(error);
+        }
         match seen {
             Unanswered::Full => return Ok(Some(left)),
             Unanswered::Silent => self.await_answer()?,
