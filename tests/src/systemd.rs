@@ -309,10 +309,12 @@ impl<'a> Installed<'a> {
     /// The pid of a service.
     #[track_caller]
     pub fn pid(&self, service: &str) -> u32 {
-        let status = self.verb(&["status", "--json"]).exits(0).json();
+        let ran = self.verb(&["status", "--json"]).exits(0);
+        let status = ran.json();
         let rows = status["services"].as_array().expect("rows");
         let row = rows.iter().find(|row| row["name"] == service).expect("it is in the file");
-        let pid = row["pid"].as_u64().unwrap_or_else(|| panic!("{service} does not run: {row}"));
+        let pid = row["pid"].as_u64();
+        let pid = pid.unwrap_or_else(|| panic!("{service} does not run: {row}\n{}", ran.stderr));
         u32::try_from(pid).expect("a pid")
     }
 
@@ -327,7 +329,7 @@ impl<'a> Installed<'a> {
         write(
             SOCKET,
             format!(
-                "[Socket]\nListenStream={}\nSocketMode=0600\nDirectoryMode=0700\nBacklog=4096\n\
+                "[Unit]\nStartLimitIntervalSec=0\n[Socket]\nListenStream={}\nSocketMode=0600\nDirectoryMode=0700\nBacklog=4096\n\
                  RemoveOnStop=yes\nTriggerLimitIntervalSec=10s\nTriggerLimitBurst=100\n\
                  [Install]\nWantedBy=sockets.target\n{marks}",
                 socket.display()

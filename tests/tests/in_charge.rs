@@ -162,7 +162,8 @@ fn a_manager_that_starts_what_does_not_listen_is_asked_for_its_words() {
     let hint = refusal["hint"].as_str().unwrap();
     assert!(hint.contains("systemctl --user status hearth-agent.service"), "{hint}");
     assert_eq!(beside.told()[0], "start hearth-agent.socket", "it was told once");
-    assert_eq!(beside.told().iter().filter(|line| line.starts_with("start")).count(), 1);
+    let starts = |line: &&String| line.as_str() == "start hearth-agent.socket";
+    assert_eq!(beside.told().iter().filter(starts).count(), 1);
     beside.is_untouched();
     // The executable that it would run is gone: that is what there is to say.
     let service = fs::read_to_string(beside.file("hearth-agent.service")).unwrap();

@@ -123,3 +123,23 @@ fn an_agent_in_the_foreground_that_does_not_move_is_named_and_not_fought() {
     installed.verb(&["up"]).exits(0);
     installed.agent();
 }
+
+#[test]
+#[ignore = "needs a systemd user manager: packaging/with-user-systemd"]
+fn more_kills_than_the_manager_puts_up_with_are_healed_by_the_next_verb() {
+    let (project, manager) = (Project::new(SLEEPER), Manager::of_environment());
+    let installed = Installed::new(&project, &manager);
+    installed.verb(&["up"]).exits(0);
+    let service = installed.pid("sleeper");
+    // As if it had been killed a hundred times in ten seconds with somebody waiting each time.
+    let file = manager.units().join(SOCKET);
+    let text = fs::read_to_string(&file).expect("it is there");
+    fs::write(&file, text.replace("TriggerLimitBurst=100", "TriggerLimitBurst=2")).expect("ours");
+    manager.systemctl(&["stop", SOCKET, SERVICE]).exits(0);
+    manager.systemctl(&["daemon-reload"]).exits(0);
+    for _ in 0..8 {
+        assert_eq!(installed.pid("sleeper"), service);
+        installed.agent();
+        installed.rest();
+    }
+}

@@ -24,7 +24,7 @@ use crate::http::Connection;
 use crate::ready::Version;
 use crate::record::{Record, Stage};
 use crate::unit::{self, Refused, Standing, Unit};
-use crate::wait::{self, LockWait};
+use crate::wait::LockWait;
 
 /// The manager's time for bringing an agent up, inside the deadline.
 const MANAGER_BUDGET: Duration = Duration::from_secs(8);
@@ -108,9 +108,6 @@ impl Attempt<'_> {
         if left.is_zero() {
             return Err(self.manager_late());
         }
-        if let Some(error) = self.nothing_to_run() {
-            return Err(error);
-        }
         match seen {
             Unanswered::Full => return Ok(Some(left)),
             Unanswered::Silent => self.await_answer()?,
@@ -161,7 +158,10 @@ impl Attempt<'_> {
         let (started, mended) = (charge.started, charge.mended);
         let listens = charge.unit.files.len() > 1;
         match answer.standing {
-            Standing::Inactive | Standing::Listening if !started => self.start_it(),
+            // Failed: our own connection may have been the one too many for its socket.
+            Standing::Inactive | Standing::Listening | Standing::Failed if !started => {
+                self.start_it()
+            }
             Standing::Listening | Standing::Running { .. } if listens && !mended => self.mend(),
             Standing::Starting | Standing::Running { .. } | Standing::Stopping => {
                 self.await_change()
@@ -178,7 +178,7 @@ impl Attempt<'_> {
         let Some(charge) = &mut self.charge else { return Ok(()) };
         charge.started = true;
         let forgive = self.options.past_backoff;
-        self.order(move |unit, until| {
+        self.in_turn(move |unit, until| {
             if forgive {
                 // Where nothing has failed there is nothing to forget.
                 let _ = unit.forgive(until);
@@ -187,20 +187,30 @@ impl Attempt<'_> {
         })
     }
 
-    /// Somebody has removed the socket's path, and the manager listens on where nobody can come. One
-    /// verb has it listen anew; the others find that it does.
+    /// Somebody has removed the socket's path, and the manager listens on where nobody can come.
     fn mend(&mut self) -> Result<(), CallError> {
-        let budget = self.budget();
         let Some(charge) = &mut self.charge else { return Ok(()) };
         charge.mended = true;
+        self.in_turn(Unit::mend)
+    }
+
+    /// Of many verbs that find nobody, one has the manager listen and the others find that it does: the
+    /// manager cancels what one of them has begun when another one asks for the contrary.
+    fn in_turn(
+        &mut self,
+        what: impl FnOnce(&Unit, Instant) -> Result<(), Refused> + Send,
+    ) -> Result<(), CallError> {
+        let Some(charge) = &self.charge else { return Ok(()) };
         let turn = File::open(charge.unit.file()).and_then(LockWait::begin);
         if let Ok(turn) = &turn {
-            let _ = wait::any_readable(&[turn.as_fd()], budget);
+            let words = format!("another verb is at the manager of {}", charge.unit.name);
+            let budget = self.budget();
+            self.wait_for(&[turn.as_fd()], &words, budget);
         }
         if Connection::open(&self.home.socket(), SILENCE.min(self.left())).is_ok() {
             return Ok(());
         }
-        let done = self.order(Unit::mend);
+        let done = self.order(what);
         drop(turn);
         done
     }

@@ -36,19 +36,6 @@ impl Attempt<'_> {
         self.service_not_ready(words, &look)
     }
 
-    /// Nobody lives, and what the manager would run is not there: however often it tries for those who
-    /// wait, no agent comes of it.
-    pub(super) fn nothing_to_run(&self) -> Option<CallError> {
-        let unit = &self.charge.as_ref()?.unit;
-        let lives = || Record::read(&self.home.agent_lock()).is_some_and(|it| it.lives());
-        if unit.executable.exists() || lives() {
-            return None;
-        }
-        let until = self.budget().min(Instant::now() + WORDS);
-        let words = unit.ask(until).map_or_else(|refused| refused.words, |answer| answer.words);
-        Some(self.not_brought_up(&words))
-    }
-
     /// The words of the manager where it has given up; `None`: it has not, or does not say.
     pub(in crate::ensure) fn given_up(&self) -> Option<CallError> {
         let charge = self.charge.as_ref()?;
