@@ -15,8 +15,9 @@ use hearth_lifecycle::Home;
 
 use crate::refuse::Refusal;
 use crate::{
-    app, completions, config, daemon, down, env, events, health, hook, init, logs, restart, run,
-    session, sessions, status, trust, r#try, up, version, wait, why, with,
+    app, completions, config, daemon, disable, down, enable, env, events, health, hook, init,
+    install, logs, restart, run, session, sessions, status, trust, r#try, uninstall, up, version,
+    wait, why, with,
 };
 
 /// What a verb does: its exit code, or why not.
@@ -78,16 +79,20 @@ const VERBS: &[(&str, Grammar, Run)] = &[
     ("env", env::grammar, env::run),
     ("sessions", sessions::grammar, sessions::run),
     ("session", session::grammar, session::run),
+    ("enable", enable::grammar, enable::run),
+    ("disable", disable::grammar, disable::run),
     ("config", config::grammar, config::run),
     ("init", init::grammar, init::run),
     ("daemon", daemon::grammar, daemon::run),
+    ("install", install::grammar, install::run),
+    ("uninstall", uninstall::grammar, uninstall::run),
     ("hook", hook::grammar, hook::run),
     ("trust", trust::grammar, trust::run),
     ("completions", completions::grammar, completions::run),
     ("version", version::grammar, version::run),
 ];
 
-const NOT_BUILT: &[&str] = &["install", "uninstall", "enable", "disable", "doctor"];
+const NOT_BUILT: &[&str] = &["doctor"];
 
 /// Options that take a value in the next word; needed to find the verb among them.
 const WITH_VALUE: &[&str] = &["--home", "-C", "--color"];

@@ -104,6 +104,7 @@ pub fn bare(project: &str, name: &str, kind: Kind, state: State) -> ServiceRow {
         cpu_percent: None,
         memory_bytes: None,
         changed: None,
+        boot: None,
         held_by: Vec::new(),
     }
 }

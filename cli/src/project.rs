@@ -212,7 +212,8 @@ pub fn start(context: &Context) -> Result<PathBuf, Refusal> {
     }
 }
 
-fn place(directory: PathBuf) -> Result<Place, Refusal> {
+/// A directory as the wire has it. Errors: `usage` where JSON cannot carry it.
+pub fn place(directory: PathBuf) -> Result<Place, Refusal> {
     match directory.to_str() {
         Some(id) => Ok(Place { id: id.to_owned(), directory }),
         None => {

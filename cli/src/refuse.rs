@@ -33,20 +33,20 @@ struct InJson<'a> {
 
 /// Why this process did not become the agent.
 pub fn of_start(error: StartError) -> Refusal {
-    let message = error.to_string();
-    match error {
-        StartError::Blocked(blocked) => blocked.into(),
-        StartError::AlreadyRunning { pid } => Refusal::new(Code::AlreadyRunning, message)
-            .hint("hearth daemon status")
-            .details(json!({ "pid": pid })),
-        StartError::Config(_) => {
-            Refusal::new(Code::BadConfig, message).hint("mend that file, then try again")
+    let (message, remedy) = (error.to_string(), error.remedy(crate::app()));
+    let code = match error {
+        StartError::Blocked(blocked) => return blocked.into(),
+        StartError::AlreadyRunning { pid } => {
+            return Refusal::new(Code::AlreadyRunning, message)
+                .hint(remedy)
+                .details(json!({ "pid": pid }));
         }
-        StartError::NotInherited => Refusal::new(Code::Usage, message).hint("hearth daemon run"),
-        StartError::NotHandedOver { .. } => {
-            Refusal::new(Code::SpawnFailed, message).hint("hearth daemon restart")
-        }
-    }
+        StartError::Config(_) => Code::BadConfig,
+        StartError::NotInherited => Code::Usage,
+        StartError::NotHandedOver { .. } => Code::SpawnFailed,
+        StartError::GivenElsewhere { .. } => Code::Blocked,
+    };
+    Refusal::new(code, message).hint(remedy)
 }
 
 impl Refusal {
@@ -68,6 +68,21 @@ impl Refusal {
     /// The same with facts for tools.
     pub fn details(self, details: Value) -> Self {
         Self { details, ..self }
+    }
+
+    /// The same with the facts of exit code 3: no agent, for this reason.
+    pub fn of_state(self, reason: &str) -> Self {
+        let state = self.code.as_str();
+        let details = json!({ "state": state, "duration_ms": null, "reason": reason, "log": null });
+        self.details(details)
+    }
+
+    /// The same with further facts.
+    pub fn and_details(mut self, more: Value) -> Self {
+        if let (Value::Object(details), Value::Object(more)) = (&mut self.details, more) {
+            details.extend(more);
+        }
+        self
     }
 
     /// Writes it to stderr in one write: one line of JSON, or lines for people.

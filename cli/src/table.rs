@@ -31,12 +31,14 @@ const COLUMNS: [Column; 8] = [
     }),
     ("HEALTH", health),
 ];
+const BOOT: Column =
+    ("BOOT", |row| plain(row.boot.filter(|boot| *boot).map(|_| "enabled".to_owned())));
 const HELD_BY: Column = ("HELD BY", held_by);
 const CPU: Column = ("CPU", |row| plain(row.cpu_percent.map(|percent| format!("{percent:.1}%"))));
 const MEMORY: Column = ("MEMORY", |row| plain(row.memory_bytes.map(bytes)));
 
 /// All rows with a head; with `all`, the project in front; with `measured`, what each uses; with
-/// `-v`, who holds it. Columns in which nothing would stand are left out.
+/// `-v`, who holds it, and whether it is up again after a boot. Columns in which nothing would stand are left out.
 pub fn of(context: &Context, rows: &[ServiceRow], all: bool, measured: bool) -> String {
     if rows.is_empty() {
         return "no services\n".to_owned();
@@ -48,13 +50,14 @@ pub fn of(context: &Context, rows: &[ServiceRow], all: bool, measured: bool) -> 
     }
     if context.verbose {
         let before_health = columns.len() - 1;
-        columns.insert(before_health, HELD_BY);
+        columns.splice(before_health..before_health, [HELD_BY, BOOT]);
     }
     if all {
         columns.insert(0, PROJECT);
     }
     columns.retain(|(title, _)| match *title {
         "KIND" => rows.iter().any(|row| row.kind != Kind::Service),
+        "BOOT" => rows.iter().any(|row| row.boot == Some(true)),
         "PORTS" => rows.iter().any(|row| !row.ports.is_empty()),
         _ => true,
     });

@@ -14,6 +14,7 @@ pub mod measure;
 mod project;
 mod session;
 mod shell;
+pub mod systemd;
 mod terminal;
 mod verb;
 mod watch;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hearth_api::{Check, ServiceRow, SessionRow, Why};
+use hearth_api::{Check, Enabled, ServiceRow, SessionRow, Why};
 use hearth_config::{Project, Service};
 use hearth_core::ServiceId;
 use hearth_lifecycle::Luggage;
@@ -38,6 +38,10 @@ pub(crate) enum Command {
     Why(ServiceId, Reply<Result<Why, Refusal>>),
     /// These shall not.
     Down(Down, Reply<Result<Upstream, Refusal>>),
+    /// These shall be up again after a boot, or shall not.
+    Enable(Enable, Reply<Result<Enabled, Refusal>>),
+    /// Are those up that were to be after the boot? How many are enabled, or who is not up.
+    Boot(Reply<Result<usize, String>>),
     /// How are they?
     Rows(Option<Arc<str>>, Reply<Vec<ServiceRow>>),
     /// Which trees of processes are there?
@@ -50,6 +54,9 @@ pub(crate) enum Command {
     Names(Option<Arc<str>>, Reply<Vec<ServiceId>>),
     /// Tell of everything that happens.
     Subscribe(Subscribe, Reply<Subscribed>),
+    /// The machine, or the user's session on it, comes to its end: everything shall go down, nothing
+    /// begins any more. Answered when nothing is left.
+    ShutDown(Reply<()>),
     /// A successor takes over: streams end, and nothing more is done or decided until it is known
     /// what came of it.
     Freeze(Reply<Luggage>),
@@ -143,6 +150,27 @@ pub(crate) struct Env {
     pub(crate) service: Option<String>,
     /// What the caller's shell gives, for what is not up.
     pub(crate) capture: Capture,
+}
+
+/// `enable` and `disable`.
+#[derive(Debug)]
+pub(crate) enum Enable {
+    /// These, from now on.
+    On {
+        /// Its path.
+        project: Arc<str>,
+        /// Its file, just read.
+        file: Arc<Project>,
+        /// Names of services and groups; empty: all services that the file enables.
+        names: Vec<String>,
+    },
+    /// These no longer.
+    Off {
+        /// Its path, whether there is a file or not, or that of a directory below.
+        project: Arc<str>,
+        /// Names of services and groups; empty: all that are enabled.
+        names: Vec<String>,
+    },
 }
 
 /// `down`.

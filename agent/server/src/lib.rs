@@ -41,6 +41,7 @@ mod refuse;
 mod routes;
 mod rows;
 mod store;
+mod unasked;
 mod upstream;
 mod well;
 
@@ -51,6 +52,7 @@ use hearth_lifecycle::sessions::Sessions;
 use hearth_lifecycle::{App, BoundedLog, Home, Luggage};
 use rustix::fs::Mode as FileMode;
 use tokio::sync::oneshot;
+use tracing::Level;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::fmt::writer::{BoxMakeWriter, MakeWriterExt};
 
@@ -129,6 +131,11 @@ fn write_log(agent: &Agent, mode: Mode) -> std::io::Result<()> {
     let file = move || log.clone();
     let writer = match mode {
         Mode::Inherited | Mode::Replacing => BoxMakeWriter::new(file),
+        // A manager keeps what is written there: what went wrong belongs to what it says of its unit,
+        // and every line of every day twice on the disk to nobody.
+        Mode::Foreground if agent.is_managed() => {
+            BoxMakeWriter::new(file.and(std::io::stderr.with_max_level(Level::WARN)))
+        }
         Mode::Foreground => BoxMakeWriter::new(file.and(std::io::stderr)),
     };
     let level = match config.level.as_str() {
@@ -178,6 +185,10 @@ async fn serve(
             async move { port.ask(Command::Thaw).await.unwrap_or_default() }
         },
     );
+    let ending = port.clone();
+    handle.on_shutdown("services", move || async move {
+        let _ = ending.ask(|reply: oneshot::Sender<()>| Command::ShutDown(reply)).await;
+    });
     let leaving = port.clone();
     handle.on_stop("shims", move || async move {
         // The owner may be gone already: then so are its shims' connections.

@@ -34,7 +34,8 @@ impl Owner {
             }
             Entry::Unused(id, file, at) => {
                 let service = &file.services[at];
-                unused(&id, service, self.would_listen_on(&id, service))
+                let boot = self.is_enabled(&id);
+                unused(&id, service, self.would_listen_on(&id, service), boot)
             }
         };
         entries.into_iter().map(row).collect()
@@ -117,13 +118,14 @@ impl Owner {
             cpu_percent: None,
             memory_bytes: None,
             changed: Some(changed),
+            boot: Some(self.is_enabled(&view.id)),
             held_by: self.held_by(view.held_by),
         }
     }
 }
 
 /// A service of the file that was never up under this agent.
-fn unused(id: &ServiceId, service: &Service, ports: Vec<u16>) -> ServiceRow {
+fn unused(id: &ServiceId, service: &Service, ports: Vec<u16>, boot: bool) -> ServiceRow {
     ServiceRow {
         project: convert::project(&id.project),
         name: service.name.clone(),
@@ -143,6 +145,7 @@ fn unused(id: &ServiceId, service: &Service, ports: Vec<u16>) -> ServiceRow {
         cpu_percent: None,
         memory_bytes: None,
         changed: Some(false),
+        boot: Some(boot),
         held_by: Vec::new(),
     }
 }

@@ -8,6 +8,7 @@
 //! elsewhere (an exit, before its shim may go); other changes within [`PAUSE`]. Nothing is synced:
 //! the page cache outlives every process, and after the machine's end hardly anything in it counts.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -45,6 +46,27 @@ pub(crate) struct Entry {
     pub(crate) loose: bool,
 }
 
+/// Services of a project that are up again after a boot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Enabled {
+    /// Whose.
+    pub(crate) project: Arc<str>,
+    /// Their names.
+    pub(crate) services: BTreeSet<Arc<str>>,
+}
+
+/// What an agent begins with after a boot.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Boot {
+    /// A project once.
+    #[serde(default)]
+    pub(crate) enabled: Vec<Enabled>,
+    /// The agent that reads this has to bring them up, whatever boot it is: everything was taken down for
+    /// the end of the user's session, or an agent that had to do it died before it could.
+    #[serde(default)]
+    pub(crate) due: bool,
+}
+
 #[derive(Serialize, Deserialize)]
 struct Whole {
     version: u32,
@@ -57,6 +79,8 @@ struct Whole {
     leases: Vec<SavedLease>,
     #[serde(default)]
     granted: Vec<(String, Arc<str>)>,
+    #[serde(default)]
+    at_boot: Boot,
 }
 
 /// What an earlier agent has left.
@@ -70,6 +94,8 @@ pub(crate) struct Left {
     pub(crate) leases: Vec<SavedLease>,
     /// Ids of requests, each with the lease that it was answered with.
     pub(crate) granted: Vec<(String, Arc<str>)>,
+    /// What is to be up after a boot.
+    pub(crate) at_boot: Boot,
     /// The machine, or the container, was started anew since: no process of that time is left.
     pub(crate) other_world: bool,
 }
@@ -109,8 +135,8 @@ impl Store {
                 self.written = Some(hash(&bytes));
                 let other_world = BootId::from(whole.boot.as_str()) != facts::boot_id()
                     || whole.pid_ns != facts::pid_namespace();
-                let Whole { services, ports, leases, granted, .. } = whole;
-                Left { services, ports, leases, granted, other_world }
+                let Whole { services, ports, leases, granted, at_boot, .. } = whole;
+                Left { services, ports, leases, granted, at_boot, other_world }
             }
             Err(reason) => {
                 self.set_aside(&reason);
@@ -123,7 +149,8 @@ impl Store {
         let moved = kept::set_aside(&self.path);
         let path = self.path.display();
         warn!(%path, reason, "what the last agent knew is not understood, {moved}; services that run \
-            are taken over all the same; what waited or was in a pause is down: run `hearth up`");
+            are taken over all the same; what waited or was in a pause is down: run `hearth up`; what was \
+            enabled for the next boot is forgotten: run `hearth enable`");
     }
 
     /// Something has changed.
@@ -152,15 +179,17 @@ impl Store {
         ports: Vec<Chosen>,
         leases: Vec<SavedLease>,
         granted: Vec<(String, Arc<str>)>,
+        at_boot: Boot,
     ) {
         self.dirty = false;
-        if services.is_empty() && ports.is_empty() && self.written.is_none() {
+        let nothing = services.is_empty() && ports.is_empty() && at_boot.enabled.is_empty();
+        if nothing && self.written.is_none() {
             return;
         }
         let boot = facts::boot_id().as_str().to_owned();
         let pid_ns = facts::pid_namespace();
         let version = VERSION;
-        let whole = Whole { version, boot, pid_ns, services, ports, leases, granted };
+        let whole = Whole { version, boot, pid_ns, services, ports, leases, granted, at_boot };
         let bytes = match serde_json::to_vec(&whole) {
             Ok(bytes) => bytes,
             Err(error) => return self.failed(&error.into()),
@@ -242,7 +271,7 @@ mod tests {
     }
 
     fn write_nothing(store: &mut Store) {
-        store.write(Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        store.write(Vec::new(), Vec::new(), Vec::new(), Vec::new(), Boot::default());
     }
 
     #[test]

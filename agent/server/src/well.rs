@@ -1,4 +1,5 @@
-//! The agent's own checks: does its owner answer, and can its home be written?
+//! The agent's own checks: does its owner answer, is up what was to be after the boot, and can its home
+//! be written?
 //!
 //! Invariant: none of them can keep `/v1/health` from answering. What a home is good for is not only
 //! to be there: an agent that can't save says so here, before a restart shows it.
@@ -23,12 +24,23 @@ const ROOM: u64 = 4 << 20;
 const TRIAL: &str = ".health";
 
 /// What they are called.
-pub(crate) const NAMES: [&str; 2] = ["agent", "home"];
+pub(crate) const NAMES: [&str; 3] = ["agent", "boot", "home"];
 
 /// All of them.
 pub(crate) fn checks(port: Port, home: &Path) -> Checks {
     let checks = Checks::new(WITHIN);
-    let [agent, place] = NAMES;
+    let [agent, boot, place] = NAMES;
+    let asked = port.clone();
+    checks.register(boot, move || {
+        let port = asked.clone();
+        async move {
+            match port.ask(Command::Boot).await.map_err(|refusal| refusal.0.detail)?? {
+                0 => Ok(String::new()),
+                1 => Ok("1 service is enabled".to_owned()),
+                count => Ok(format!("{count} services are enabled")),
+            }
+        }
+    });
     checks.register(agent, move || {
         let port = port.clone();
         async move {

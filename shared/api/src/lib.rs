@@ -17,8 +17,10 @@ pub use code::{Code, Problem};
 pub use event::Event;
 pub use hearth_core::nouns::{Exit, HealthStatus, Kind, ServiceId, State, Want};
 pub use id::shim_id;
-pub use reply::{AgentRow, Check, Health, HealthReport, HeldBy, LogLine, ServiceRow, Services};
-pub use request::{DownRequest, EnvRequest, Limit, RunReady, RunRequest, UpRequest};
+pub use reply::{
+    AgentRow, Check, Enabled, Health, HealthReport, HeldBy, LogLine, ServiceRow, Services,
+};
+pub use request::{DownRequest, EnableRequest, EnvRequest, Limit, RunReady, RunRequest, UpRequest};
 pub use session::{
     EventSnapshot, LeaseReply, LeaseRequest, LeaseRow, Reason, SessionRequest, SessionRow,
     Sessions, Why,

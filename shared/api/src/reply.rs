@@ -83,6 +83,9 @@ pub struct ServiceRow {
     pub memory_bytes: Option<u64>,
     /// The file differs from what runs; null where nobody can tell.
     pub changed: Option<bool>,
+    /// It is up again when an agent starts after a boot; null where nobody can tell.
+    #[serde(default)]
+    pub boot: Option<bool>,
     /// Who holds it up.
     pub held_by: Vec<HeldBy>,
 }
@@ -92,6 +95,15 @@ pub struct ServiceRow {
 pub struct Services {
     /// In the order of the file, project by project.
     pub services: Vec<ServiceRow>,
+}
+
+/// Reply of `POST /v1/enable`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Enabled {
+    /// Those that are enabled, or disabled, by this; groups taken apart.
+    pub services: Vec<String>,
+    /// How many services of the home are enabled now, whatever their project.
+    pub left: usize,
 }
 
 /// One health check of `GET /v1/health`.
@@ -114,7 +126,7 @@ pub struct HealthReport {
     pub healthy: bool,
     /// Seconds since the agent started.
     pub uptime_s: f64,
-    /// By name: `agent` and `home`, the agent's own, and the display names of the nodes.
+    /// By name: `agent`, `boot` and `home`, the agent's own, and the display names of the nodes.
     pub checks: BTreeMap<String, Check>,
 }
 

@@ -99,6 +99,22 @@ pub struct EnvRequest {
     pub env: BTreeMap<String, String>,
 }
 
+/// Body of `POST /v1/enable`: which services are up again when an agent starts after a boot, or after
+/// its user was logged out. What runs now stays as it is. Answered by [`crate::Enabled`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EnableRequest {
+    /// Canonical path of the project's directory. To disable, also one that has no file any more, or a
+    /// directory below it.
+    pub project: String,
+    /// Names of services, checks and groups. None means, to enable, all services that the file enables;
+    /// to disable, all that are enabled.
+    #[serde(default)]
+    pub services: Vec<String>,
+    /// True: from now on; false: no longer. It has to be said.
+    pub enabled: bool,
+}
+
 /// Body of `POST /v1/down`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -133,6 +149,12 @@ mod tests {
         assert!(serde_json::from_str::<DownRequest>("{}").is_err());
         let all: DownRequest = serde_json::from_str(r#"{"project":null}"#).unwrap();
         assert_eq!(all.project, None);
+    }
+
+    #[test]
+    fn which_of_the_two_it_is_has_to_be_said() {
+        let refused = serde_json::from_str::<EnableRequest>(r#"{"project":"/p"}"#);
+        assert!(refused.unwrap_err().to_string().contains("enabled"));
     }
 
     #[test]

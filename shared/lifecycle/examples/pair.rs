@@ -4,6 +4,7 @@
 //! `pair get` starts the agent if there is none and prints, as one line of JSON, how it stands.
 //! `pair session PID` makes a session of a process that it is below, and `pair sessions` lists those
 //! that live.
+//! `pair child` shows what a child of the agent inherits.
 //! A file `fault` in the home makes the agent misbehave, since its environment is not the caller's.
 
 use std::convert::Infallible;
@@ -63,6 +64,7 @@ fn main() -> ExitCode {
             let pid = std::env::args().nth(2).unwrap_or_default();
             ask(&home, false, &Request::post("/v1/sessions", pid.into()))
         }
+        Some("child") => ask(&home, false, &Request::get("/child")),
         Some("sessions") => ask(&home, false, &Request::get("/v1/sessions")),
         Some("replace") => replaced(&home),
         Some("stop") => match stop(app(), &home, Duration::from_secs(10)) {
@@ -76,7 +78,7 @@ fn main() -> ExitCode {
             }
         },
         _ => {
-            eprintln!("usage: pair get|retry|session PID|sessions|replace|stop|run");
+            eprintln!("usage: pair get|retry|child|session PID|sessions|replace|stop|run");
             ExitCode::from(2)
         }
     }
@@ -258,6 +260,15 @@ impl tower_service::Service<hyper::Request<Full<Bytes>>> for Hello {
                 ("/v1/sessions", &hyper::Method::POST) => hello.register(request).await,
                 ("/v1/sessions", _) => {
                     hello.2.list().iter().map(|session| format!("{} ", session.id)).collect()
+                }
+                ("/child", _) => {
+                    let child = std::process::Command::new("sh")
+                        .args(["-c", "env; for fd in /proc/self/fd/*; do readlink $fd; done"])
+                        .output();
+                    child.map_or_else(
+                        |error| error.to_string(),
+                        |said| String::from_utf8_lossy(&said.stdout).into_owned(),
+                    )
                 }
                 (_, _) => {
                     let peer = request.extensions().get::<Arc<Peer>>();

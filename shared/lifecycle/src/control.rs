@@ -13,8 +13,12 @@ use crate::home::Blocked;
 use crate::http::Request;
 use crate::ready::{Ready, State};
 use crate::record::{self, Record, Stage};
+use crate::unit::{self, Standing, Unit};
 use crate::wait::{self, LockWait};
 use crate::{App, Home};
+
+/// How long a manager may take to say whether it runs the agent.
+const WORDS: Duration = Duration::from_secs(2);
 
 /// Whether an agent lives in a home, told by L alone, without asking it.
 #[derive(Clone, Debug)]
@@ -62,8 +66,51 @@ pub enum StopError {
     Blocked(Blocked),
 }
 
-/// Asks the agent to stop and waits until L is free.
+/// Has the agent stop and waits until L is free. The manager of a unit that runs it is told to end it,
+/// and asked nothing more of; where it can't be told, the agent is, which comes to the same.
 pub fn stop(app: &App, home: &Home, timeout: Duration) -> Result<Ended, StopError> {
+    let deadline = Instant::now() + timeout;
+    let Some(unit) = unit::in_charge(app, home) else {
+        return stop_directly(app, home, timeout);
+    };
+    let record = match inspect(home).map_err(StopError::Blocked)? {
+        Presence::Living(record) => record,
+        Presence::None(_) => None,
+    };
+    let left = || deadline.saturating_duration_since(Instant::now());
+    if is_its_own(&unit, record.as_ref(), deadline.min(Instant::now() + WORDS)) {
+        match unit.stop(deadline) {
+            Ok(()) => {
+                let ended = wait_until_free(home, record.as_ref(), deadline)?;
+                return Ok(if record.is_none() { Ended::WasDown } else { ended });
+            }
+            Err(_) if left().is_zero() => {
+                return Err(StopError::Late { record: record.map(Box::new) });
+            }
+            Err(_) => {}
+        }
+    }
+    stop_directly(app, home, left())
+}
+
+/// Whether the manager runs it, or is about to run one.
+fn is_its_own(unit: &Unit, record: Option<&Record>, until: Instant) -> bool {
+    match unit.ask(until).map(|answer| answer.standing) {
+        Ok(Standing::Running { pid }) => record.is_none_or(|record| record.process.pid == pid),
+        Ok(Standing::Starting | Standing::Stopping) => true,
+        Ok(
+            Standing::NotLoaded
+            | Standing::Masked
+            | Standing::Inactive
+            | Standing::Listening
+            | Standing::Failed,
+        )
+        | Err(_) => false,
+    }
+}
+
+/// Asks the agent itself to stop and waits until L is free.
+pub(crate) fn stop_directly(app: &App, home: &Home, timeout: Duration) -> Result<Ended, StopError> {
     let deadline = Instant::now() + timeout;
     let record = match inspect(home).map_err(StopError::Blocked)? {
         Presence::Living(record) => record,

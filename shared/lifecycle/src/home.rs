@@ -184,11 +184,12 @@ impl Home {
 }
 
 /// Without trailing slashes and `.` parts, so that one home has one path.
-fn tidy(dir: &Path) -> PathBuf {
+pub(crate) fn tidy(dir: &Path) -> PathBuf {
     dir.components().filter(|part| *part != Component::CurDir).collect()
 }
 
-fn base(variable: &str, below_home: &str) -> Option<PathBuf> {
+/// A base directory of the XDG specification: by its variable, else below the person's home.
+pub(crate) fn base(variable: &str, below_home: &str) -> Option<PathBuf> {
     let set = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     set(variable).or_else(|| set("HOME").map(|home| home.join(below_home)))
 }

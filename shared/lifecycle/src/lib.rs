@@ -48,6 +48,7 @@ pub use log::BoundedLog;
 pub use problem::Problem;
 pub use ready::{ApiRange, Ready, State, Version};
 pub use record::{Record, Stage};
+pub use spawn::is_allowed;
 
 /// Fills it with random bytes, of the kernel's.
 fn random(bytes: &mut [u8]) {

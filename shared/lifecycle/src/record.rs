@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use hearth_process::{ProcessId, locked};
+use hearth_process::{Liveness, ProcessId, locked};
 use serde::{Deserialize, Serialize};
 
 /// How far an agent has come.
@@ -66,6 +66,12 @@ impl Record {
 
     pub(crate) fn write(&self, lock: &locked::LockedFile) -> io::Result<()> {
         lock.write(&serde_json::to_vec(self)?)
+    }
+
+    /// Whether the process that it stands for lives, or nobody here can tell.
+    pub(crate) fn lives(&self) -> bool {
+        let living = self.process.living();
+        matches!(living, Liveness::Living | Liveness::Unknown | Liveness::OtherWorld)
     }
 
     /// Whether it stands for a process that did not say that it had ended.

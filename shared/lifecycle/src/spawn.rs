@@ -147,9 +147,10 @@ fn environment(app: &App, home: &Home) -> impl Iterator<Item = (OsString, OsStri
     theirs.chain([(app.var_name("NO_AUTOSPAWN").into(), "1".into())]).chain(home)
 }
 
-/// What an agent may take from the verb that happens to start it: who and where we are, never what
-/// that shell was doing.
-fn is_allowed(name: &str) -> bool {
+/// Whether a variable of this name is one that an agent may take from the verb that happens to start it:
+/// who and where we are, never what that shell was doing.
+#[must_use]
+pub fn is_allowed(name: &str) -> bool {
     const NAMES: &[&str] = &[
         "HOME",
         "USER",
@@ -226,7 +227,7 @@ fn in_words(status: ExitStatus) -> String {
 }
 
 /// The last lines of the log from `start` on; empty if it cannot be read.
-fn tail(log: &Path, start: u64) -> Vec<String> {
+pub(crate) fn tail(log: &Path, start: u64) -> Vec<String> {
     let read = || -> io::Result<Vec<u8>> {
         let length = fs::metadata(log)?.len();
         let mut file = File::open(log)?;

@@ -32,6 +32,9 @@ impl Owner {
             | Command::Sessions(..)
             | Command::Why(..)
             | Command::Env(..)
+            | Command::Enable(..)
+            | Command::Boot(_)
+            | Command::ShutDown(_)
             | Command::Rows(..)
             | Command::Trees(_)
             | Command::Pulse(_)
@@ -49,6 +52,7 @@ impl Owner {
     }
 
     fn carry_out_command(&mut self, command: Command) {
+        let Some(command) = self.refused_at_the_end(command) else { return };
         // Who asked may be gone: what was asked for is done nevertheless.
         match command {
             Command::Up(up, reply) => drop(reply.send(self.up(up))),
@@ -64,6 +68,9 @@ impl Owner {
                 self.unpark(true);
                 drop(reply.send(self.down(down)));
             }
+            Command::Enable(enable, reply) => drop(reply.send(self.enable(enable))),
+            Command::Boot(reply) => drop(reply.send(self.booted())),
+            Command::ShutDown(reply) => self.shut_down(reply),
             Command::Rows(project, reply) => drop(reply.send(self.rows(project.as_ref()))),
             Command::Trees(reply) => drop(reply.send(self.trees())),
             Command::Pulse(reply) => drop(reply.send(())),

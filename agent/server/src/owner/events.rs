@@ -101,6 +101,7 @@ impl Owner {
     pub(super) fn tell_transition(&mut self, id: &ServiceId, from: State, to: State, words: &str) {
         // It may be large, and is of no use any more.
         self.last_snapshot = None;
+        self.is_news = true;
         let at = self.acted_at;
         self.events.tell(Some(&id.project), || {
             Event::Service(ServiceEvent {
@@ -172,6 +173,7 @@ impl Owner {
     pub(super) fn tell_session_began(&mut self, session: &Session) {
         // What is said of it may be in no event.
         self.last_snapshot = None;
+        self.is_news = true;
         if self.events.is_kept() && self.sessions_told.insert(session.id.clone()) {
             self.tell_session(SessionChange::Started, session);
         }
@@ -179,6 +181,7 @@ impl Owner {
 
     /// A session has ended.
     pub(super) fn tell_session_ended(&mut self, session: &Session) {
+        self.is_news = true;
         if self.sessions_told.remove(&session.id) {
             self.tell_session(SessionChange::Ended, session);
         }

@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Duration, timeout};
 use tracing::warn;
 
+use super::boot::Fault;
 use super::{Node, Owner};
 use crate::bundle::Bundle;
 use crate::command::{Command, Reply};
@@ -36,6 +37,9 @@ struct Notes {
     /// Ids of requests that were carried out, oldest first: those who wait for them come again.
     #[serde(default)]
     requests: Vec<String>,
+    /// What did not come up after the boot.
+    #[serde(default)]
+    boot: Vec<Fault>,
 }
 
 impl Owner {
@@ -110,7 +114,8 @@ impl Owner {
     }
 
     fn pack(&self) -> Luggage {
-        let notes = Notes { requests: self.done.iter().cloned().collect() };
+        let requests = self.done.iter().cloned().collect();
+        let notes = Notes { requests, boot: self.boot.faults().to_vec() };
         let notes = serde_json::to_string(&notes).unwrap_or_default();
         let mut fds = Vec::new();
         for (project, held) in &self.bundles {
@@ -135,7 +140,10 @@ impl Owner {
             return;
         }
         match serde_json::from_str::<Notes>(&luggage.notes) {
-            Ok(notes) => self.done.extend(notes.requests),
+            Ok(notes) => {
+                self.done.extend(notes.requests);
+                self.boot.tell(notes.boot);
+            }
             Err(error) => warn!(%error, "the notes of the agent before are not understood"),
         }
     }

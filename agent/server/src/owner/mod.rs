@@ -11,12 +11,14 @@
 
 mod act;
 mod ask;
+mod boot;
 mod checks;
 mod ends;
 mod environment;
 mod events;
 mod hand_over;
 mod hear;
+mod in_words;
 mod kept;
 mod leased;
 mod leases;
@@ -26,10 +28,12 @@ mod nodes;
 mod resume;
 mod said;
 mod secrets;
+mod shut_down;
 mod streams;
 mod take_over;
 mod trees;
 mod watched;
+
 mod why;
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
@@ -39,7 +43,7 @@ use std::time::SystemTime;
 
 use hearth_api::event::EndReason;
 use hearth_core::{Action, Event, ServiceId, World};
-use hearth_lifecycle::agent::{BusyGuard, Handle};
+use hearth_lifecycle::agent::{BusyGuard, Ending, Handle};
 use hearth_lifecycle::sessions::Sessions;
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
@@ -57,6 +61,7 @@ use crate::files::Files;
 use crate::place::Place;
 use crate::ports::Ports;
 use crate::store::Store;
+use boot::Boot;
 pub(crate) use environment::Environment;
 use events::Snapshot;
 use leases::{Granted, Happened};
@@ -84,6 +89,8 @@ pub(crate) struct Owner {
     last_snapshot: Option<Snapshot>,
     /// Sessions that were told there, or were there before; empty where nobody hears of them.
     sessions_told: HashSet<Arc<str>>,
+    /// Something has changed that the service manager is told in words.
+    is_news: bool,
     /// Ids of requests that were carried out, oldest first.
     done: VecDeque<String>,
     /// Names of the shims that this agent has begun or taken over.
@@ -105,6 +112,10 @@ pub(crate) struct Owner {
     /// What watches over them.
     watching: Option<JoinHandle<()>>,
     granted: Granted,
+    /// What is up again after a boot.
+    boot: Boot,
+    /// Who waits until nothing is left, as everything comes to its end; see [`Command::ShutDown`].
+    shutting_down: Option<Vec<Reply<()>>>,
     probes: u64,
     store: Store,
     ports: Ports,
@@ -144,6 +155,7 @@ impl Owner {
             events,
             last_snapshot: None,
             sessions_told: HashSet::new(),
+            is_news: true,
             done: VecDeque::new(),
             ours: HashSet::new(),
             awaited: HashSet::new(),
@@ -157,6 +169,8 @@ impl Owner {
             heard_of,
             watching: None,
             granted: Granted::default(),
+            boot: Boot::default(),
+            shutting_down: None,
             probes: 0,
             store,
             ports: Ports::default(),
@@ -200,8 +214,15 @@ impl Owner {
             tokio::select! {
                 command = commands.recv() => match command {
                     Some(Command::Leave(reply)) => {
-                        self.end_streams(hearth_api::Result::Interrupted);
-                        self.end_events(EndReason::Stopping);
+                        let (word, reason) = match self.handle.ending() {
+                            // Who comes again finds the next one.
+                            Ending::Restart => (hearth_api::Result::Replaced, EndReason::Replaced),
+                            Ending::Ordinary | Ending::Shutdown => {
+                                (hearth_api::Result::Interrupted, EndReason::Stopping)
+                            }
+                        };
+                        self.end_streams(word);
+                        self.end_events(reason);
                         self.save();
                         self.settle();
                         return self.leave(reply).await;
@@ -227,6 +248,8 @@ impl Owner {
             }
             self.settle();
             self.note_busy();
+            self.note_shut_down();
+            self.tell_manager();
         }
     }
 

@@ -60,14 +60,18 @@ impl Owner {
         self.give_back_for_the_dead();
         self.begin_everywhere();
         self.hold_all();
+        self.bring_up_enabled().await;
         self.save();
         self.settle();
         self.note_busy();
+        self.tell_manager();
     }
 
     /// What an earlier agent of this home has saved.
     fn put_back(&mut self) {
-        let Left { services, ports, leases, granted, other_world } = self.store.read();
+        let Left { services, ports, leases, granted, at_boot, other_world } = self.store.read();
+        let logged_out = at_boot.due && !other_world;
+        self.boot.put_back(at_boot, other_world);
         ports.into_iter().for_each(|Chosen { id, port }| self.ports.put_back(id, port));
         if services.is_empty() {
             return;
@@ -82,8 +86,8 @@ impl Owner {
             saved.push(if other_world { state.after_reboot() } else { state });
         }
         self.world.restore(saved, self.clock.now());
-        // What held them is over with the machine, as their processes are.
-        if !other_world {
+        // What held them is over with the machine, as their processes are, or with the user's session.
+        if !other_world && !logged_out {
             self.world.restore_leases(leases);
             self.granted.put_back(granted);
         }
@@ -339,6 +343,6 @@ impl Owner {
         };
         let entries = self.world.saved().into_iter().map(entry).collect();
         let (leases, granted) = (self.world.saved_leases(), self.granted.all());
-        self.store.write(entries, self.ports.all(), leases, granted);
+        self.store.write(entries, self.ports.all(), leases, granted, self.boot.to_save());
     }
 }

@@ -2,6 +2,7 @@
 //! here; nor do bodies over the limit, foreign uids, or ranges of versions that do not meet.
 
 mod down;
+mod enable;
 mod env;
 mod events;
 mod health;
@@ -80,6 +81,7 @@ pub(crate) fn table(routes: Routes) -> Router {
         .route("/v1/restart", only("POST", post(restart::answer)))
         .route("/v1/run", only("POST", post(run::answer)))
         .route("/v1/down", only("POST", post(down::answer)))
+        .route("/v1/enable", only("POST", post(enable::answer)))
         .route("/v1/wait", only("GET", get(wait::answer)))
         .route("/v1/env", only("POST", post(env::answer)))
         .route("/v1/sessions", only("GET, POST", get(sessions::list).post(sessions::register)))

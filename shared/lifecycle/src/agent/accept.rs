@@ -65,6 +65,8 @@ pub(super) struct Front {
     pub(super) handle: Handle,
     pub(super) version: Version,
     pub(super) api_header: String,
+    /// A service manager listens, and has lent it.
+    pub(super) is_given: bool,
 }
 
 /// Serves one connection to its end.
@@ -141,6 +143,7 @@ async fn answer(front: &Front, mut request: Request<Incoming>) -> Response<Boxed
     match own_route(front, &request) {
         Route::Reply(reply) => return reply,
         Route::Stop => {}
+        Route::Replace if front.is_given => return not_ours_to_give(front),
         Route::Replace => return upgrade(front, &mut request),
         Route::Elsewhere => return pass_on(front, request).await,
     }
@@ -172,6 +175,16 @@ async fn pass_on(front: &Front, request: Request<Incoming>) -> Response<Boxed> {
         return stopping(front);
     }
     (front.service)(Request::from_parts(head, Full::new(body))).await
+}
+
+/// What a manager has lent is not ours to pass on, and its unit would be another process's than it
+/// thinks.
+fn not_ours_to_give(front: &Front) -> Response<Boxed> {
+    let name = &front.version.name;
+    let words =
+        "a service manager runs this agent, and listens for it: no other can take its place";
+    let hint = format!("`{name} daemon restart` has the manager restart its unit");
+    refuse(Problem::new(403, "forbidden", words, hint))
 }
 
 /// The connection of a successor: what follows on it is not HTTP.

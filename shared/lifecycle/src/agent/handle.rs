@@ -3,11 +3,13 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::net::UnixStream;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
+use super::manager::Ending;
+use super::notify;
 use crate::handover::Luggage;
 use crate::record::Stage;
 
@@ -50,6 +52,13 @@ pub(super) struct Shared {
     pub(super) busy_changed: Notify,
     // A std mutex is right: it is held for a push or a take, never across an await.
     pub(super) hooks: Mutex<Vec<Hook>>,
+    /// What is to be done before them where everything ends.
+    pub(super) last_hooks: Mutex<Vec<Hook>>,
+    /// Known from the moment in which it begins to stop.
+    pub(super) ending: OnceLock<Ending>,
+    /// What the service manager is told in words, where there is one that listens.
+    pub(super) words: watch::Sender<String>,
+    pub(super) is_heard: bool,
     pub(super) streams: Arc<Semaphore>,
     /// Connections on which a successor has asked for everything.
     pub(super) heirs: mpsc::UnboundedSender<UnixStream>,
@@ -58,7 +67,7 @@ pub(super) struct Shared {
 }
 
 impl Handle {
-    pub(super) fn new(instance: String) -> Self {
+    pub(super) fn new(instance: String, is_heard: bool) -> Self {
         let (heirs, asked) = mpsc::unbounded_channel();
         Self(Arc::new(Shared {
             instance,
@@ -68,6 +77,10 @@ impl Handle {
             busy: AtomicUsize::new(0),
             busy_changed: Notify::new(),
             hooks: Mutex::new(Vec::new()),
+            last_hooks: Mutex::new(Vec::new()),
+            ending: OnceLock::new(),
+            words: notify::words(),
+            is_heard,
             streams: Arc::new(Semaphore::new(STREAMS)),
             heirs,
             asked: Mutex::new(Some(asked)),
@@ -89,6 +102,26 @@ impl Handle {
     pub async fn stopping(&self) {
         let mut stage = self.0.stage.subscribe();
         let _ = stage.wait_for(|stage| matches!(stage, Stage::Stopping | Stage::Stopped)).await;
+    }
+
+    /// Why the agent ends; ordinary for as long as it does not.
+    pub fn ending(&self) -> Ending {
+        self.0.ending.get().copied().unwrap_or_default()
+    }
+
+    /// Whether a service manager wants to know how the agent is: else [`Handle::say`] is for nobody.
+    pub fn is_heard(&self) -> bool {
+        self.0.is_heard
+    }
+
+    /// Tells the service manager in one line how the agent is. May be called often: the latest words
+    /// are told, a few times a second at most.
+    pub fn say(&self, words: String) {
+        self.0.words.send_if_modified(|said| {
+            let is_new = *said != words;
+            *said = words;
+            is_new
+        });
     }
 
     /// Returns when no further request will be answered: connections end.
@@ -117,6 +150,16 @@ impl Handle {
     {
         let hook = Hook { name: name.into(), run: Box::new(move || Box::pin(hook())) };
         self.0.hooks.lock().unwrap_or_else(PoisonError::into_inner).push(hook);
+    }
+
+    /// Registers what is to be done before the hooks of [`Handle::on_stop`] where everything is to end
+    /// ([`Ending::Shutdown`]). No timeout of ours bounds it: a second signal does, and the manager.
+    pub fn on_shutdown<F>(&self, name: impl Into<String>, hook: impl FnOnce() -> F + Send + 'static)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let hook = Hook { name: name.into(), run: Box::new(move || Box::pin(hook())) };
+        self.0.last_hooks.lock().unwrap_or_else(PoisonError::into_inner).push(hook);
     }
 
     /// Says what is to be done when this agent hands over to a successor: `freeze` ends streams (they

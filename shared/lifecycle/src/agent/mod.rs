@@ -6,9 +6,12 @@
 
 mod accept;
 mod flow;
+mod given;
 mod handle;
 mod idle;
 mod limits;
+mod manager;
+mod notify;
 mod publish;
 mod replace;
 mod serve;
@@ -19,6 +22,7 @@ mod take;
 
 pub use handle::{BusyGuard, Handle};
 pub use limits::open_files;
+pub use manager::Ending;
 pub use serve::ServeError;
 pub use stop::Stopped;
 pub use take::{Agent, Mode, StartError};

@@ -14,6 +14,7 @@ use hearth_process::watch::DirWatch;
 use http_body_util::Full;
 use hyper::body::{Body, Bytes};
 use hyper::{Request, Response};
+use sd_notify::NotifyState;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::net::UnixListener;
@@ -25,9 +26,11 @@ use tower_service::Service;
 use tracing::{error, info, warn};
 
 use super::accept::{Front, Routes, routes, serve_connection};
+use super::manager::Ending;
+use super::notify::one_line;
 use super::publish::{DYING, Inode, PublishError, Standing, publish, standing, withdraw};
 use super::replace::Heir;
-use super::stop::{Stopped, run_hooks};
+use super::stop::{Stopped, run_all};
 use super::take::{same_file, say};
 use super::{Agent, idle};
 use crate::failures::Failures;
@@ -41,6 +44,9 @@ const CONNECTIONS: usize = 1024;
 const STARTED_WELL: Duration = Duration::from_secs(60);
 /// What is left in the queue of a stopping agent gets so long to be answered.
 const FAREWELL: Duration = Duration::from_millis(500);
+
+/// From unlinking a socket to listening on the next one takes less.
+const BINDING: Duration = Duration::from_millis(20);
 
 /// Why an agent that had L could not serve.
 #[derive(Debug, thiserror::Error)]
@@ -62,19 +68,22 @@ pub enum ServeError {
 #[derive(Clone, Copy, Debug)]
 enum Cause {
     Asked,
-    Signal(&'static str),
+    Signal(&'static str, Ending),
     Idle,
     HomeGone,
+    /// Somebody else listens at our path: a service manager has begun to.
+    Foreign,
     Replaced,
 }
 
-type Opened = (UnixListener, Inode, Option<AsyncFd<DirWatch>>, [Signal; 2]);
+type Opened = (UnixListener, Option<Inode>, Option<AsyncFd<DirWatch>>, [Signal; 2]);
 
 pub(super) struct Server {
     pub(super) agent: Agent,
     front: Arc<Front>,
     pub(super) listener: UnixListener,
-    inode: Inode,
+    /// The socket that we published; `None`: a service manager's, with which nothing is done.
+    inode: Option<Inode>,
     watch: Option<AsyncFd<DirWatch>>,
     places: Arc<Semaphore>,
     pub(super) connections: JoinSet<()>,
@@ -133,9 +142,12 @@ impl Agent {
         let watch = watch(self.home.sockets())
             .inspect_err(|error| warn!(%error, "cannot watch the home: the socket is not guarded"))
             .ok();
-        let (listener, inode) = match self.handed_over() {
-            Some(listener) => listener,
-            None => publish(&self.home, DYING).map_err(|e| ServeError::Publish(e.to_string()))?,
+        let (listener, inode) = match (self.managed.given.listener(), self.handed_over()) {
+            (Some(given), _) => (given.map_err(os("listen"))?, None),
+            (None, Some((listener, inode))) => (listener, Some(inode)),
+            (None, None) => publish(&self.home, DYING)
+                .map(|(listener, inode)| (listener, Some(inode)))
+                .map_err(|e| ServeError::Publish(e.to_string()))?,
         };
         let listener = UnixListener::from_std(listener).map_err(os("listen"))?;
         Ok((listener, inode, watch, signals))
@@ -157,7 +169,9 @@ impl Agent {
             pid: self.record.process.pid,
             started_at: self.record.started_at.clone(),
         };
-        Front { service, handle: self.handle.clone(), version, api_header: self.app.api_header() }
+        let is_given = !self.managed.given.is_none();
+        let (handle, api_header) = (self.handle.clone(), self.app.api_header());
+        Front { service, handle, version, api_header, is_given }
     }
 
     /// Ready: the verb is told, the stage is written, S is let go by closing.
@@ -172,6 +186,7 @@ impl Agent {
         if let Some(succession) = self.succession.take() {
             succession.serving();
         }
+        self.tell_ready();
         info!(
             pid = self.record.process.pid,
             version = self.record.version,
@@ -179,6 +194,18 @@ impl Agent {
             socket = %self.record.socket.display(),
             "ready"
         );
+    }
+
+    /// The same word for the service manager; from now on it is told whatever the agent has to say.
+    fn tell_ready(&self) {
+        let notify = &self.managed.notify;
+        if !notify.is_heard() {
+            return;
+        }
+        let said = one_line(&self.handle.0.words.borrow());
+        let words = if said.is_empty() { "ready" } else { said.as_str() };
+        notify.tell(&[NotifyState::Ready, NotifyState::Status(words)]);
+        tokio::spawn(notify.clone().keep_telling(self.handle.clone()));
     }
 
     pub(super) fn set_stage(&mut self, stage: Stage) {
@@ -193,22 +220,36 @@ impl Agent {
 impl Server {
     async fn run(mut self, mut signals: [Signal; 2]) -> Stopped {
         let cause = self.until_stop(&mut signals).await;
-        match cause {
-            Cause::Asked => info!("stopping: asked to"),
-            Cause::Signal(name) => info!("stopping: {name}"),
-            Cause::Idle => info!("stopping: nothing to do"),
-            Cause::HomeGone => {
-                // First of all, or the next agent, which waits for no lock of ours, takes us for a
-                // stranger at its path.
-                withdraw(&self.agent.home, self.inode);
-                warn!("stopping: the home is not ours any more");
-            }
+        let ending = match cause {
+            Cause::Signal(_, ending) => ending,
+            // The manager whose socket it is has an agent for who comes again.
+            Cause::Foreign => Ending::Restart,
+            Cause::Asked | Cause::Idle | Cause::HomeGone | Cause::Replaced => Ending::Ordinary,
+        };
+        let _ = self.agent.handle.0.ending.set(ending);
+        let why = match cause {
+            Cause::Asked => "asked to",
+            Cause::Signal(name, _) => name,
+            Cause::Idle => "nothing to do",
+            Cause::HomeGone => "the home is not ours any more",
+            Cause::Foreign => "another process listens at our path",
             Cause::Replaced => return self.leave_to_the_other(&mut signals).await,
+        };
+        if matches!(cause, Cause::HomeGone) {
+            // First of all, or the next agent, which waits for no lock of ours, takes us for a
+            // stranger at its path.
+            self.withdraw();
         }
+        info!(?ending, "stopping: {why}");
+        let words = format!("stopping: {why}");
+        let notify = &self.agent.managed.notify;
+        notify.tell(&[NotifyState::Stopping, NotifyState::Status(&words)]);
         self.agent.set_stage(Stage::Stopping);
         self.take_back().await;
-        let hung = self.hooks(&mut signals, true).await;
-        withdraw(&self.agent.home, self.inode);
+        // Who comes to a manager's queue now is the next agent's, where there will be one.
+        let accepting = self.inode.is_some() || ending == Ending::Shutdown;
+        let hung = self.hooks(&mut signals, accepting).await;
+        self.withdraw();
         self.farewell().await;
         self.agent.record.hung.clone_from(&hung);
         self.agent.set_stage(Stage::Stopped);
@@ -225,17 +266,29 @@ impl Server {
         let mut unforgiven = Failures::read(&self.agent.home.failures()).is_some();
         let heirs = handle.0.asked.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(mut heirs) = heirs else { return Cause::Asked };
+        // What the manager is about, asked by a thread: until it is known this agent serves.
+        let mut asked: JoinSet<Ending> = JoinSet::new();
         loop {
             let place = Arc::clone(&self.places);
             tokio::select! {
                 stream = accept(&self.listener, place) => self.take_connection(stream).await,
                 () = changed(self.watch.as_ref()) => {
-                    if let Some(cause) = self.check_home() {
+                    if let Some(cause) = self.check_home().await {
                         return cause;
                     }
                 }
-                _ = term.recv() => return Cause::Signal("SIGTERM"),
-                _ = int.recv() => return Cause::Signal("SIGINT"),
+                _ = term.recv() => match (&self.agent.managed.manager, asked.is_empty()) {
+                    (Some(manager), true) => {
+                        let manager = manager.clone();
+                        asked.spawn_blocking(move || manager.ask());
+                    }
+                    // Nobody to ask; or somebody is in a hurry.
+                    (_, _) => return Cause::Signal("SIGTERM", Ending::Ordinary),
+                },
+                Some(ending) = asked.join_next() => {
+                    return Cause::Signal("SIGTERM", ending.unwrap_or_default());
+                }
+                _ = int.recv() => return Cause::Signal("SIGINT", Ending::Ordinary),
                 () = handle.0.stop.notified() => return Cause::Asked,
                 () = idle.as_mut() => return Cause::Idle,
                 () = sleep_until(forgive_at), if unforgiven => {
@@ -276,13 +329,26 @@ impl Server {
     }
 
     /// Something changed in the directory: are the lock and the socket still ours?
-    fn check_home(&mut self) -> Option<Cause> {
+    async fn check_home(&mut self) -> Option<Cause> {
         if !self.holds_its_lock_file() {
             return Some(Cause::HomeGone);
         }
-        match standing(&self.agent.home, self.inode) {
+        let inode = self.inode?;
+        if standing(&self.agent.home, inode) == Standing::Gone {
+            // A manager that begins to listen there unlinks, binds and listens, and nothing tells of
+            // the last step: in between its socket looks like one that nobody needs.
+            sleep(BINDING).await;
+        }
+        match standing(&self.agent.home, inode) {
             Standing::Ours => None,
             Standing::Gone => self.publish_again(),
+        }
+    }
+
+    /// Takes our socket away; a manager's stays.
+    fn withdraw(&self) {
+        if let Some(inode) = self.inode {
+            withdraw(&self.agent.home, inode);
         }
     }
 
@@ -304,7 +370,7 @@ impl Server {
                     self.connections.spawn(serve_connection(front, stream));
                 }
                 self.listener = listener;
-                self.inode = inode;
+                self.inode = Some(inode);
                 None
             }
             Ok((Err(source), _)) => {
@@ -313,7 +379,7 @@ impl Server {
             }
             Err(PublishError::Foreign(path)) => {
                 error!("another process listens on {}: stepping down", path.display());
-                Some(Cause::HomeGone)
+                Some(Cause::Foreign)
             }
             Err(error @ PublishError::Blocked(_)) => {
                 error!(%error, "cannot publish the socket again");
@@ -331,7 +397,7 @@ impl Server {
     ) -> Vec<String> {
         let handle = self.agent.handle.clone();
         let budget = self.agent.config.shutdown_timeout;
-        let mut hooks = std::pin::pin!(run_hooks(&handle, budget));
+        let mut hooks = std::pin::pin!(run_all(&handle, budget));
         let [term, int] = signals;
         loop {
             let place = Arc::clone(&self.places);
@@ -351,10 +417,12 @@ impl Server {
     async fn farewell(&mut self) {
         // Ours alone and not a manager's, so shutting it down takes it from nobody. Linux: connect(2)
         // is refused from here on, and what was queued can still be accepted.
-        if cfg!(target_os = "linux") {
+        if cfg!(target_os = "linux") && self.inode.is_some() {
             let _ = rustix::net::shutdown(&self.listener, rustix::net::Shutdown::Both);
         }
-        while let Some(stream) = take_queued(&self.listener) {
+        // A manager's queue is left to the next agent, where there will be one.
+        let answered = self.inode.is_some() || self.agent.handle.ending() == Ending::Shutdown;
+        while answered && let Some(stream) = take_queued(&self.listener) {
             let front = Arc::clone(&self.front);
             self.connections.spawn(serve_connection(front, stream));
         }

@@ -44,6 +44,11 @@ pub(super) fn ask(home: &Home) -> Result<(Succession, LockedFile), StartError> {
     channel.wait_at_most(PATIENCE).map_err(broke)?;
     let head = channel.head().map_err(broke)?;
     let status = parse_head(&head).map_err(broke)?.map_or(0, |(head, _)| head.status);
+    if status == 403 {
+        let unit =
+            "a service manager runs it and listens for it; its unit is to be restarted instead";
+        return Err(refused(unit.into()));
+    }
     if status != 101 {
         return Err(refused(format!("it answers {status}")));
     }

@@ -5,15 +5,17 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use hearth_process::ProcessId;
 use hearth_process::locked::{LockedFile, TryError};
 use rustix::io::FdFlags;
 
+use super::given::Elsewhere;
 use super::handle::Handle;
 use super::limits;
+use super::manager::Managed;
 use super::succeed::{self, Succession};
 use crate::failures::Failures;
 use crate::home::Blocked;
@@ -24,6 +26,8 @@ use crate::{AgentConfig, App, ConfigError, Home};
 
 /// How long an agent in the foreground waits for L: a verb may be testing it.
 const FOREGROUND_PATIENCE: Duration = Duration::from_secs(1);
+/// How long it waits for one that is stopping, where verbs wait in a queue meanwhile.
+const QUEUED_PATIENCE: Duration = Duration::from_secs(6);
 
 /// How this process became the agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,12 +61,51 @@ pub enum StartError {
         /// What it did instead.
         why: String,
     },
+    /// The listener that a service manager has given is not this home's.
+    #[error(
+        "the service manager listens on {}, and this agent's socket is {}",
+        given.display(), ours.display()
+    )]
+    GivenElsewhere {
+        /// Where the manager listens.
+        given: PathBuf,
+        /// Where the home's socket belongs.
+        ours: PathBuf,
+    },
     /// The home may not be used.
     #[error(transparent)]
     Blocked(#[from] Blocked),
     /// `agent.toml` is faulty.
     #[error(transparent)]
     Config(#[from] ConfigError),
+}
+
+impl StartError {
+    /// What to do about it; may be empty.
+    pub fn remedy(&self, app: &App) -> String {
+        match self {
+            Self::NotInherited => format!("{} {}", app.name, app.run_args.join(" ")),
+            Self::AlreadyRunning { .. } => format!("{} daemon status", app.name),
+            Self::NotHandedOver { .. } => format!("{} daemon restart", app.name),
+            Self::GivenElsewhere { .. } => {
+                format!("`{} install` writes the unit anew, for the home of today", app.name)
+            }
+            Self::Blocked(blocked) => blocked.remedy.clone(),
+            Self::Config(_) => "mend that file, then try again".to_owned(),
+        }
+    }
+
+    /// The code by which who waits in a manager's queue is refused.
+    fn code(&self) -> &'static str {
+        match self {
+            Self::AlreadyRunning { .. } => "already-running",
+            Self::NotInherited
+            | Self::NotHandedOver { .. }
+            | Self::GivenElsewhere { .. }
+            | Self::Blocked(_)
+            | Self::Config(_) => "spawn-failed",
+        }
+    }
 }
 
 /// An agent that holds L and does not answer yet.
@@ -78,6 +121,7 @@ pub struct Agent {
     pub(super) predecessor: Option<Record>,
     pub(super) handle: Handle,
     pub(super) succession: Option<Succession>,
+    pub(super) managed: Managed,
 }
 
 /// What there is before anything of the agent's own.
@@ -86,24 +130,30 @@ struct Taken {
     spawn_lock: Option<LockedFile>,
     pipe: Option<File>,
     succession: Option<Succession>,
+    managed: Managed,
 }
 
 impl Agent {
     /// Becomes the agent of `home`. To be called before any thread or child is made: what was
     /// inherited must not be inherited further.
     ///
-    /// A failure has been told to the verb that waits at the pipe when this returns.
+    /// A failure has been told to the verb that waits at the pipe when this returns, or to all that
+    /// wait in the queue that a service manager gave. What the manager left in the environment is gone
+    /// from it.
     pub fn take(app: &App, home: Home, mode: Mode) -> Result<Self, StartError> {
+        let managed = Managed::default();
         let taken = match mode {
             Mode::Inherited => {
                 let (spawn_lock, lock, pipe) = inherited(&home)?;
                 let (spawn_lock, pipe) = (Some(spawn_lock), Some(pipe));
-                Taken { lock, spawn_lock, pipe, succession: None }
+                Taken { lock, spawn_lock, pipe, succession: None, managed }
             }
             Mode::Foreground => {
-                home.prepare()?;
-                let lock = foreground_lock(&home)?;
-                Taken { lock, spawn_lock: None, pipe: None, succession: None }
+                let mut managed = Managed::take(app);
+                let lock = foreground(&home, &mut managed).inspect_err(|error| {
+                    managed.refuse(app, error.code(), &error.to_string(), &error.remedy(app))
+                })?;
+                Taken { lock, spawn_lock: None, pipe: None, succession: None, managed }
             }
             Mode::Replacing => {
                 let spawn_lock = inherited_lock(INHERITED_S, &home.spawn_lock())?;
@@ -111,7 +161,7 @@ impl Agent {
                 let (succession, lock) = succeed::ask(&home)
                     .inspect_err(|error| say(&mut pipe, &Word::error(&error.to_string())))?;
                 let spawn_lock = Some(spawn_lock);
-                Taken { lock, spawn_lock, pipe, succession: Some(succession) }
+                Taken { lock, spawn_lock, pipe, succession: Some(succession), managed }
             }
         };
         Self::begin(app, home, taken)
@@ -120,15 +170,15 @@ impl Agent {
     fn begin(app: &App, home: Home, taken: Taken) -> Result<Self, StartError> {
         let predecessor = Record::read(&home.agent_lock());
         let mut record = new_record(app, &home);
-        let handle = Handle::new(record.instance.clone());
-        let Taken { lock, spawn_lock, pipe, succession } = taken;
+        let Taken { lock, spawn_lock, pipe, succession, managed } = taken;
+        let handle = Handle::new(record.instance.clone(), managed.notify.is_heard());
         // What the services of a living agent may open does not change with its version.
         if let (Some(_), Some(before)) = (&succession, &predecessor) {
             record.open_files = before.open_files.or(record.open_files);
         }
-        let (app, config) = (app.clone(), AgentConfig::default());
+        let (known, config) = (app.clone(), AgentConfig::default());
         let mut agent = Self {
-            app,
+            app: known,
             home,
             config,
             lock,
@@ -138,6 +188,7 @@ impl Agent {
             predecessor,
             handle,
             succession,
+            managed,
         };
         // Whose record L has until the predecessor has let go, is not ours to say.
         let written = if agent.succession.is_some() { Ok(()) } else { agent.write_record() };
@@ -152,7 +203,7 @@ impl Agent {
                 Ok(Self { config, lock, ..agent })
             }
             Err(error) => {
-                agent.give_up(&error.to_string());
+                agent.give_up(&error.to_string(), &error.remedy(app));
                 Err(error)
             }
         }
@@ -162,20 +213,21 @@ impl Agent {
         self.record.write(&self.lock)
     }
 
-    /// Gives up, and tells the verb that waits why.
+    /// Gives up, and tells who waits why.
     pub fn fail(mut self, reason: &str) {
-        self.give_up(reason);
+        self.give_up(reason, "");
     }
 
-    /// Tells the verb that waits, and notes it for those after it: that one may be gone, or have
+    /// Tells who waits, and notes it for those after it: that one may be gone, or have
     /// waited for as long as it could. What nobody spawned is nobody's failed start, and where the
     /// predecessor serves on, none has failed.
-    fn give_up(&mut self, reason: &str) {
+    fn give_up(&mut self, reason: &str, remedy: &str) {
         let lent = self.succession.is_some();
         if self.pipe.is_some() && !lent {
             Failures::note(&self.home, reason);
         }
         say(&mut self.pipe, &Word::error(reason));
+        self.managed.refuse(&self.app, "spawn-failed", reason, remedy);
         if !lent {
             self.record.stage = Stage::Stopped;
             let _ = self.write_record();
@@ -190,6 +242,11 @@ impl Agent {
     /// Its home.
     pub fn home(&self) -> &Home {
         &self.home
+    }
+
+    /// Whether a service manager runs it: what it writes on stderr is kept by that.
+    pub fn is_managed(&self) -> bool {
+        self.managed.is_managed
     }
 
     /// What it wrote into L: who it is.
@@ -251,7 +308,18 @@ fn take_descriptor(fd: i32) -> Result<OwnedFd, StartError> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-fn foreground_lock(home: &Home) -> Result<LockedFile, StartError> {
+/// What was given must be this home's; then L.
+fn foreground(home: &Home, managed: &mut Managed) -> Result<LockedFile, StartError> {
+    home.prepare()?;
+    managed
+        .given
+        .settle(home)
+        .map_err(|Elsewhere(given)| StartError::GivenElsewhere { given, ours: home.socket() })?;
+    foreground_lock(home, !managed.given.is_none())
+}
+
+/// `queued`: verbs wait in a queue of ours, and another one may be about to step down.
+fn foreground_lock(home: &Home, queued: bool) -> Result<LockedFile, StartError> {
     let path = home.agent_lock();
     let open = || record::open(&path).map_err(|e| Blocked::io("open", &path, &e));
     let file = match LockedFile::try_exclusive(open()?) {
@@ -266,7 +334,12 @@ fn foreground_lock(home: &Home) -> Result<LockedFile, StartError> {
     };
     let cannot = |e: io::Error| Blocked::io("wait for", &path, &e);
     let waiting = LockWait::begin(file).map_err(cannot)?;
-    wait::any_readable(&[waiting.as_fd()], Instant::now() + FOREGROUND_PATIENCE).map_err(cannot)?;
+    let began = Instant::now();
+    wait::any_readable(&[waiting.as_fd()], began + FOREGROUND_PATIENCE).map_err(cannot)?;
+    let stops = || Record::read(&path).is_some_and(|record| record.stage == Stage::Stopping);
+    if queued && stops() {
+        wait::any_readable(&[waiting.as_fd()], began + QUEUED_PATIENCE).map_err(cannot)?;
+    }
     match waiting.take() {
         Some(lock) => Ok(lock.map_err(cannot)?),
         None => Err(StartError::AlreadyRunning {

@@ -20,12 +20,12 @@ use crate::wait::{self, LockWait};
 const DYING: Duration = Duration::from_millis(30);
 
 /// Between two looks at the socket where no watch can be had.
-const UNTOLD: Duration = Duration::from_millis(50);
+pub(super) const UNTOLD: Duration = Duration::from_millis(50);
 
 impl Attempt<'_> {
     /// Takes S, or finds that the kept connection answers. False: neither by the deadline.
     pub(super) fn take_spawn_lock(&mut self) -> Result<bool, CallError> {
-        let forbidden = self.options.no_spawn || self.app.spawn_forbidden();
+        let forbidden = self.may_not_start();
         let touched = || self.home.spawn_lock().exists() || self.home.agent_lock().exists();
         if forbidden && !touched() {
             // Nothing ever ran here: leave no trace. (`daemon run` makes L alone.)
@@ -80,18 +80,29 @@ impl Attempt<'_> {
         words: &str,
         named: bool,
     ) -> (Vec<bool>, bool) {
+        self.poll_until(fds, words, named, self.deadline)
+    }
+
+    /// The same with another end.
+    pub(super) fn poll_until(
+        &self,
+        fds: &[BorrowedFd<'_>],
+        words: &str,
+        named: bool,
+        until: Instant,
+    ) -> (Vec<bool>, bool) {
         let none = || vec![false; fds.len()];
         if !named {
-            let soon = self.deadline.min(Instant::now() + SILENCE);
+            let soon = until.min(Instant::now() + SILENCE);
             let ready = wait::any_readable(fds, soon).unwrap_or_else(|_| none());
-            if ready.contains(&true) || soon == self.deadline {
+            if ready.contains(&true) || soon == until {
                 return (ready, false);
             }
             if let Some(say) = self.options.on_wait {
                 say(words);
             }
         }
-        (wait::any_readable(fds, self.deadline).unwrap_or_else(|_| none()), true)
+        (wait::any_readable(fds, until).unwrap_or_else(|_| none()), true)
     }
 
     /// Tests L: an agent lives, and we wait for its next step; or none lives, and we start one.
@@ -126,16 +137,7 @@ impl Attempt<'_> {
     /// Somebody holds L. Subscribes, looks once more, and only then waits.
     pub(super) fn wait_on_agent(&mut self) -> Result<(), CallError> {
         let Some(waiting) = &self.agent_lock_wait else { return self.begin_wait() };
-        let words = match Record::read(&self.home.agent_lock()) {
-            Some(record) => match record.stage {
-                Stage::Starting => format!("the agent (pid {}) is starting", record.process.pid),
-                Stage::Stopping | Stage::Stopped => {
-                    format!("the agent (pid {}) is shutting down", record.process.pid)
-                }
-                Stage::Running => format!("the agent (pid {}) does not answer", record.process.pid),
-            },
-            None => "the agent is starting".to_owned(),
-        };
+        let words = self.what_it_does();
         let mut named = self.named;
         loop {
             let mut fds = vec![waiting.as_fd()];
@@ -179,6 +181,19 @@ impl Attempt<'_> {
         }
         self.named = named;
         Ok(())
+    }
+
+    /// What there is to wait for, by L's record.
+    pub(super) fn what_it_does(&self) -> String {
+        let Some(record) = Record::read(&self.home.agent_lock()) else {
+            return "the agent is starting".to_owned();
+        };
+        let pid = record.process.pid;
+        match record.stage {
+            Stage::Starting => format!("the agent (pid {pid}) is starting"),
+            Stage::Stopping | Stage::Stopped => format!("the agent (pid {pid}) is shutting down"),
+            Stage::Running => format!("the agent (pid {pid}) does not answer"),
+        }
     }
 
     /// Ends the wait on whoever held L. S is not to be given away with it: the lock might come later,

@@ -7,12 +7,14 @@
 //! - a silent agent is not a dead one: the open connection is kept, since it is the fastest way to
 //!   the answer when the agent comes back.
 //!
-//! The locks are taken in the order S, then L.
+//! The locks are taken in the order S, then L. Where a service manager's unit is in charge of the home,
+//! none is taken and nothing is spawned (`unit.rs`).
 
 pub(crate) mod locks;
 mod replace;
 mod socket;
 mod start;
+mod unit;
 mod verdict;
 
 pub use self::replace::replace;
@@ -24,6 +26,7 @@ use hearth_process::locked::LockedFile;
 use hearth_process::watch::DirWatch;
 
 use self::socket::Probe;
+use self::unit::{Charge, Unanswered};
 use crate::http::{Connection, Reply, Request};
 use crate::ready::{ApiRange, Ready, State, Version};
 use crate::wait::LockWait;
@@ -127,6 +130,9 @@ struct Attempt<'a> {
     watch: Option<DirWatch>,
     agent_lock_wait: Option<LockWait>,
     ours: Option<String>,
+    charge: Option<Charge>,
+    looked: bool,
+    subscribed: bool,
     repeated: bool,
     named: bool,
 }
@@ -154,6 +160,9 @@ impl<'a> Attempt<'a> {
             watch: None,
             agent_lock_wait: None,
             ours: None,
+            charge: None,
+            looked: false,
+            subscribed: false,
             repeated: false,
             named: false,
         }
@@ -171,29 +180,48 @@ impl<'a> Attempt<'a> {
         let _ = hearth_process::stdio::ensure_open();
         let mut patience = SILENCE;
         loop {
+            if self.may_not_start() {
+                self.leave_the_manager_alone()?;
+            }
             let probe = self.probe(patience);
             patience = SILENCE;
-            match probe {
+            let unanswered = match probe {
                 Probe::Answered(version, reply) => return Ok((self.answered(version), reply)),
                 Probe::Refused(error) => return Err(error),
+                Probe::Declined(problem) => return Err(self.declined(&problem)),
                 Probe::Blocked(blocked) => return Err(self.blocked(blocked)),
-                Probe::Lost(error) => self.repeat_or_fail(error)?,
                 Probe::Late => return Err(self.judge_late()),
+                Probe::Lost(error) => {
+                    self.repeat_or_fail(error)?;
+                    Unanswered::Ended
+                }
                 // Both requests went out in one write: the second may have been carried out.
                 Probe::Broke if self.request.is_some_and(|request| !request.repeatable) => {
-                    return Err(CallError::Broken(io::ErrorKind::UnexpectedEof.into()));
+                    let broken = || CallError::Broken(io::ErrorKind::UnexpectedEof.into());
+                    return Err(self.given_up().unwrap_or_else(broken));
                 }
-                // A socket that is none looks to connect(2) like one where nobody listens.
-                Probe::Nobody => self.home.foreign_at_socket().map_err(|b| self.blocked(b))?,
-                // Under S the kernel may hold us in its queue for as long as there is time.
-                Probe::Full if self.spawn_lock.is_some() => patience = self.left(),
-                Probe::Broke | Probe::Stopping | Probe::Silent | Probe::Full => {}
+                Probe::Nobody => {
+                    // A socket that is none looks to connect(2) like one where nobody listens.
+                    self.home.foreign_at_socket().map_err(|b| self.blocked(b))?;
+                    Unanswered::Nobody
+                }
+                Probe::Broke | Probe::Stopping => Unanswered::Ended,
+                Probe::Silent => Unanswered::Silent,
+                Probe::Full => Unanswered::Full,
+            };
+            if let Some(longer) = self.by_manager(unanswered)? {
+                patience = longer;
+                continue;
             }
             if self.spawn_lock.is_none() {
                 if self.take_spawn_lock()? {
                     continue;
                 }
                 return Err(self.judge_late());
+            }
+            if unanswered == Unanswered::Full {
+                // Under S the kernel may hold us in its queue for as long as there is time.
+                patience = self.left();
             }
             self.under_spawn_lock()?;
         }

@@ -3,6 +3,9 @@
 //! The new one is started under S, like any other, but without L, which it gets from the one that it
 //! replaces. Kept true here: whatever becomes of the new one, an agent serves afterwards; and an
 //! agent is never replaced by an older one unasked.
+//!
+//! Where a service manager's unit is in charge, the manager does it, and what it runs is what was
+//! installed: that may be as old as before, which is no reason to try again.
 
 use std::time::Instant;
 
@@ -13,6 +16,8 @@ use crate::{App, Home};
 
 /// Puts an agent of this executable into the place of the one that lives; where none does, starts
 /// one. What is under way at the old one is finished or ended with the word that it was replaced.
+///
+/// Where a unit is in charge, its manager is told to restart it, and runs what was installed.
 ///
 /// Errors: those of [`super::ensure_ready`]; [`State::SpawnFailed`] where the new one failed, hung or
 /// died, and the old one goes on; one that does not answer is [`State::Unresponsive`] and stays.
@@ -28,7 +33,10 @@ pub fn replace(app: &App, home: &Home, options: &Options<'_>) -> Result<Ready, C
     if options.no_spawn || app.spawn_forbidden() {
         return Err(attempt.down());
     }
-    attempt.under_new_management(old)
+    match old {
+        Some(old) if attempt.has_unit() => attempt.by_restart(&old),
+        old => attempt.under_new_management(old),
+    }
 }
 
 /// Whether `call` may put a newer agent in the place of one that it has no version in common with.
@@ -76,6 +84,26 @@ impl Attempt<'_> {
                 Err(self.stays(&super::verdict::with_tail(&reason, &log_tail), old))
             }
         }
+    }
+
+    /// Its manager ends it and runs another one, behind the socket that it holds.
+    fn by_restart(&mut self, old: &Version) -> Result<Ready, CallError> {
+        self.open = None;
+        self.restarted_by_manager(old)?;
+        let mut next = Attempt::new(self.app, self.home, self.options, None);
+        next.deadline = self.deadline;
+        let mut ready = match next.run() {
+            Ok((ready, _)) => ready,
+            Err(CallError::Version { agent, .. }) => {
+                Ready { version: Some(agent), ..next.told(State::Up, None, None) }
+            }
+            Err(error) => return Err(error),
+        };
+        if ready.version.as_ref().is_some_and(|new| new.instance != old.instance) {
+            ready.state = State::Started;
+        }
+        ready.duration = self.began.elapsed();
+        Ok(ready)
     }
 
     fn stays(&self, why: &str, old: Option<Version>) -> CallError {

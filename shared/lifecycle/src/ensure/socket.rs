@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::{Attempt, CallError, DEADLINE, SILENCE};
 use crate::home::Blocked;
 use crate::http::{ConnectError, Connection, Head, Reply, Request};
+use crate::problem::Problem;
 use crate::ready::{ApiRange, Version};
 use crate::wait;
 
@@ -18,6 +19,8 @@ pub(super) enum Probe {
     Refused(CallError),
     /// It answered 503: it is shutting down.
     Stopping,
+    /// It answered 503: it may not serve, and says why. A manager gave it the socket.
+    Declined(Problem),
     /// Connected, and not a byte for 500 ms. The connection is kept.
     Silent,
     /// Its queue is full.
@@ -95,7 +98,10 @@ impl Attempt<'_> {
             Err(_) => return Probe::Broke,
         };
         if head.status == 503 {
-            return Probe::Stopping;
+            let problem = serde_json::from_slice::<Problem>(&body).ok();
+            let permanent =
+                |problem: &Problem| matches!(&*problem.code, "spawn-failed" | "already-running");
+            return problem.filter(permanent).map_or(Probe::Stopping, Probe::Declined);
         }
         let version = match read_version(&head, &body) {
             Ok(version) => version,

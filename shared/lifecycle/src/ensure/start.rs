@@ -17,7 +17,7 @@ use hearth_process::facts::boot_ms;
 impl Attempt<'_> {
     /// Nobody lives: whatever socket file there is, is stale by construction.
     pub(super) fn start(&mut self) -> Result<(), CallError> {
-        if self.options.no_spawn || self.app.spawn_forbidden() {
+        if self.may_not_start() {
             return Err(self.down());
         }
         let executable = Executable::of(&spawn::executable());

@@ -76,13 +76,7 @@ impl Attempt<'_> {
     pub(super) fn judge_late(&self) -> CallError {
         let name = self.app.name;
         let record = Record::read(&self.home.agent_lock());
-        let living = record.filter(|record| {
-            use hearth_process::Liveness;
-            matches!(
-                record.process.living(),
-                Liveness::Living | Liveness::Unknown | Liveness::OtherWorld
-            )
-        });
+        let living = record.filter(Record::lives);
         let Some(record) = living else {
             let why =
                 format!("an agent is starting, and was not ready after {}", seconds(self.began));

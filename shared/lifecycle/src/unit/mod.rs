@@ -6,10 +6,34 @@
 //! deadline, and what it says is passed on in its own words. "The file is there" is not "loaded", and
 //! "loaded" is not "running".
 
+mod executable;
+mod launchd;
+mod login;
+mod plan;
+mod plist;
+pub(crate) mod run;
+pub mod seal;
+mod setup;
+mod stamp;
 mod stand;
+pub mod systemd;
+mod template;
 
+#[cfg(target_os = "linux")]
+#[path = "linux.rs"]
+mod os;
+#[cfg(target_os = "macos")]
+#[path = "macos.rs"]
+mod os;
+
+pub use executable::{Executable, executable};
+pub use login::{Environment, environment};
+pub use plan::{Done, Plan, Step};
+pub use setup::{Obstacle, install, uninstall};
 pub use stand::{Answer, Refused, Standing};
+pub use template::Wanted;
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -29,6 +53,8 @@ pub enum Kind {
 pub struct Unit {
     /// Whose.
     pub kind: Kind,
+    /// Name of the app whose agent it runs.
+    pub app: &'static str,
     /// Under which name the manager knows the agent: `hearth-agent.service`, `dev.hearth.agent`.
     pub name: String,
     /// Its files; the one that runs the agent first.
@@ -61,21 +87,34 @@ pub enum Installed {
     Unit(Box<Unit>),
 }
 
+/// Whose the units of this operating system are.
+pub const KIND: Kind = os::KIND;
+
 /// What stands there for `app`. Reads files alone.
 pub fn installed(app: &App) -> Installed {
-    let _ = app;
-    Installed::None
+    os::installed(app)
 }
 
 /// The unit that is in charge of `home`, where one is. Reads files alone.
 pub fn in_charge(app: &App, home: &Home) -> Option<Unit> {
     match installed(app) {
-        Installed::Unit(unit) if unit.home == home.dir() => Some(*unit),
+        Installed::Unit(unit) if is_same(&unit.home, home.dir()) => Some(*unit),
         Installed::Unit(_)
         | Installed::None
         | Installed::Masked(_)
         | Installed::Unreadable { .. } => None,
     }
+}
+
+/// By name, else by what they are: the same directory may be reached through a link above it.
+fn is_same(one: &Path, other: &Path) -> bool {
+    let which = |path: &Path| std::fs::metadata(path).map(|found| (found.dev(), found.ino())).ok();
+    one == other || which(one).is_some_and(|one| which(other) == Some(one))
+}
+
+/// What a command prints, where it succeeds by `until`; it is ended where it does not.
+pub fn asked(command: std::process::Command, until: Instant) -> Option<String> {
+    run::run(command, until).ok().filter(|ran| ran.success).map(|ran| ran.stdout)
 }
 
 impl Unit {
@@ -97,6 +136,22 @@ impl Unit {
     /// Has the manager end the agent and run another one, with nobody refused in between (systemd).
     pub fn restart(&self, until: Instant) -> Result<(), Refused> {
         stand::restart(self, until)
+    }
+
+    /// Has the manager listen anew, ending the agent, where somebody has removed the socket's path.
+    pub fn mend(&self, until: Instant) -> Result<(), Refused> {
+        stand::mend(self, until)
+    }
+
+    /// Has the manager forget that it had given up.
+    pub fn forgive(&self, until: Instant) -> Result<(), Refused> {
+        stand::forgive(self, until)
+    }
+
+    /// Has the manager run the agent from login on, or only when somebody wants it (systemd). What runs
+    /// now stays as it is. launchd runs it from login on in any case.
+    pub fn at_login(&self, at_login: bool, until: Instant) -> Result<(), Refused> {
+        stand::at_login(self, at_login, until)
     }
 
     /// What a person types to see more: `systemctl --user status hearth-agent.service`.

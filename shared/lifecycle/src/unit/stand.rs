@@ -2,7 +2,9 @@
 
 use std::time::Instant;
 
-use super::Unit;
+use super::launchd::{self, Launchctl};
+use super::systemd::{self, Systemctl};
+use super::{Kind, Unit};
 
 /// How the manager sees the agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +21,7 @@ pub enum Standing {
     Starting,
     /// The agent runs.
     Running {
-        /// Its pid.
+        /// Its pid; 0 where the manager does not say.
         pid: u32,
     },
     /// The agent is ending.
@@ -28,12 +30,28 @@ pub enum Standing {
     Failed,
 }
 
+impl Standing {
+    /// As it stands in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Standing::NotLoaded => "not-loaded",
+            Standing::Masked => "masked",
+            Standing::Inactive => "inactive",
+            Standing::Listening => "listening",
+            Standing::Starting => "starting",
+            Standing::Running { .. } => "running",
+            Standing::Stopping => "stopping",
+            Standing::Failed => "failed",
+        }
+    }
+}
+
 /// What the manager says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// In short.
     pub standing: Standing,
-    /// In its own words, for people: `failed (Result: exit-code, status 203/EXEC)`.
+    /// In its own words, for people: `failed (Result: exit-code, status=203/EXEC)`.
     pub words: String,
 }
 
@@ -47,26 +65,61 @@ pub struct Refused {
     pub remedy: String,
 }
 
-fn not_here(unit: &Unit) -> Refused {
-    Refused { words: format!("{} has no manager here", unit.name), remedy: String::new() }
+pub(super) fn ask(unit: &Unit, until: Instant) -> Result<Answer, Refused> {
+    match unit.kind {
+        Kind::Systemd => Systemctl::default().ask(unit, until),
+        Kind::Launchd => Launchctl::default().ask(unit, until),
+    }
 }
 
-pub(super) fn ask(unit: &Unit, _until: Instant) -> Result<Answer, Refused> {
-    Err(not_here(unit))
+pub(super) fn start(unit: &Unit, until: Instant) -> Result<(), Refused> {
+    match unit.kind {
+        Kind::Systemd => Systemctl::default().start(unit, until),
+        Kind::Launchd => Launchctl::default().start(unit, until),
+    }
 }
 
-pub(super) fn start(unit: &Unit, _until: Instant) -> Result<(), Refused> {
-    Err(not_here(unit))
+pub(super) fn stop(unit: &Unit, until: Instant) -> Result<(), Refused> {
+    match unit.kind {
+        Kind::Systemd => Systemctl::default().stop(unit, until),
+        Kind::Launchd => Launchctl::default().stop(unit, until),
+    }
 }
 
-pub(super) fn stop(unit: &Unit, _until: Instant) -> Result<(), Refused> {
-    Err(not_here(unit))
+pub(super) fn restart(unit: &Unit, until: Instant) -> Result<(), Refused> {
+    match unit.kind {
+        Kind::Systemd => Systemctl::default().restart(unit, until),
+        Kind::Launchd => Launchctl::default().restart(unit, until),
+    }
 }
 
-pub(super) fn restart(unit: &Unit, _until: Instant) -> Result<(), Refused> {
-    Err(not_here(unit))
+/// launchd has nothing to mend: it does not listen for the agent.
+pub(super) fn mend(unit: &Unit, until: Instant) -> Result<(), Refused> {
+    match unit.kind {
+        Kind::Systemd => Systemctl::default().mend(unit, until),
+        Kind::Launchd => start(unit, until),
+    }
+}
+
+/// launchd does not give up: it only waits.
+pub(super) fn forgive(unit: &Unit, until: Instant) -> Result<(), Refused> {
+    match unit.kind {
+        Kind::Systemd => Systemctl::default().forgive(unit, until),
+        Kind::Launchd => Ok(()),
+    }
+}
+
+/// The plist has `RunAtLoad`.
+pub(super) fn at_login(unit: &Unit, at_login: bool, until: Instant) -> Result<(), Refused> {
+    match unit.kind {
+        Kind::Systemd => Systemctl::default().at_login(unit, at_login, until),
+        Kind::Launchd => Ok(()),
+    }
 }
 
 pub(super) fn look(unit: &Unit) -> String {
-    unit.name.clone()
+    match unit.kind {
+        Kind::Systemd => systemd::look(unit),
+        Kind::Launchd => launchd::look(unit),
+    }
 }

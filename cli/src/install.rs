@@ -1,0 +1,208 @@
+//! `hearth install`: hands the agent to the user's service manager.
+//!
+//! Kept true here: what is refused has written nothing; what is printed by `--dry-run` is what is done;
+//! a failure half-way says what was done and how to go on or back. A project that is not well is told
+//! and fails no install: it is not what was installed.
+
+mod checks;
+mod report;
+
+use std::env;
+use std::os::unix::fs::MetadataExt;
+use std::time::{Duration, Instant};
+
+use clap::{ArgMatches, Command};
+use hearth_api::Code;
+use hearth_lifecycle::unit::{self, Done, Obstacle, Step, Wanted};
+use serde_json::json;
+
+use self::report::{Finding, Report};
+use crate::args::{self, Context};
+use crate::refuse::Refusal;
+use crate::{app, output};
+
+/// How long a login shell may take to tell its environment.
+const SHELL: Duration = Duration::from_secs(5);
+/// How long the manager may take to say how it stands.
+const ASKING: Duration = Duration::from_secs(8);
+
+/// Set where nobody logs in: a unit there would be left behind, or belong to the wrong user.
+const CI: &[&str] = &[
+    "CI",
+    "GITHUB_ACTIONS",
+    "GITLAB_CI",
+    "BUILDKITE",
+    "CIRCLECI",
+    "JENKINS_URL",
+    "TEAMCITY_VERSION",
+    "TF_BUILD",
+];
+
+/// Its grammar.
+pub fn grammar() -> Command {
+    Command::new("install")
+        .about("Have the service manager run the agent: it is there from login on")
+        .args([
+            args::flag("dry-run", "Print every file and command, and do nothing"),
+            args::flag(
+                "linger",
+                "Keep the service manager when you log out (loginctl enable-linger)",
+            ),
+            args::flag(
+                "force",
+                "Also in CI; write edited units anew, and keep what they were as .bak",
+            ),
+        ])
+}
+
+/// Checks, then the plan, then whether the agent answers.
+pub fn run(context: &Context, matches: &ArgMatches) -> Result<u8, Refusal> {
+    let force = matches.get_flag("force");
+    is_no_ci(force)?;
+    is_our_own_home()?;
+    let executable = unit::executable(app())
+        .map_err(|refused| Refusal::new(Code::Forbidden, refused.words).hint(refused.remedy))?;
+    let linger = matches.get_flag("linger");
+    if linger {
+        checks::can_linger()?;
+    }
+    // Before a login shell is asked: that takes longest.
+    if !matches.get_flag("dry-run") {
+        context.home.prepare()?;
+    }
+    let environment = unit::environment(app(), SHELL);
+    let wanted = Wanted {
+        kind: unit::KIND,
+        home: context.home.clone(),
+        executable: executable.path.clone(),
+        environment: environment.variables.clone(),
+    };
+    let mut plan =
+        unit::install(app(), &wanted, force, Instant::now() + ASKING).map_err(refusal)?;
+    if linger {
+        let command = ["loginctl", "enable-linger"].map(str::to_owned).to_vec();
+        plan.steps.push(Step::Run { command, may_fail: false });
+    }
+    let mut report = Report::new(&context.home, &executable.path);
+    report.found(executable.doubts.into_iter().map(|doubt| Finding::of("executable", doubt)));
+    report.found([checks::of_environment(&environment)]);
+    if matches.get_flag("dry-run") {
+        report.planned(&plan);
+        return report.print_plan(context, &plan);
+    }
+    report.tell_findings(context);
+    let carried = plan.carry_out(app(), &context.home, &mut |step, done| {
+        report.done(context, step, done);
+    });
+    if let Err(refused) = carried {
+        return Err(half_way(&report, refused));
+    }
+    checks::health(context, &mut report)?;
+    if !linger {
+        report.found(checks::hint_about_linger());
+    }
+    report.end(context, &plan)
+}
+
+/// Errors: `usage` in CI.
+fn is_no_ci(force: bool) -> Result<(), Refusal> {
+    let off = |value: &str| matches!(value, "" | "0" | "false");
+    let set = |name: &&&str| env::var(name).is_ok_and(|value| !off(&value));
+    match CI.iter().find(set) {
+        Some(name) if !force => Err(Refusal::usage(format!(
+            "this is CI ({name} is set), where nobody logs in: nothing was installed"
+        ))
+        .hint("verbs start the agent themselves; if it is meant: `hearth install --force`")),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// `sudo hearth install` would leave root's units in a person's home.
+pub fn is_our_own_home() -> Result<(), Refusal> {
+    let home = env::var_os("HOME").unwrap_or_default();
+    let ours = rustix::process::geteuid().as_raw();
+    let Ok(found) = std::fs::metadata(&home) else { return Ok(()) };
+    if found.uid() == ours {
+        return Ok(());
+    }
+    let home = std::path::PathBuf::from(home);
+    let why = format!(
+        "{} belongs to uid {}, and this runs as uid {ours}: the units of one user are no business of \
+         another's",
+        crate::trust::shown(&home),
+        found.uid()
+    );
+    Err(Refusal::new(Code::Forbidden, why).hint("as that user, without sudo: `hearth install`"))
+}
+
+fn refusal(obstacle: Obstacle) -> Refusal {
+    let code = match &obstacle {
+        Obstacle::Manager(_) => Code::ServiceNotReady,
+        Obstacle::Foreign(_) => Code::BadConfig,
+        Obstacle::OtherHome(_) => Code::AlreadyRunning,
+        Obstacle::Path(_) => Code::Blocked,
+    };
+    let refused = obstacle.refused();
+    let why = format!("{}; nothing was installed", refused.words);
+    let refusal = Refusal::new(code, why).hint(refused.remedy);
+    match code.exit() {
+        3 => refusal.of_state(&refused.words),
+        _ => refusal,
+    }
+}
+
+/// What was done stays: it is of use for the next try.
+fn half_way(report: &Report, refused: unit::Refused) -> Refusal {
+    let done = report.done_in_words();
+    let so_far = match done.is_empty() {
+        true => "nothing was changed".to_owned(),
+        false => format!("done so far:\n  {}", done.join("\n  ")),
+    };
+    Refusal::new(Code::ServiceNotReady, format!("{}\n{so_far}", refused.words))
+        .hint(format!(
+            "{}; then `hearth install` goes on from here, and `hearth uninstall` undoes it",
+            refused.remedy
+        ))
+        .of_state(&refused.words)
+        .and_details(json!({ "steps": report.steps }))
+}
+
+/// Says in one line what an install or an uninstall has come to.
+pub fn tell(context: &Context, words: &str) {
+    if !context.quiet && !context.json {
+        output::tell(&format!("hearth: {words}"));
+    }
+}
+
+pub use self::report::Report as Told;
+
+/// How a step went, for people: one line.
+pub fn line_of(step: &Step, done: &Done) -> String {
+    match done {
+        Done::Yes => step.in_words(),
+        Done::Failed(refused) => format!("{}: {}", step.in_words(), refused.words),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_obstacle_has_the_exit_code_of_what_it_is() {
+        let refused = || unit::Refused { words: "so".into(), remedy: "do".into() };
+        for (obstacle, exit) in [
+            (Obstacle::Manager(refused()), 3),
+            (Obstacle::Foreign(refused()), 2),
+            (Obstacle::OtherHome(refused()), 1),
+            (Obstacle::Path(refused()), 3),
+        ] {
+            let refusal = refusal(obstacle);
+            assert_eq!(refusal.code.exit(), exit);
+            assert_eq!(
+                (refusal.hint.as_str(), refusal.details["reason"] == "so"),
+                ("do", exit == 3)
+            );
+        }
+    }
+}

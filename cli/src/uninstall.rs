@@ -1,0 +1,85 @@
+//! `hearth uninstall`: takes back what `install` has done. Services and logs stay as they are.
+//!
+//! Kept true here: services that run are not left without an agent: one is started as verbs do it.
+
+use clap::{ArgMatches, Command};
+use hearth_api::Code;
+use hearth_lifecycle::unit::{self, Installed, Step};
+
+use crate::agent::Wish;
+use crate::args::{self, Context};
+use crate::install::{Told, is_our_own_home, tell};
+use crate::refuse::Refusal;
+use crate::{app, cold, down, trust};
+
+/// Its grammar.
+pub fn grammar() -> Command {
+    Command::new("uninstall")
+        .about("Take the agent from the service manager again; services and logs stay")
+        .args([args::flag("services", "End all services first")])
+}
+
+/// Nothing installed: done.
+pub fn run(context: &Context, matches: &ArgMatches) -> Result<u8, Refusal> {
+    is_our_own_home()?;
+    let mut report = Told::without_executable(&context.home);
+    if unit::in_charge(app(), &context.home).is_none() {
+        not_installed(context)?;
+        report.print_json(context)?;
+        return Ok(0);
+    }
+    let anything = || cold::any_shim(context) || cold::any_wanted(context);
+    if matches.get_flag("services") && anything() {
+        let code = down::everything(context, Wish { start: true, ..Wish::default() })?;
+        if code != 0 {
+            return Ok(code);
+        }
+    }
+    let Some(plan) = unit::uninstall(app(), &context.home, anything()) else { return Ok(0) };
+    let carried = plan.carry_out(app(), &context.home, &mut |step, done| {
+        report.done(context, step, done);
+    });
+    if let Err(refused) = carried {
+        let done = report.done_in_words().join("\n  ");
+        let why = format!("{}\ndone so far:\n  {done}", refused.words);
+        return Err(Refusal::new(Code::Internal, why)
+            .hint(format!("{}; then `hearth uninstall` goes on from here", refused.remedy)));
+    }
+    report.print_json(context)?;
+    let stay = plan.steps.contains(&Step::StartAgent);
+    tell(
+        context,
+        match stay {
+            true => "uninstalled; services stay up, with an agent that was started for them",
+            false => "uninstalled; verbs start the agent themselves",
+        },
+    );
+    Ok(0)
+}
+
+/// Says what is there instead. Errors: a unit that is not known to be this home's, and must not be
+/// taken away unasked.
+fn not_installed(context: &Context) -> Result<(), Refusal> {
+    match unit::installed(app()) {
+        Installed::None => tell(context, "nothing is installed"),
+        Installed::Masked(path) => {
+            tell(context, &format!("nothing is installed ({} is masked)", trust::shown(&path)));
+        }
+        Installed::Unreadable { path, why } => {
+            let why = format!("{} is not one of hearth's: {why}", trust::shown(&path));
+            return Err(Refusal::new(Code::BadConfig, why)
+                .hint(format!("look at it, then remove it yourself: `rm {}`", path.display())));
+        }
+        Installed::Unit(other) => {
+            let home = trust::shown(&other.home);
+            tell(
+                context,
+                &format!(
+                    "nothing is installed for {}; for {home} there is: `hearth --home {home} uninstall`",
+                    trust::shown(context.home.dir())
+                ),
+            );
+        }
+    }
+    Ok(())
+}

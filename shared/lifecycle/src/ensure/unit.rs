@@ -1,0 +1,294 @@
+//! A unit is in charge: its manager brings the agent up, and nobody else does.
+//!
+//! Kept true here: neither S nor L is taken and nothing is spawned, so a verb and a manager never
+//! start two; a verb that may not start one does not even connect where nobody lives, since the
+//! manager would hear it; nothing spins: the manager is asked to start once and to mend once, and
+//! what is waited for is a descriptor. What it comes to is told in the manager's own words.
+
+mod verdict;
+
+use std::fs::{self, File};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use hearth_process::ProcessHandle;
+use hearth_process::watch::DirWatch;
+
+use super::locks::UNTOLD;
+use super::{Attempt, CallError, SILENCE};
+use crate::control::StopError;
+use crate::home::Blocked;
+use crate::http::Connection;
+use crate::ready::Version;
+use crate::record::{Record, Stage};
+use crate::unit::{self, Refused, Standing, Unit};
+use crate::wait::{self, LockWait};
+
+/// The manager's time for bringing an agent up, inside the deadline.
+const MANAGER_BUDGET: Duration = Duration::from_secs(8);
+
+/// The unit that is in charge, and what has been tried with it.
+pub(super) struct Charge {
+    unit: Unit,
+    started: bool,
+    mended: bool,
+    /// How often who listened has ended the connection.
+    ended: u32,
+    /// Where the agent's log ended before.
+    log_start: u64,
+}
+
+/// How nobody answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unanswered {
+    /// Nobody listens.
+    Nobody,
+    /// The connection ended, or it is shutting down: another one is to come.
+    Ended,
+    /// Connected, and not a byte.
+    Silent,
+    /// The queue is full.
+    Full,
+}
+
+impl Attempt<'_> {
+    pub(super) fn may_not_start(&self) -> bool {
+        self.options.no_spawn || self.app.spawn_forbidden()
+    }
+
+    /// Whether a unit is in charge; looked for once.
+    pub(super) fn has_unit(&mut self) -> bool {
+        if !self.looked {
+            self.looked = true;
+            self.charge = unit::in_charge(self.app, self.home).map(|unit| Charge {
+                unit,
+                started: false,
+                mended: false,
+                ended: 0,
+                log_start: fs::metadata(self.home.log()).map_or(0, |found| found.len()),
+            });
+        }
+        self.charge.is_some()
+    }
+
+    /// For a verb that may not start one: ends it where none lives, before it connects.
+    pub(super) fn leave_the_manager_alone(&mut self) -> Result<(), CallError> {
+        if self.open.is_some() || !self.has_unit() {
+            return Ok(());
+        }
+        let path = self.home.agent_lock();
+        let held = hearth_process::locked::is_held(&path)
+            .map_err(|e| self.blocked(Blocked::io("test the lock of", &path, &e)))?;
+        if !held {
+            return Err(self.down());
+        }
+        let record = Record::read(&path);
+        let ends = record.filter(|it| matches!(it.stage, Stage::Stopping | Stage::Stopped));
+        let Some(handle) = ends.and_then(|record| ProcessHandle::open(&record.process).ok()) else {
+            return Ok(());
+        };
+        // Who came to it now would be heard by the manager when it has ended.
+        let words = self.what_it_does();
+        if self.wait_for(&[handle.as_fd()], &words, self.deadline)[0] {
+            return Err(self.down());
+        }
+        Err(self.judge_late())
+    }
+
+    /// Step 4. `None`: no unit is in charge, go on with S. Else what is to be done before the next look
+    /// has been done, and that one may take so long.
+    pub(super) fn by_manager(&mut self, seen: Unanswered) -> Result<Option<Duration>, CallError> {
+        if !self.has_unit() {
+            return Ok(None);
+        }
+        self.home.prepare().map_err(|b| self.blocked(b))?;
+        let left = self.budget().saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(self.manager_late());
+        }
+        match seen {
+            Unanswered::Full => return Ok(Some(left)),
+            Unanswered::Silent => self.await_answer()?,
+            Unanswered::Ended | Unanswered::Nobody if self.may_not_start() => {
+                self.await_change()?
+            }
+            Unanswered::Ended => self.come_again()?,
+            Unanswered::Nobody => self.have_it_started()?,
+        }
+        Ok(Some(SILENCE))
+    }
+
+    /// Until when the manager has time.
+    fn budget(&self) -> Instant {
+        self.deadline.min(self.began + MANAGER_BUDGET)
+    }
+
+    /// The connection is kept: whoever listens for the agent has it in a queue.
+    fn await_answer(&mut self) -> Result<(), CallError> {
+        let Some(open) = self.open.take() else { return Ok(()) };
+        let words = self.what_it_does();
+        let answers = self.wait_for(&[open.as_fd()], &words, self.budget())[0];
+        self.open = Some(open);
+        if answers { Ok(()) } else { Err(self.manager_late()) }
+    }
+
+    /// It ended while we spoke. Once, the way back is the queue of whoever listens for the next one;
+    /// after that, something has to happen first.
+    fn come_again(&mut self) -> Result<(), CallError> {
+        let Some(charge) = &mut self.charge else { return Ok(()) };
+        charge.ended += 1;
+        if charge.ended == 1 {
+            return Ok(());
+        }
+        match self.given_up() {
+            Some(error) => Err(error),
+            None => self.await_change(),
+        }
+    }
+
+    fn have_it_started(&mut self) -> Result<(), CallError> {
+        let Some(charge) = &self.charge else { return Ok(()) };
+        // Who has seen it end asks first how it stands.
+        if !charge.started && charge.ended == 0 {
+            return self.start_it();
+        }
+        let answer = charge.unit.ask(self.budget()).map_err(|refused| self.refused(&refused))?;
+        let (started, mended) = (charge.started, charge.mended);
+        let listens = charge.unit.files.len() > 1;
+        match answer.standing {
+            Standing::Inactive | Standing::Listening if !started => self.start_it(),
+            Standing::Listening | Standing::Running { .. } if listens && !mended => self.mend(),
+            Standing::Starting | Standing::Running { .. } | Standing::Stopping => {
+                self.await_change()
+            }
+            Standing::Listening
+            | Standing::Inactive
+            | Standing::Failed
+            | Standing::NotLoaded
+            | Standing::Masked => Err(self.not_brought_up(&answer.words)),
+        }
+    }
+
+    fn start_it(&mut self) -> Result<(), CallError> {
+        let Some(charge) = &mut self.charge else { return Ok(()) };
+        charge.started = true;
+        let forgive = self.options.past_backoff;
+        self.order(move |unit, until| {
+            if forgive {
+                // Where nothing has failed there is nothing to forget.
+                let _ = unit.forgive(until);
+            }
+            unit.start(until)
+        })
+    }
+
+    /// Somebody has removed the socket's path, and the manager listens on where nobody can come. One
+    /// verb has it listen anew; the others find that it does.
+    fn mend(&mut self) -> Result<(), CallError> {
+        let budget = self.budget();
+        let Some(charge) = &mut self.charge else { return Ok(()) };
+        charge.mended = true;
+        let turn = File::open(charge.unit.file()).and_then(LockWait::begin);
+        if let Ok(turn) = &turn {
+            let _ = wait::any_readable(&[turn.as_fd()], budget);
+        }
+        if Connection::open(&self.home.socket(), SILENCE.min(self.left())).is_ok() {
+            return Ok(());
+        }
+        let done = self.order(Unit::mend);
+        drop(turn);
+        done
+    }
+
+    /// Has the manager do something, and names the wait where it takes long.
+    fn order(
+        &mut self,
+        what: impl FnOnce(&Unit, Instant) -> Result<(), Refused> + Send,
+    ) -> Result<(), CallError> {
+        let budget = self.budget();
+        let Some(Charge { unit, .. }) = &self.charge else { return Ok(()) };
+        let say = self.options.on_wait.filter(|_| !self.named);
+        let mut named = self.named;
+        let done = thread::scope(|scope| {
+            let (sender, done) = channel();
+            scope.spawn(move || sender.send(what(unit, budget)));
+            match done.recv_timeout(SILENCE) {
+                Err(RecvTimeoutError::Timeout) => {
+                    if let Some(say) = say {
+                        say(&format!("the service manager has not answered about {}", unit.name));
+                    }
+                    named = true;
+                    done.recv().ok()
+                }
+                got => got.ok(),
+            }
+        });
+        self.named = named;
+        match done {
+            Some(Err(refused)) => Err(self.refused(&refused)),
+            Some(Ok(())) | None => Ok(()),
+        }
+    }
+
+    /// Waits until the socket's directory changes or the agent that lives ends: the caller looks again.
+    /// The first time it only subscribes.
+    fn await_change(&mut self) -> Result<(), CallError> {
+        if !self.subscribed {
+            self.subscribed = true;
+            // A user's watches may be used up (inotify(7)): then the wait does without.
+            self.watch = DirWatch::names(self.home.sockets()).ok();
+            return Ok(());
+        }
+        let words = self.what_it_does();
+        let record = Record::read(&self.home.agent_lock());
+        let lives = record.and_then(|record| ProcessHandle::open(&record.process).ok());
+        let watch = self.watch.take();
+        let mut fds: Vec<_> = watch.iter().map(AsFd::as_fd).collect();
+        fds.extend(lives.iter().map(AsFd::as_fd));
+        let untold = watch.is_none().then(|| Instant::now() + UNTOLD);
+        let until = self.budget().min(untold.unwrap_or(self.budget()));
+        let changed = self.wait_for(&fds, &words, until).contains(&true);
+        if let Some(watch) = &watch {
+            let _ = watch.drain();
+        }
+        self.watch = watch;
+        if changed || Instant::now() < self.budget() { Ok(()) } else { Err(self.manager_late()) }
+    }
+
+    /// Ends the agent that lives and has the manager run the one that it has installed. What listens
+    /// stays, so nobody is refused meanwhile.
+    pub(super) fn restarted_by_manager(&mut self, old: &Version) -> Result<(), CallError> {
+        let Some(Charge { unit, .. }) = &self.charge else { return Ok(()) };
+        let until = self.deadline;
+        let answer = unit.ask(until).map_err(|refused| self.refused(&refused))?;
+        let own = match answer.standing {
+            Standing::Running { pid } => pid == old.pid,
+            Standing::Starting | Standing::Stopping => true,
+            Standing::NotLoaded
+            | Standing::Masked
+            | Standing::Inactive
+            | Standing::Listening
+            | Standing::Failed => false,
+        };
+        if own {
+            return self.order(Unit::restart);
+        }
+        // It was there before the unit, or beside it: it goes first.
+        let stopped = crate::control::stop_directly(self.app, self.home, self.left());
+        stopped.map_err(|error| match error {
+            StopError::NotReady(ready) => CallError::NotReady(ready),
+            StopError::Blocked(blocked) => self.blocked(blocked),
+            StopError::Late { .. } | StopError::Failed(_) => self.judge_late(),
+        })?;
+        self.order(Unit::start)
+    }
+
+    /// Polls, and names the wait once it takes long.
+    fn wait_for(&mut self, fds: &[BorrowedFd<'_>], words: &str, until: Instant) -> Vec<bool> {
+        let (ready, named) = self.poll_until(fds, words, self.named, until);
+        self.named = named;
+        ready
+    }
+}

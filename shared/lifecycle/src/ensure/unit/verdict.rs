@@ -1,0 +1,92 @@
+//! What it comes to where a manager is in charge: its own words, and what to type next.
+
+use std::time::{Duration, Instant};
+
+use super::{Attempt, CallError};
+use crate::ensure::verdict::with_tail;
+use crate::problem::Problem;
+use crate::ready::State;
+use crate::record::{Record, Stage};
+use crate::spawn;
+use crate::unit::{Refused, Standing};
+
+/// How long the manager may take to say how it stands.
+const WORDS: Duration = Duration::from_millis(1500);
+
+impl Attempt<'_> {
+    /// The manager could not be asked, or did not do it.
+    pub(super) fn refused(&self, refused: &Refused) -> CallError {
+        self.service_not_ready(&refused.words, &refused.remedy)
+    }
+
+    /// The manager has given up, or knows nothing of it.
+    pub(super) fn not_brought_up(&self, words: &str) -> CallError {
+        let Some(charge) = &self.charge else { return self.judge_late() };
+        let unit = &charge.unit;
+        let look = format!("`{}`", unit.look());
+        if !unit.executable.exists() {
+            let why = format!(
+                "{} is not there, which {} runs ({words})",
+                unit.executable.display(),
+                unit.name
+            );
+            let hint = format!("put it back, or `{} install` from where it is now", unit.app);
+            return self.service_not_ready(&why, &hint);
+        }
+        self.service_not_ready(words, &look)
+    }
+
+    /// The words of the manager where it has given up; `None`: it has not, or does not say.
+    pub(in crate::ensure) fn given_up(&self) -> Option<CallError> {
+        let charge = self.charge.as_ref()?;
+        let until = self.budget().min(Instant::now() + WORDS);
+        let answer = charge.unit.ask(until).ok()?;
+        match answer.standing {
+            Standing::Failed | Standing::NotLoaded | Standing::Masked => {
+                Some(self.not_brought_up(&answer.words))
+            }
+            Standing::Inactive
+            | Standing::Listening
+            | Standing::Starting
+            | Standing::Running { .. }
+            | Standing::Stopping => None,
+        }
+    }
+
+    /// Its time is over. Who lives and runs is unresponsive, who lives and stops is stopping; else it is
+    /// the manager's to say.
+    pub(super) fn manager_late(&self) -> CallError {
+        let Some(charge) = &self.charge else { return self.judge_late() };
+        let record = Record::read(&self.home.agent_lock());
+        let stage = record.filter(|it| it.lives()).map(|record| record.stage);
+        match stage {
+            Some(Stage::Running | Stage::Stopping) => return self.judge_late(),
+            Some(Stage::Starting | Stage::Stopped) | None => {}
+        }
+        let waited = format!("{:.1} s", self.began.elapsed().as_secs_f64());
+        // Not beyond the caller's own time.
+        match charge.unit.ask(self.deadline.min(Instant::now() + WORDS)) {
+            Ok(answer) => self.not_brought_up(&format!("not within {waited}: {}", answer.words)),
+            Err(_) if self.left().is_zero() => {
+                let why = format!("{} did not bring it up within {waited}", charge.unit.name);
+                self.service_not_ready(&why, &format!("`{}`", charge.unit.look()))
+            }
+            Err(refused) => {
+                let why =
+                    format!("not within {waited}, and it does not say why: {}", refused.words);
+                self.service_not_ready(&why, &refused.remedy)
+            }
+        }
+    }
+
+    /// The agent that the manager runs may not serve, and tells each verb why.
+    pub(in crate::ensure) fn declined(&self, problem: &Problem) -> CallError {
+        self.service_not_ready(&problem.detail, &problem.hint)
+    }
+
+    fn service_not_ready(&self, words: &str, hint: &str) -> CallError {
+        let start = self.charge.as_ref().map(|charge| charge.log_start);
+        let tail = start.map(|start| spawn::tail(&self.home.log(), start)).unwrap_or_default();
+        self.fail(State::ServiceNotReady, with_tail(words, &tail), hint)
+    }
+}
