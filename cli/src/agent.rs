@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use hearth_api::{AgentRow, reply::Services, stream::OutcomeAgent};
 use hearth_lifecycle::{
     CallError, Options, Presence, Ready, Reply, Request, State, Version, call, ensure_ready,
-    inspect,
+    inspect, unit,
 };
 
 use crate::args::Context;
@@ -93,6 +93,10 @@ pub fn replace(context: &Context, wish: Wish) -> Result<Ready, CallError> {
 
 /// Refuses where the agent that lives is of a later version than this command.
 pub fn refuse_newer(context: &Context) -> Result<(), Refusal> {
+    // A manager runs what was installed, whoever asks it to.
+    if unit::in_charge(app(), &context.home).is_some() {
+        return Ok(());
+    }
     // By its record: one that does not answer is not waited for twice.
     let Ok(Presence::Living(Some(living))) = inspect(&context.home) else { return Ok(()) };
     if !is_older(app().version, &living.version) {
@@ -207,9 +211,10 @@ fn tell(context: &Context, ready: &Ready) {
         && is_older(&version.version, app().version)
     {
         output::tell(&format!(
-            "hearth: the agent ({}) is older than this command ({}): `hearth daemon restart`",
+            "hearth: the agent ({}) is older than this command ({}): `{}`",
             version.version,
-            app().version
+            app().version,
+            renewal(context)
         ));
     }
     // Silent when warm, unless asked; one line when something was started.
@@ -222,6 +227,18 @@ fn tell(context: &Context, ready: &Ready) {
             pid.unwrap_or_default(),
             refuse::milliseconds(ready.duration)
         ));
+    }
+}
+
+/// What puts an agent of this executable into the place of an older one: a manager runs what was
+/// installed, as often as it is told to.
+fn renewal(context: &Context) -> &'static str {
+    let ours = hearth_process::executable();
+    match unit::in_charge(app(), &context.home) {
+        Some(unit) if unit.executable.canonicalize().ok() != ours.canonicalize().ok() => {
+            "hearth install"
+        }
+        Some(_) | None => "hearth daemon restart",
     }
 }
 

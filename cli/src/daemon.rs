@@ -1,7 +1,8 @@
 //! `hearth daemon`: the agent itself, for who wants to see it. Nobody has to.
 //!
 //! Kept true here: `down` and `restart` leave services as they are, unless asked; an end is told only
-//! when the lifetime lock is free; a living agent is never replaced by an older one.
+//! when the lifetime lock is free; a living agent is never replaced by an older one. Where a service
+//! manager's unit is in charge of the home, it is the manager who does all of it.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,12 +11,14 @@ use std::time::Duration;
 use clap::{ArgMatches, Command};
 use hearth_api::Code;
 use hearth_lifecycle::agent::Mode;
+use hearth_lifecycle::unit::Unit;
 use hearth_lifecycle::{AgentConfig, CallError, Ended, Presence, Ready, Record, State, StopError};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::agent::{self, Wish};
 use crate::args::{self, Context};
+use crate::manager::{self, Seen};
 use crate::refuse::{self, Refusal};
 use crate::{app, cold, down, output, tail};
 
@@ -84,7 +87,8 @@ fn told_and_usable(
     if context.json {
         output::print_json(&report(context, &ready))?;
     } else if ready.state == State::Up && !context.quiet {
-        let pid = ready.version.as_ref().map(|version| format!(" (pid {})", version.pid));
+        let by = manager::unit(context).map(|unit| format!(", {}", unit.name)).unwrap_or_default();
+        let pid = ready.version.as_ref().map(|version| format!(" (pid {}{by})", version.pid));
         output::tell(&format!("hearth: agent {}{}", ready.state.as_str(), pid.unwrap_or_default()));
     }
     usable(ready, timeout)
@@ -92,7 +96,9 @@ fn told_and_usable(
 
 fn status(context: &Context) -> Result<u8, Refusal> {
     let ready = agent::ready(context, Wish::default());
-    let report = report(context, &ready);
+    let seen = manager::look(context);
+    let manager = seen.as_ref().map(Seen::line);
+    let report = Report { manager: Some(seen), ..report(context, &ready) };
     if context.json {
         output::print_json(&report)?;
     } else {
@@ -108,7 +114,9 @@ fn status(context: &Context) -> Result<u8, Refusal> {
         };
         let names =
             ["state", "reason", "pid", "version", "instance", "home", "socket", "log", "last"];
-        output::print(names.map(line).concat().as_bytes())?;
+        let manager = manager.map(|line| format!("{:<10} {line}\n", "manager"));
+        let lines = names.map(line).concat() + &manager.unwrap_or_default();
+        output::print(lines.as_bytes())?;
     }
     usable(ready, None)
 }
@@ -133,6 +141,9 @@ struct Report {
     socket: PathBuf,
     log: PathBuf,
     last: Option<Last>,
+    /// `daemon status` alone asks; null: no unit is in charge.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    manager: Option<Option<Seen>>,
 }
 
 /// An agent that died without stopping.
@@ -163,6 +174,7 @@ fn report(context: &Context, ready: &Ready) -> Report {
         socket: home.socket(),
         log: home.log(),
         last: last.map(|record| Last { pid: record.process.pid, started_at: record.started_at }),
+        manager: None,
     }
 }
 
@@ -186,7 +198,7 @@ fn stop(context: &Context, matches: &ArgMatches) -> Result<u8, Refusal> {
         )?;
     }
     if !context.quiet && !context.json {
-        tell(&ended, stay);
+        tell(&ended, stay, manager::unit(context).as_ref());
     }
     match ended {
         Ended::WasDown | Ended::Stopped => Ok(0),
@@ -200,10 +212,14 @@ fn stop(context: &Context, matches: &ArgMatches) -> Result<u8, Refusal> {
     }
 }
 
-fn tell(ended: &Ended, stay: usize) {
+fn tell(ended: &Ended, stay: usize, unit: Option<&Unit>) {
+    let again = |unit: &Unit| {
+        format!("; the next verb has it started by {} (`hearth uninstall` ends that)", unit.name)
+    };
+    let again = unit.map(again).unwrap_or_default();
     match ended {
-        Ended::WasDown => output::tell("hearth: no agent runs"),
-        Ended::Stopped => output::tell("hearth: agent down"),
+        Ended::WasDown => output::tell(&format!("hearth: no agent runs{again}")),
+        Ended::Stopped => output::tell(&format!("hearth: agent down{again}")),
         Ended::Hung(_) => {} // the refusal says it
     }
     match stay {

@@ -33,6 +33,7 @@ mod interrupt;
 mod lease;
 mod lines;
 mod logs;
+mod manager;
 mod output;
 mod plain;
 mod progress;

@@ -180,8 +180,13 @@ fn in_words(state: State) -> &'static str {
 pub fn of_call(error: CallError, timeout: Option<std::time::Duration>) -> Refusal {
     match error {
         CallError::NotReady(ready) => {
-            let waited =
-                matches!(ready.state, State::StillStarting | State::Stopping | State::Unresponsive);
+            let waited = matches!(
+                ready.state,
+                State::StillStarting
+                    | State::Stopping
+                    | State::Unresponsive
+                    | State::ServiceNotReady
+            );
             let late = waited && timeout.is_some_and(|timeout| ready.duration >= timeout);
             Refusal::not_ready(&ready, late)
         }

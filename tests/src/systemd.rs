@@ -232,7 +232,7 @@ pub struct Installed<'a> {
 }
 
 impl<'a> Installed<'a> {
-    /// Installs it.
+    /// Installs it, as a person does; its agent runs then.
     #[track_caller]
     pub fn new(project: &'a Project, manager: &'a Manager) -> Self {
         Self::of(project, manager, crate::hearth())
@@ -242,8 +242,17 @@ impl<'a> Installed<'a> {
     #[track_caller]
     pub fn of(project: &'a Project, manager: &'a Manager, executable: &Path) -> Self {
         let installed = Self::alone(project, manager);
-        installed.write(executable);
-        installed.enable();
+        let like = project.command(&[]);
+        let mut command = Command::new(executable);
+        // Tests run in CI, where an installation is refused to who has not said that he means it.
+        command.args(["install", "--force"]).current_dir(project.dir()).stdin(Stdio::null());
+        for (name, value) in like.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        home::start(manager.of_its_user(&mut command)).finish().exits(0);
         installed
     }
 
@@ -319,7 +328,7 @@ impl<'a> Installed<'a> {
             SOCKET,
             format!(
                 "[Socket]\nListenStream={}\nSocketMode=0600\nDirectoryMode=0700\nBacklog=4096\n\
-                 RemoveOnStop=yes\nTriggerLimitIntervalSec=2s\nTriggerLimitBurst=100\n\
+                 RemoveOnStop=yes\nTriggerLimitIntervalSec=10s\nTriggerLimitBurst=100\n\
                  [Install]\nWantedBy=sockets.target\n{marks}",
                 socket.display()
             ),

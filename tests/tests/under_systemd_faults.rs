@@ -64,16 +64,20 @@ fn an_executable_that_is_gone_is_tried_a_few_times_and_named() {
     let aside = program.with_extension("aside");
     fs::rename(&program, &aside).expect("it is there");
 
+    let begun = Instant::now();
     let refused = installed.verb(&["up", "--json"]).exits(3).refusal();
     assert_eq!(refused["code"], "service-not-ready", "{refused}");
-    assert!(refused.to_string().contains("203/EXEC"), "in the manager's words: {refused}");
+    let words = format!("{} is not there", program.display());
+    assert!(refused["message"].as_str().is_some_and(|it| it.contains(&words)), "{refused}");
     assert!(refused["hint"].as_str().is_some_and(|it| it.contains("hearth install")), "{refused}");
-    // Nothing goes on trying.
-    let tries = || manager.property(SERVICE, "ExecMainStartTimestampMonotonic");
+    assert!(begun.elapsed().as_secs() < 5, "nobody waits for what is not there");
+    // systemd tries on for who has asked, and gives up.
+    manager.await_property(SOCKET, "Result", |it| it == "trigger-limit-hit");
     manager.await_property(SERVICE, "ActiveState", |it| it == "failed");
-    let (before, begun) = (tries(), Instant::now());
-    installed.verb(&["daemon", "status"]).exits(3);
-    assert_eq!(tries(), before, "after {:?}", begun.elapsed());
+    let status = installed.verb(&["daemon", "status", "--json"]).exits(3).json();
+    let said = status["manager"]["words"].as_str().expect("words");
+    assert!(said.contains("203/EXEC") && said.contains("trigger-limit-hit"), "{status}");
+    assert_eq!(manager.property(SERVICE, "ActiveState"), "failed", "to ask starts nothing");
 
     fs::rename(&aside, &program).expect("it is there");
     installed.verb(&["up"]).exits(0);
@@ -118,4 +122,24 @@ fn an_agent_in_the_foreground_that_does_not_move_is_named_and_not_fought() {
     foreign.finish();
     installed.verb(&["up"]).exits(0);
     installed.agent();
+}
+
+#[test]
+#[ignore = "needs a systemd user manager: packaging/with-user-systemd"]
+fn more_kills_than_the_manager_puts_up_with_are_healed_by_the_next_verb() {
+    let (project, manager) = (Project::new(SLEEPER), Manager::of_environment());
+    let installed = Installed::new(&project, &manager);
+    installed.verb(&["up"]).exits(0);
+    let service = installed.pid("sleeper");
+    // As if it had been killed a hundred times in ten seconds with somebody waiting each time.
+    let file = manager.units().join(SOCKET);
+    let text = fs::read_to_string(&file).expect("it is there");
+    fs::write(&file, text.replace("TriggerLimitBurst=100", "TriggerLimitBurst=2")).expect("ours");
+    manager.systemctl(&["stop", SOCKET, SERVICE]).exits(0);
+    manager.systemctl(&["daemon-reload"]).exits(0);
+    for _ in 0..8 {
+        assert_eq!(installed.pid("sleeper"), service);
+        installed.agent();
+        installed.rest();
+    }
 }

@@ -143,10 +143,13 @@ impl Manager {
 
 /// The unit in whose control group we are: the last part of its path (cgroups(7)).
 fn unit(groups: &str) -> Option<String> {
-    let path = groups.lines().find_map(|line| {
+    // Where both are mounted, either may be the one that systemd does not use: then it says `/`.
+    let mut paths = groups.lines().filter_map(|line| {
         line.strip_prefix("0::").or_else(|| line.split_once(":name=systemd:").map(|it| it.1))
-    })?;
-    path.rsplit('/').find(|part| part.ends_with(".service")).map(str::to_owned)
+    });
+    let unit =
+        |path: &str| path.rsplit('/').find(|part| part.ends_with(".service")).map(str::to_owned);
+    paths.find_map(unit)
 }
 
 /// `jobs`: lines of `JOB UNIT TYPE STATE` (systemctl(1)).
@@ -173,6 +176,8 @@ mod tests {
         assert_eq!(unit(deep).as_deref(), Some("hearth-agent.service"));
         let hybrid = "3:cpu:/x\n1:name=systemd:/user.slice/u.service\n0::/v.service/sub\n";
         assert_eq!(unit(hybrid).as_deref(), Some("u.service"));
+        let other = "9:name=systemd:/\n0::/u/app.slice/w.service\n";
+        assert_eq!(unit(other).as_deref(), Some("w.service"));
         assert_eq!(unit("0::/v.service/sub\n").as_deref(), Some("v.service"));
         assert_eq!(unit("0::/user.slice/session-1.scope\n"), None);
         assert_eq!(unit(""), None);

@@ -111,7 +111,13 @@ pub fn call(
             if replace::may_replace(options, app, &agent, ours) =>
         {
             let replaced = replace(app, home, options)?;
-            let (ready, reply) = Attempt::new(app, home, options, Some(request)).ask()?;
+            let mut attempt = Attempt::new(app, home, options, Some(request));
+            let (ready, reply) = attempt.ask().map_err(|error| match error {
+                CallError::Version { agent, ours } => {
+                    attempt.too_old(&agent, ours).unwrap_or(CallError::Version { agent, ours })
+                }
+                error => error,
+            })?;
             Ok((Ready { state: replaced.state, duration: replaced.duration, ..ready }, reply))
         }
         answer => answer,

@@ -24,7 +24,7 @@ use crate::http::Connection;
 use crate::ready::Version;
 use crate::record::{Record, Stage};
 use crate::unit::{self, Refused, Standing, Unit};
-use crate::wait::{self, LockWait};
+use crate::wait::LockWait;
 
 /// The manager's time for bringing an agent up, inside the deadline.
 const MANAGER_BUDGET: Duration = Duration::from_secs(8);
@@ -127,6 +127,9 @@ impl Attempt<'_> {
 
     /// The connection is kept: whoever listens for the agent has it in a queue.
     fn await_answer(&mut self) -> Result<(), CallError> {
+        if let Some(error) = self.cannot_run() {
+            return Err(error);
+        }
         let Some(open) = self.open.take() else { return Ok(()) };
         let words = self.what_it_does();
         let answers = self.wait_for(&[open.as_fd()], &words, self.budget())[0];
@@ -175,7 +178,7 @@ impl Attempt<'_> {
         let Some(charge) = &mut self.charge else { return Ok(()) };
         charge.started = true;
         let forgive = self.options.past_backoff;
-        self.order(move |unit, until| {
+        self.in_turn(move |unit, until| {
             if forgive {
                 // Where nothing has failed there is nothing to forget.
                 let _ = unit.forgive(until);
@@ -184,20 +187,30 @@ impl Attempt<'_> {
         })
     }
 
-    /// Somebody has removed the socket's path, and the manager listens on where nobody can come. One
-    /// verb has it listen anew; the others find that it does.
+    /// Somebody has removed the socket's path, and the manager listens on where nobody can come.
     fn mend(&mut self) -> Result<(), CallError> {
-        let budget = self.budget();
         let Some(charge) = &mut self.charge else { return Ok(()) };
         charge.mended = true;
+        self.in_turn(Unit::mend)
+    }
+
+    /// Of many verbs that find nobody, one has the manager listen and the others find that it does: the
+    /// manager cancels what one of them has begun when another one asks for the contrary.
+    fn in_turn(
+        &mut self,
+        what: impl FnOnce(&Unit, Instant) -> Result<(), Refused> + Send,
+    ) -> Result<(), CallError> {
+        let Some(charge) = &self.charge else { return Ok(()) };
         let turn = File::open(charge.unit.file()).and_then(LockWait::begin);
         if let Ok(turn) = &turn {
-            let _ = wait::any_readable(&[turn.as_fd()], budget);
+            let words = format!("another verb is at the manager of {}", charge.unit.name);
+            let budget = self.budget();
+            self.wait_for(&[turn.as_fd()], &words, budget);
         }
         if Connection::open(&self.home.socket(), SILENCE.min(self.left())).is_ok() {
             return Ok(());
         }
-        let done = self.order(Unit::mend);
+        let done = self.order(what);
         drop(turn);
         done
     }

@@ -123,7 +123,8 @@ impl Unit {
         stand::ask(self, until)
     }
 
-    /// Has the manager listen for the agent (systemd) or run it (launchd), whichever is not so yet.
+    /// Has the manager listen for the agent (systemd) and run it, whichever is not so yet. Does not wait
+    /// until it is ready.
     pub fn start(&self, until: Instant) -> Result<(), Refused> {
         stand::start(self, until)
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{Attempt, CallError};
 use crate::ensure::verdict::with_tail;
 use crate::problem::Problem;
-use crate::ready::State;
+use crate::ready::{ApiRange, State, Version};
 use crate::record::{Record, Stage};
 use crate::spawn;
 use crate::unit::{Refused, Standing};
@@ -53,6 +53,17 @@ impl Attempt<'_> {
         }
     }
 
+    /// There is nothing that the manager could run, and nobody lives: no time will help.
+    pub(super) fn cannot_run(&self) -> Option<CallError> {
+        let unit = &self.charge.as_ref()?.unit;
+        let lives = || Record::read(&self.home.agent_lock()).is_some_and(|record| record.lives());
+        if unit.executable.exists() || lives() {
+            return None;
+        }
+        let words = unit.ask(self.budget().min(Instant::now() + WORDS));
+        Some(self.not_brought_up(&words.map_or_else(|refused| refused.words, |it| it.words)))
+    }
+
     /// Its time is over. Who lives and runs is unresponsive, who lives and stops is stopping; else it is
     /// the manager's to say.
     pub(super) fn manager_late(&self) -> CallError {
@@ -64,19 +75,43 @@ impl Attempt<'_> {
             Some(Stage::Starting | Stage::Stopped) | None => {}
         }
         let waited = format!("{:.1} s", self.began.elapsed().as_secs_f64());
-        // Not beyond the caller's own time.
+        if self.left().is_zero() {
+            // The caller's own time is over, and nobody is asked beyond it.
+            let why = format!("{} has not brought it up within {waited}", charge.unit.name);
+            return self.service_not_ready(&why, &format!("`{}`", charge.unit.look()));
+        }
         match charge.unit.ask(self.deadline.min(Instant::now() + WORDS)) {
             Ok(answer) => self.not_brought_up(&format!("not within {waited}: {}", answer.words)),
-            Err(_) if self.left().is_zero() => {
-                let why = format!("{} did not bring it up within {waited}", charge.unit.name);
-                self.service_not_ready(&why, &format!("`{}`", charge.unit.look()))
-            }
             Err(refused) => {
-                let why =
-                    format!("not within {waited}, and it does not say why: {}", refused.words);
+                let why = format!("not within {waited}, and nobody says why: {}", refused.words);
                 self.service_not_ready(&why, &refused.remedy)
             }
         }
+    }
+
+    /// The manager runs what was installed, and that is too old for this command.
+    pub(in crate::ensure) fn too_old(
+        &mut self,
+        agent: &Version,
+        ours: ApiRange,
+    ) -> Option<CallError> {
+        if !self.has_unit() {
+            return None;
+        }
+        let unit = &self.charge.as_ref()?.unit;
+        let why = format!(
+            "{} runs {}, which is of version {} (API {}-{}) and too old for this command (version {}, API {}-{})",
+            unit.name,
+            unit.executable.display(),
+            agent.version,
+            agent.api.min,
+            agent.api.max,
+            self.app.version,
+            ours.min,
+            ours.max
+        );
+        let hint = format!("`{} install` has it run this one", unit.app);
+        Some(self.fail(State::ServiceNotReady, why, hint))
     }
 
     /// The agent that the manager runs may not serve, and tells each verb why.

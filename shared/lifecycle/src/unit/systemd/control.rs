@@ -54,10 +54,21 @@ impl Systemctl {
         }
     }
 
-    /// Has it listen; without a socket unit, has it run the agent.
+    /// Has it listen, and run the agent. The second is not left to the first connection: a socket that
+    /// has failed because it was triggered too often fails again for as long as it counts.
     pub(in crate::unit) fn start(&self, unit: &Unit, until: Instant) -> Result<(), Refused> {
-        let names = names(unit);
-        self.done(unit, &["start", &names[names.len() - 1]], until)
+        if listens(unit) {
+            match self.done(unit, &["start", &socket(unit)], until) {
+                // A socket that has failed under a service that is being started can't be started
+                // before that has ended: it was taken on, and came to nothing.
+                Err(refused) if refused.words.starts_with("Job") => {
+                    self.stop(unit, until)?;
+                    self.done(unit, &["start", &socket(unit)], until)?;
+                }
+                done => done?,
+            }
+        }
+        self.done(unit, &["start", "--no-block", &unit.name], until)
     }
 
     /// Has it end the agent; the socket stays.
@@ -136,8 +147,13 @@ impl Systemctl {
 /// The service, and behind it its socket where it has one.
 fn names(unit: &Unit) -> Vec<String> {
     let mut names = vec![unit.name.clone()];
-    names.extend((unit.files.len() > 1).then(|| socket(unit)));
+    names.extend(listens(unit).then(|| socket(unit)));
     names
+}
+
+/// Whether it has a socket beside the service.
+fn listens(unit: &Unit) -> bool {
+    unit.files.len() > 1
 }
 
 /// The name of the socket.
@@ -313,9 +329,24 @@ mod tests {
         systemctl.start(&alone, soon()).unwrap();
         let told = fs::read_to_string(directory.path().join("told")).unwrap();
         let told = told.replace("--user --no-ask-password ", "").replace("pair-agent.", "");
-        let expected = "start socket\nstop service\nrestart service\nstop service socket\nstart socket\n\
-            reset-failed service socket\nenable --quiet service\ndisable --quiet service\nstart service\n";
+        let expected = "start socket\nstart --no-block service\nstop service\nrestart service\n\
+            stop service socket\nstart socket\nstart --no-block service\n\
+            reset-failed service socket\n\
+             enable --quiet service\ndisable --quiet service\nstart --no-block service\n";
         assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn a_socket_that_cannot_start_beside_its_service_starts_when_that_has_ended() {
+        let (directory, systemctl) = fake(
+            r#"case "$*" in
+                *stop*) touch "$0.stopped" ;;
+                *start*socket) [ -e "$0.stopped" ] || { echo 'Job failed. See "x".' >&2; exit 1; } ;;
+            esac"#,
+        );
+        systemctl.start(&unit(), soon()).unwrap();
+        let told = fs::read_to_string(directory.path().join("told")).unwrap();
+        assert_eq!(told.lines().count(), 4, "{told}");
     }
 
     #[test]
