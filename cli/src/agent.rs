@@ -243,7 +243,7 @@ fn renewal(context: &Context) -> &'static str {
 }
 
 /// By the three numbers; what cannot be read is not older.
-fn is_older(one: &str, other: &str) -> bool {
+pub fn is_older(one: &str, other: &str) -> bool {
     if one == other {
         return false;
     }

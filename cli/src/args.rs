@@ -2,7 +2,7 @@
 //!
 //! Kept true here: a verb's grammar is built only when that verb is used, or when help, a
 //! completion or an error needs all of them; building thirty subcommands costs more than asking the
-//! agent. And what is planned and not built is refused as such, never as a word nobody knows.
+//! agent.
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -15,9 +15,9 @@ use hearth_lifecycle::Home;
 
 use crate::refuse::Refusal;
 use crate::{
-    app, completions, config, daemon, disable, down, enable, env, events, health, hook, init,
-    install, logs, restart, run, session, sessions, status, trust, r#try, uninstall, up, version,
-    wait, why, with,
+    app, completions, config, daemon, disable, doctor, down, enable, env, events, health, hook,
+    init, install, logs, restart, run, session, sessions, status, trust, r#try, uninstall, up,
+    version, wait, why, with,
 };
 
 /// What a verb does: its exit code, or why not.
@@ -88,11 +88,10 @@ const VERBS: &[(&str, Grammar, Run)] = &[
     ("uninstall", uninstall::grammar, uninstall::run),
     ("hook", hook::grammar, hook::run),
     ("trust", trust::grammar, trust::run),
+    ("doctor", doctor::grammar, doctor::run),
     ("completions", completions::grammar, completions::run),
     ("version", version::grammar, version::run),
 ];
-
-const NOT_BUILT: &[&str] = &["doctor"];
 
 /// Options that take a value in the next word; needed to find the verb among them.
 const WITH_VALUE: &[&str] = &["--home", "-C", "--color"];
@@ -105,11 +104,6 @@ pub fn wants_json(argv: &[OsString]) -> bool {
 /// Reads a command line. Errors: `usage`.
 pub fn parse(argv: Vec<OsString>) -> Result<Parsed, Refusal> {
     let named = verb_of(&argv);
-    if let Some(name) = named.and_then(OsStr::to_str)
-        && NOT_BUILT.contains(&name)
-    {
-        return Err(not_built(name));
-    }
     let known = named.and_then(|name| VERBS.iter().find(|(verb, ..)| answers_to(verb, name)));
     let grammar = match known {
         Some((_, of_verb, _)) => root().subcommand(of_verb()),
@@ -291,11 +285,6 @@ fn verb_of(argv: &[OsString]) -> Option<&OsStr> {
     None
 }
 
-fn not_built(what: &str) -> Refusal {
-    Refusal::usage(format!("`hearth {what}` is not built yet in this version"))
-        .hint("hearth --help")
-}
-
 /// What clap has to say, in our words: text for stdout, or a refusal.
 fn told(error: &clap::Error, verb: String) -> Result<Parsed, Refusal> {
     let context = |kind| match error.get(kind) {
@@ -314,13 +303,6 @@ fn told(error: &clap::Error, verb: String) -> Result<Parsed, Refusal> {
             };
             return Err(Refusal::usage(format!("`{of}` and then what? {verbs}"))
                 .hint(format!("{of} --help")));
-        }
-        ErrorKind::InvalidSubcommand => {
-            if let Some(word) = context(ContextKind::InvalidSubcommand)
-                && NOT_BUILT.contains(&word)
-            {
-                return Err(not_built(&format!("config {word}")));
-            }
         }
         _ => {}
     }

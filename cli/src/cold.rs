@@ -113,14 +113,15 @@ fn shims_dir(home: &Home) -> PathBuf {
     home.dir().join("shims")
 }
 
-fn records(home: &Home) -> Vec<PathBuf> {
+/// The records of all shims of a home, living and dead.
+pub fn records(home: &Home) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(shims_dir(home)) else { return Vec::new() };
     let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
     paths.filter(|path| path.extension() == Some(OsStr::new("rec"))).collect()
 }
 
 /// A record that cannot be looked at counts as held: saying `down` would be inventing.
-fn is_held(path: &Path) -> bool {
+pub fn is_held(path: &Path) -> bool {
     locked::is_held(path).unwrap_or(true)
 }
 

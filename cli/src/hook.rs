@@ -21,9 +21,10 @@ mod look;
 mod note;
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgMatches, Command, ValueEnum, value_parser};
+use hearth_lifecycle::Home;
 
 use crate::args::{self, Context};
 use crate::output;
@@ -135,6 +136,16 @@ pub fn run(context: &Context, matches: &ArgMatches) -> Result<u8, Refusal> {
     let mut script = shell.sets("__hearth_exe", path_bytes(&executable));
     script.extend_from_slice(shell.script().as_bytes());
     output::print(&script).map(|()| 0)
+}
+
+/// Whether the hook of the shell that has this pid has been in a project.
+pub fn has_note(home: &Home, pid: u32) -> bool {
+    note::Files::of(home, pid).is_ok_and(|files| files.note().exists())
+}
+
+/// Notes that can't be read; the hook goes on as if they said nothing.
+pub fn unreadable_notes(home: &Home) -> Vec<PathBuf> {
+    note::unreadable(home)
 }
 
 fn path_bytes(path: &Path) -> &[u8] {

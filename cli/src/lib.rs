@@ -18,6 +18,7 @@ mod completions;
 mod config;
 mod daemon;
 mod disable;
+mod doctor;
 mod down;
 mod drawing;
 mod enable;

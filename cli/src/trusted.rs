@@ -103,6 +103,16 @@ pub fn standing(home: &Home, project: &Path) -> Standing {
     }
 }
 
+/// Files among the records that can't be understood: their projects are not trusted.
+pub fn unreadable(home: &Home) -> Vec<PathBuf> {
+    let entries = fs::read_dir(store(home)).into_iter().flatten().flatten();
+    let understood = |path: &PathBuf| {
+        fs::read(path).is_ok_and(|bytes| serde_json::from_slice::<Record>(&bytes).is_ok())
+    };
+    let records = entries.map(|entry| entry.path()).filter(|path| path.extension().is_none());
+    records.filter(|path| !understood(path)).collect()
+}
+
 /// The files that are not what they were. One that can't be read is not what it was.
 pub fn changed(record: &Record) -> Vec<PathBuf> {
     let is = |was: &&Seen| seen(&was.path).ok().as_ref() != Some(was);

@@ -1,4 +1,4 @@
-//! What is typed wrong, what is asked for help, and what is not built yet.
+//! What is typed wrong, and what is asked for help.
 
 mod support;
 
@@ -21,6 +21,7 @@ const VERBS: &[&str] = &[
     "why",
     "sessions",
     "session",
+    "doctor",
     "completions",
     "version",
 ];
@@ -151,20 +152,6 @@ fn a_relative_home_is_refused_from_the_environment_too() {
     let place = Place::with("");
     let ran = place.command(&["status"]).env("HEARTH_HOME", "relative").output();
     assert_eq!(support::Ran::of(ran.expect("hearth runs")).code, 2);
-}
-
-#[test]
-fn what_is_not_built_is_refused_as_such() {
-    let place = Place::with("");
-    let verbs = ["doctor"];
-    for verb in verbs {
-        let ran = place.run(&["--json", verb, "x", "--lease", "--", "y"]);
-        assert_eq!(ran.code, 2, "{verb}");
-        let error = ran.error();
-        assert_eq!(error["code"], "usage", "{verb}");
-        let words = format!("`hearth {verb}` is not built yet in this version");
-        assert_eq!(error["message"], words.as_str());
-    }
 }
 
 #[test]

@@ -149,6 +149,17 @@ pub fn prune(home: &Home) {
     }
 }
 
+/// Notes of shells that live, which can't be understood.
+pub fn unreadable(home: &Home) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory(home)).into_iter().flatten().flatten();
+    let is_note = |path: &PathBuf| path.extension().is_none() && !is_of_nobody(path);
+    let understood = |path: &PathBuf| {
+        fs::read(path).is_ok_and(|bytes| serde_json::from_slice::<Note>(&bytes).is_ok())
+    };
+    let notes = entries.map(|entry| entry.path()).filter(is_note);
+    notes.filter(|path| !understood(path)).collect()
+}
+
 fn is_of_nobody(file: &Path) -> bool {
     let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let shell = name.split('.').next().unwrap_or_default().split_once('-');

@@ -91,6 +91,15 @@ impl Failures {
         }
     }
 
+    /// How long verbs of this executable still hold back; `None`: they try.
+    pub fn pause_left(&self) -> Option<Duration> {
+        let executable = Executable::of(&spawn::executable());
+        match self.verdict(&executable, hearth_process::facts::boot_id().as_str(), boot_ms()) {
+            Verdict::Try => None,
+            Verdict::Suppressed(left) => Some(left),
+        }
+    }
+
     /// The record after one more failure.
     pub fn after(
         last: Option<Failures>,

@@ -169,8 +169,22 @@ impl Home {
         Ok(())
     }
 
+    /// Checks what is there of it as [`Home::prepare`] does, and makes nothing. Whether it is there.
+    pub fn look(&self) -> Result<bool, Blocked> {
+        if !check_directory(&self.dir)? {
+            return Ok(false);
+        }
+        if self.sockets != self.dir {
+            if let Some(parent) = self.sockets.parent() {
+                check_directory(parent)?;
+            }
+            check_directory(&self.sockets)?;
+        }
+        Ok(true)
+    }
+
     /// Whether what stands at the socket's path is something else than a socket.
-    pub(crate) fn foreign_at_socket(&self) -> Result<(), Blocked> {
+    pub fn foreign_at_socket(&self) -> Result<(), Blocked> {
         let path = self.socket();
         match fs::symlink_metadata(&path) {
             Ok(found) if !found.file_type().is_socket() => Err(Blocked::new(
@@ -214,7 +228,16 @@ fn own_directory(path: &Path) -> Result<(), Blocked> {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
         Err(e) => return Err(Blocked::io("make", path, &e)),
     }
-    let found = fs::symlink_metadata(path).map_err(|e| Blocked::io("look at", path, &e))?;
+    check_directory(path).map(drop)
+}
+
+/// Whether it is there. Errors: it is, and is not a directory of ours with just that mode.
+fn check_directory(path: &Path) -> Result<bool, Blocked> {
+    let found = match fs::symlink_metadata(path) {
+        Ok(found) => found,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(e) => return Err(Blocked::io("look at", path, &e)),
+    };
     let shown = path.display();
     if found.file_type().is_symlink() {
         return Err(Blocked::new(
@@ -242,7 +265,7 @@ fn own_directory(path: &Path) -> Result<(), Blocked> {
             format!("`chmod 700 {shown}`"),
         ));
     }
-    Ok(())
+    Ok(true)
 }
 
 #[cfg(test)]

@@ -2,9 +2,9 @@
 //!
 //! Invariant: what the kernel does not tell is absent or empty, never made up.
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsString};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use crate::id::BootId;
@@ -74,6 +74,49 @@ pub fn uid_of(pid: u32) -> Option<u32> {
 pub fn command_of(pid: u32) -> Option<String> {
     let entry = table::entry(pid).ok()?;
     Some(String::from_utf8_lossy(entry.name.as_bytes()).into_owned())
+}
+
+/// The file that a process executes. `None` if there is no such process, or we may not look into it.
+pub fn executable_of(pid: u32) -> Option<Executable> {
+    table::executable(pid)
+}
+
+/// What a process executes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Executable {
+    /// Where it stands, or stood when it was started.
+    pub path: PathBuf,
+    /// Whether that file is there no more: removed, or another one has its path (Linux; macOS: removed).
+    pub gone: bool,
+}
+
+/// The arguments of a process, its name among them. `None` if there is no such process, it is hidden,
+/// it shows none (a kernel thread, a zombie), and on macOS.
+pub fn arguments_of(pid: u32) -> Option<Vec<OsString>> {
+    table::arguments(pid)
+}
+
+/// A variable of the environment with which a process was started. `None` if it has none of this name,
+/// we may not look into it, and on macOS.
+pub fn variable_of(pid: u32, name: &str) -> Option<OsString> {
+    table::variable(pid, name)
+}
+
+/// Whether a process sees something at an absolute path: in its own mount namespace, which may have
+/// another file system there than ours. Where we may not look into it, and on macOS: whether we do.
+pub fn is_there_for(pid: u32, path: &Path) -> bool {
+    table::is_there_for(pid, path)
+}
+
+/// All processes of a user that we see, zombies included.
+pub fn processes_of(uid: u32) -> io::Result<Vec<u32>> {
+    let mut found = Vec::new();
+    table::each_pid(|pid| {
+        if uid_of(pid) == Some(uid) {
+            found.push(pid);
+        }
+    })?;
+    Ok(found)
 }
 
 /// The current directory of a process. `None` where we may not look into it, or it was removed.
@@ -231,5 +274,25 @@ mod os {
 
     pub(super) fn namespace(_path: &str) -> u64 {
         0
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_process_executes_and_sees_is_told() {
+        let own = std::process::id();
+        let executable = executable_of(own).unwrap();
+        assert_eq!(executable.path, std::env::current_exe().unwrap());
+        assert!(!executable.gone);
+        let arguments: Vec<_> = std::env::args_os().collect();
+        assert_eq!(arguments_of(own).unwrap(), arguments);
+        assert_eq!(variable_of(own, "PATH"), std::env::var_os("PATH"));
+        assert_eq!(variable_of(own, "PAT"), None);
+        assert!(processes_of(rustix::process::geteuid().as_raw()).unwrap().contains(&own));
+        assert!(is_there_for(own, Path::new("/proc")));
+        assert!(!is_there_for(own, Path::new("/no/such/path")));
     }
 }

@@ -25,7 +25,8 @@
 //! | [`watch`] | changes in a directory |
 //! | [`sealed`] | memory that is shared by a descriptor and never on disk |
 //! | [`port`] | which ports are free, and who listens |
-//! | [`facts`] | boot, namespaces, host name, users |
+//! | [`facts`] | boot, namespaces, host name, users; what a process executes |
+//! | [`machine`] | file systems, limits and features of the kernel |
 //!
 //! Linux 5.3 or newer (`pidfd_open(2)`), macOS 11 or newer.
 
@@ -38,6 +39,7 @@ pub mod facts;
 mod handle;
 mod id;
 pub mod locked;
+pub mod machine;
 mod own;
 pub mod pass;
 mod peer;

@@ -16,10 +16,13 @@ mod macos;
 
 #[cfg(target_os = "linux")]
 pub(crate) use linux::{
-    ProcPath, children, directory, each_pid, entry, has_children_files, holds, pids, uid,
+    ProcPath, arguments, children, directory, each_pid, entry, executable, has_children_files,
+    holds, is_there_for, pids, uid, variable,
 };
 #[cfg(target_os = "macos")]
-pub(crate) use macos::{directory, each_pid, entry, holds, pids, uid};
+pub(crate) use macos::{
+    arguments, directory, each_pid, entry, executable, holds, is_there_for, pids, uid, variable,
+};
 
 /// What the kernel has about one process.
 #[derive(Debug, Clone, Copy)]

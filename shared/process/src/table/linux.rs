@@ -1,13 +1,16 @@
 //! `/proc`, by `proc_pid_stat(5)`.
 
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::mem::MaybeUninit;
+use std::os::unix::ffi::OsStringExt;
 
 use rustix::fs::{Mode, OFlags, RawDir};
 use rustix::io::Errno;
 
 use super::{Entry, Name};
 use crate::StartTime;
+use crate::facts::Executable;
 
 /// The row of `pid`. Errors: `NotFound` (or ESRCH) if it is gone, or hidden from us.
 pub(crate) fn entry(pid: u32) -> io::Result<Entry> {
@@ -107,6 +110,49 @@ pub(crate) fn directory(pid: u32) -> Option<std::path::PathBuf> {
     // Linux appends this to the link of a directory that was removed (proc(5)).
     let removed = path.as_os_str().as_encoded_bytes().ends_with(b" (deleted)");
     (path.is_absolute() && (!removed || path.exists())).then_some(path)
+}
+
+/// What a process executes. The kernel appends a word to the link where that file was unlinked or
+/// renamed over (proc(5)).
+pub(crate) fn executable(pid: u32) -> Option<Executable> {
+    let link = ProcPath::new(format_args!("/proc/{pid}/exe"));
+    let path = std::fs::read_link(link.as_str()).ok()?;
+    let removed = path.as_os_str().as_encoded_bytes().strip_suffix(b" (deleted)");
+    match removed {
+        Some(before) if !path.exists() => {
+            let path = OsString::from_vec(before.to_vec()).into();
+            Some(Executable { path, gone: true })
+        }
+        Some(_) | None => Some(Executable { path, gone: false }),
+    }
+}
+
+/// Through the root directory that the process has (proc_pid_root(5)).
+pub(crate) fn is_there_for(pid: u32, path: &std::path::Path) -> bool {
+    let root = std::path::PathBuf::from(format!("/proc/{pid}/root"));
+    let seen = root.join(path.strip_prefix("/").unwrap_or(path)).symlink_metadata();
+    match seen {
+        Ok(_) => true,
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => path.exists(),
+        Err(_) => false,
+    }
+}
+
+/// Each ends with a zero byte; a process may have written something else over them.
+pub(crate) fn arguments(pid: u32) -> Option<Vec<OsString>> {
+    let bytes = std::fs::read(ProcPath::new(format_args!("/proc/{pid}/cmdline")).as_str()).ok()?;
+    let bytes = bytes.strip_suffix(&[0]).unwrap_or(&bytes);
+    let words = || bytes.split(|byte| *byte == 0);
+    (!bytes.is_empty()).then(|| words().map(|word| OsString::from_vec(word.to_vec())).collect())
+}
+
+pub(crate) fn variable(pid: u32, name: &str) -> Option<OsString> {
+    let bytes = std::fs::read(ProcPath::new(format_args!("/proc/{pid}/environ")).as_str()).ok()?;
+    let value = |entry: &[u8]| {
+        let value = entry.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+        Some(OsString::from_vec(value.to_vec()))
+    };
+    bytes.split(|byte| *byte == 0).find_map(value)
 }
 
 /// Whether this kernel tells a process's children (`CONFIG_PROC_CHILDREN`, most do).

@@ -5,6 +5,7 @@ use std::mem::{MaybeUninit, size_of};
 
 use super::{Entry, Name};
 use crate::StartTime;
+use crate::facts::Executable;
 
 /// Also answer for a zombie: the meaning of `arg` for this flavour in XNU's `proc_info.c`.
 const ZOMBIES_TOO: u64 = 1;
@@ -76,6 +77,35 @@ pub(crate) fn directory(pid: u32) -> Option<std::path::PathBuf> {
         path.iter().map(|byte| *byte as u8).take_while(|byte| *byte != 0).collect();
     let path = std::path::PathBuf::from(std::ffi::OsString::from_vec(bytes));
     path.is_absolute().then_some(path)
+}
+
+/// What a process executes (`proc_pidpath`).
+pub(crate) fn executable(pid: u32) -> Option<Executable> {
+    use std::os::unix::ffi::OsStringExt;
+    let raw = i32::try_from(pid).ok()?;
+    let mut buffer = vec![0_u8; libc::PROC_PIDPATHINFO_MAXSIZE as usize];
+    // SAFETY: the buffer is as large as is said.
+    let length =
+        unsafe { libc::proc_pidpath(raw, buffer.as_mut_ptr().cast(), buffer.len() as u32) };
+    buffer.truncate(usize::try_from(length).ok().filter(|length| *length > 0)?);
+    let path = std::path::PathBuf::from(std::ffi::OsString::from_vec(buffer));
+    let gone = !path.exists();
+    Some(Executable { path, gone })
+}
+
+/// There are no mount namespaces.
+pub(crate) fn is_there_for(_: u32, path: &std::path::Path) -> bool {
+    path.exists()
+}
+
+/// Not told here.
+pub(crate) fn arguments(_: u32) -> Option<Vec<std::ffi::OsString>> {
+    None
+}
+
+/// Not told here.
+pub(crate) fn variable(_: u32, _: &str) -> Option<std::ffi::OsString> {
+    None
 }
 
 /// Linux's letters for the values of `p_stat` in `<sys/proc.h>`.

@@ -1,0 +1,153 @@
+//! The executable: this one, and others of its name that a shell may find first.
+
+use std::fs;
+use std::io::Read;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
+
+use hearth_lifecycle::Home;
+
+use super::finding::Finding;
+use crate::app;
+
+/// Its findings.
+pub const NAMES: &[&str] = &["executable", "path"];
+
+/// How long another one may take to say its version.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Looks.
+pub fn look(_: &Home) -> Vec<Finding> {
+    vec![own(), path()]
+}
+
+fn own() -> Finding {
+    const NAME: &str = "executable";
+    let own = std::env::current_exe();
+    let there = own.as_ref().is_ok_and(|path| path.exists());
+    if !there {
+        return Finding::warning(
+            NAME,
+            format!(
+                "the file of this command was replaced or removed; agents are started from {}",
+                hearth_process::executable().display()
+            ),
+            "start `hearth` anew; where it is gone, install it again",
+        );
+    }
+    let path = hearth_process::executable();
+    let why = unstable(&path).map(|why| format!(" ({why})")).unwrap_or_default();
+    Finding::ok(NAME, format!("{}, {}{why}", path.display(), app().version))
+}
+
+/// Why a path may be gone or another file tomorrow; of no matter but for a unit, which names it.
+pub fn unstable(path: &Path) -> Option<&'static str> {
+    let text = path.to_string_lossy();
+    let below = |part: &str| text.contains(part);
+    if below("/target/debug/") || below("/target/release/") || is_built(path) {
+        Some("which is in a build directory")
+    } else if below("/.asdf/") || below("/mise/installs/") || below("/.rtx/") {
+        Some("which is a version manager's")
+    } else if text.starts_with("/tmp/") || text.starts_with("/var/tmp/") {
+        Some("which is in a directory that is cleaned up")
+    } else {
+        None
+    }
+}
+
+/// cargo marks the directory in which it builds, whatever its name.
+fn is_built(path: &Path) -> bool {
+    let Some(above) = path.parent().and_then(Path::parent) else { return false };
+    above.join("CACHEDIR.TAG").is_file() && above.join(".rustc_info.json").is_file()
+}
+
+fn path() -> Finding {
+    const NAME: &str = "path";
+    let found = in_path();
+    let own = fs::metadata(hearth_process::executable()).ok();
+    let is_own = |path: &PathBuf| {
+        let found = fs::metadata(path).ok();
+        matches!((&own, &found), (Some(own), Some(it)) if (own.dev(), own.ino()) == (it.dev(), it.ino()))
+    };
+    let Some(first) = found.first() else {
+        return Finding::ok(NAME, "no `hearth` is in PATH; this one was called by its path");
+    };
+    let others: Vec<_> = found.iter().filter(|path| !is_own(path)).collect();
+    let mut words = Vec::new();
+    let mut differ = false;
+    for path in others {
+        let version = version_of(path);
+        differ |= version.as_deref() != Some(app().version);
+        words.push(format!(
+            "{} ({})",
+            path.display(),
+            version.unwrap_or_else(|| "says no version".to_owned())
+        ));
+    }
+    if words.is_empty() {
+        return Finding::ok(NAME, format!("`hearth` is {}", first.display()));
+    }
+    let words = words.join(", ");
+    if !differ {
+        return Finding::ok(NAME, format!("others of the same version: {words}"));
+    }
+    let which = if is_own(first) { "is found first" } else { "is not the first that is found" };
+    Finding::warning(
+        NAME,
+        format!("this one ({}) {which}; others in PATH: {words}", app().version),
+        "keep one of them: a newer command and an older one put each other's agents out",
+    )
+}
+
+/// Each file once, in the order of PATH. A directory that is not absolute means another one everywhere.
+fn in_path() -> Vec<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut found: Vec<(PathBuf, PathBuf)> = Vec::new();
+    for dir in std::env::split_paths(&path).filter(|dir| dir.is_absolute()) {
+        let file = dir.join(app().name);
+        let Ok(real) = file.canonicalize() else { continue };
+        let may_run = fs::metadata(&real)
+            .is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0);
+        if may_run && found.iter().all(|(_, known)| *known != real) {
+            found.push((file, real));
+        }
+    }
+    found.into_iter().map(|(file, _)| file).collect()
+}
+
+/// What it says to `--version`. Only where the file is ours or root's and nobody else may write it: a
+/// planted one is not run for the sake of a doctor.
+fn version_of(path: &Path) -> Option<String> {
+    let found = fs::metadata(path).ok()?;
+    let own = rustix::process::geteuid().as_raw();
+    if (found.uid() != own && found.uid() != 0) || found.mode() & 0o022 != 0 {
+        return None;
+    }
+    let mut child = Command::new(path)
+        .arg("--version")
+        .current_dir("/")
+        .env("HEARTH_NO_AUTOSPAWN", "1")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .ok()?;
+    let (sender, receiver) = channel();
+    let pipe = child.stdout.take()?;
+    thread::spawn(move || {
+        let mut text = String::new();
+        let _ = pipe.take(4096).read_to_string(&mut text);
+        sender.send(text)
+    });
+    let said = receiver.recv_timeout(PATIENCE);
+    // Ours and not reaped: the pid is its own. One that has ended is not disturbed by it.
+    let _ = child.kill();
+    let _ = child.wait();
+    let said = said.ok()?;
+    let version = said.lines().next()?.strip_prefix(app().name)?.trim();
+    (!version.is_empty()).then(|| version.to_owned())
+}
