@@ -23,7 +23,8 @@ pub fn time(at: SystemTime) -> Option<String> {
 
 fn parts(at: SystemTime) -> Option<libc::tm> {
     let seconds = at.duration_since(UNIX_EPOCH).ok()?.as_secs();
-    let seconds = libc::time_t::try_from(seconds).ok()?;
+    // Of the type that the call takes; its name is deprecated for musl, where it is about to widen.
+    let seconds = seconds.try_into().ok()?;
     // SAFETY: both live through the call, and the parts are plain numbers.
     unsafe {
         let mut parts: libc::tm = std::mem::zeroed();

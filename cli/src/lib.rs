@@ -94,6 +94,12 @@ pub(crate) fn app() -> &'static App {
     WHO.get_or_init(|| APP)
 }
 
+/// The grammar of all verbs: what the man pages and the completions that are shipped are made of.
+#[must_use]
+pub fn grammar() -> clap::Command {
+    args::whole()
+}
+
 /// Everything, from argv to the exit code. `app` is [`APP`]; the tests build a second executable that
 /// says of itself that it is of a later version.
 #[must_use]

@@ -18,6 +18,12 @@ pub fn hearth() -> &'static Path {
     })
 }
 
+/// The writer of man pages and completions, of this build.
+pub fn assets() -> &'static Path {
+    static ASSETS: OnceLock<PathBuf> = OnceLock::new();
+    ASSETS.get_or_init(|| build(&["--example", "assets"], "examples/assets"))
+}
+
 fn build(what: &[&str], makes: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a test knows where it is");
     let profile_dir = test.parent().and_then(Path::parent).expect("target/PROFILE/deps/TEST");

@@ -21,7 +21,7 @@ mod watch;
 
 pub use hearth_config::{Builder, Need, Node, Test};
 
-pub use binary::{hearth, next_version};
+pub use binary::{assets, hearth, next_version};
 pub use event::{Gate, Port, await_end, await_file, runs};
 pub use home::{Home, Ran, send};
 pub use leftovers::{Process, processes_of};
