@@ -90,6 +90,7 @@ pub fn run(context: &Context, matches: &ArgMatches) -> Result<u8, Refusal> {
         report.planned(&plan);
         return report.print_plan(context, &plan);
     }
+    report.told_edited(&plan);
     report.tell_findings(context);
     let carried = plan.carry_out(app(), &context.home, &mut |step, done| {
         report.done(context, step, done);

@@ -29,13 +29,16 @@ pub fn run(context: &Context, matches: &ArgMatches) -> Result<u8, Refusal> {
         return Ok(0);
     }
     let anything = || cold::any_shim(context) || cold::any_wanted(context);
-    if matches.get_flag("services") && anything() {
+    let services = matches.get_flag("services");
+    if services && anything() {
         let code = down::everything(context, Wish { start: true, ..Wish::default() })?;
         if code != 0 {
             return Ok(code);
         }
     }
-    let Some(plan) = unit::uninstall(app(), &context.home, anything()) else { return Ok(0) };
+    // Of what was just ended a shim may be about to go: it needs nobody.
+    let start = !services && anything();
+    let Some(plan) = unit::uninstall(app(), &context.home, start) else { return Ok(0) };
     let carried = plan.carry_out(app(), &context.home, &mut |step, done| {
         report.done(context, step, done);
     });

@@ -320,3 +320,21 @@ fn a_home_with_too_long_a_path_works_by_the_fallback() {
     assert!(!socket.exists());
     let _ = fs::remove_dir_all(socket.parent().unwrap());
 }
+
+#[test]
+fn a_log_that_somebody_opened_for_the_agent_has_each_line_once() {
+    let project = Project::new(SLEEPER);
+    project.home.write("agent.log", "");
+    let log = || fs::OpenOptions::new().append(true).open(project.home.path("agent.log")).unwrap();
+    // As launchd does.
+    let mut command = project.command(&["daemon", "run"]);
+    let mut agent = command.stdout(log()).stderr(log()).spawn().unwrap();
+    project.home.await_socket();
+    project.run(&["daemon", "down"]).exits(0);
+    agent.wait().unwrap();
+    let text = fs::read_to_string(project.home.path("agent.log")).unwrap();
+    let lines: Vec<_> = text.lines().collect();
+    assert!(!lines.is_empty());
+    let twice = lines.iter().find(|line| lines.iter().filter(|other| other == line).count() > 1);
+    assert_eq!(twice, None, "{text}");
+}

@@ -43,6 +43,7 @@ const ROW: &[(&str, &str)] = &[
     ("cpu_percent", "number|null"),
     ("memory_bytes", "number|null"),
     ("changed", "bool|null"),
+    ("boot", "bool|null"),
     ("held_by", "array"),
 ];
 

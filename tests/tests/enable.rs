@@ -240,6 +240,23 @@ fn a_service_comes_back_to_its_file_and_is_enabled_still() {
     assert_eq!(boot_check(&project).0, "success");
 }
 
+#[test]
+fn what_has_no_file_any_more_can_be_disabled_and_no_other_is_meant() {
+    let text = "[services.a]\nrun = \"exec sleep 1000\"\nready = { settle = \"0s\" }\n";
+    let project = Project::new(text);
+    project.run(&["enable"]).exits(0);
+    let below = project.dir().join("below");
+    fs::create_dir(&below).unwrap();
+    fs::write(below.join("hearth.toml"), "[services.a]\n").unwrap();
+    let left = |ran: Ran| ran.exits(0).json()["left"].clone();
+    assert_eq!(left(at(&project, &below, &["disable", "--json"])), 1, "faulty, and a project");
+    fs::remove_file(below.join("hearth.toml")).unwrap();
+    fs::remove_file(project.dir().join("hearth.toml")).unwrap();
+    at(&project, &below, &["disable", "b"]).exits(5);
+    let answer = at(&project, &below, &["disable", "--json"]).exits(0).json();
+    assert_eq!(answer, json!({ "services": ["a"], "left": 0 }));
+}
+
 /// The agent is killed when what is enabled is not brought up yet: the next one does it.
 #[test]
 fn an_agent_that_dies_before_it_could_leaves_it_to_the_next() {

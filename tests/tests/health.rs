@@ -95,7 +95,7 @@ fn a_service_that_is_called_as_a_check_of_the_agents_is_shown_beside_it() {
     );
     let report = report(&project);
     let names: Vec<_> = report["checks"].as_object().unwrap().keys().cloned().collect();
-    assert_eq!(names, ["agent", "home", "project/agent", "project/home"]);
+    assert_eq!(names, ["agent", "boot", "home", "project/agent", "project/home"]);
 }
 
 #[test]

@@ -127,10 +127,13 @@ fn prepare(agent: &Agent, mode: Mode) -> Result<(tokio::runtime::Runtime, Place)
 
 fn write_log(agent: &Agent, mode: Mode) -> std::io::Result<()> {
     let config = &agent.config().log;
-    let log = BoundedLog::open(&agent.home().log(), config, mode != Mode::Foreground)?;
+    // launchd opens it for us: then stderr goes with it when it is rotated, and gets no line twice.
+    let own = mode != Mode::Foreground || stderr_is(&agent.home().log());
+    let log = BoundedLog::open(&agent.home().log(), config, own)?;
     let file = move || log.clone();
     let writer = match mode {
         Mode::Inherited | Mode::Replacing => BoxMakeWriter::new(file),
+        Mode::Foreground if own => BoxMakeWriter::new(file),
         // A manager keeps what is written there: what went wrong belongs to what it says of its unit,
         // and every line of every day twice on the disk to nobody.
         Mode::Foreground if agent.is_managed() => {
@@ -153,6 +156,13 @@ fn write_log(agent: &Agent, mode: Mode) -> std::io::Result<()> {
     // Refused only where somebody has set one before: then that one is used.
     let _ = logger.with_writer(writer).try_init();
     Ok(())
+}
+
+/// Whether stderr is that file.
+fn stderr_is(path: &std::path::Path) -> bool {
+    let which = |found: rustix::fs::Stat| (found.st_dev, found.st_ino);
+    let stderr = rustix::fs::fstat(std::io::stderr()).map(which);
+    stderr.is_ok() && stderr == rustix::fs::stat(path).map(which)
 }
 
 async fn serve(

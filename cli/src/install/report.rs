@@ -129,7 +129,22 @@ impl Report {
 
     /// All steps, none of them done.
     pub fn planned(&mut self, plan: &Plan) {
+        self.told_edited(plan);
         self.steps = plan.steps.iter().map(|step| told(step, false)).collect();
+    }
+
+    /// What to do about files that a person has edited.
+    pub fn told_edited(&mut self, plan: &Plan) {
+        for step in &plan.steps {
+            let Step::Edited { path } = step else { continue };
+            self.checks.push(Finding {
+                name: "unit".into(),
+                level: Level::Warning,
+                message: format!("{}: it was edited, and stays as it is", path.display()),
+                remedy: "`hearth install --force` writes it anew, and keeps this one as .bak"
+                    .into(),
+            });
+        }
     }
 
     /// A step that was carried out.

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use hearth_api::{Code, Enabled, Problem};
-use hearth_config::{Kind, Project};
+use hearth_config::{FILE, Kind, Project};
 use hearth_core::{ServiceId, Want};
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
@@ -85,8 +85,12 @@ impl Boot {
         self.enabled.values().map(BTreeSet::len).sum()
     }
 
-    /// The project itself, or the nearest one above of which something is enabled.
+    /// The project itself; where there is none any more, the nearest one above of which something is
+    /// enabled.
     fn nearest(&self, project: &Arc<str>) -> Arc<str> {
+        if Path::new(&**project).join(FILE).symlink_metadata().is_ok() {
+            return Arc::clone(project);
+        }
         let above = Path::new(&**project).ancestors().filter_map(Path::to_str);
         let known = above.filter_map(|dir| self.enabled.get_key_value(dir)).next();
         known.map_or_else(|| Arc::clone(project), |(known, _)| Arc::clone(known))

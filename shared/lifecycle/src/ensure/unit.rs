@@ -133,9 +133,6 @@ impl Attempt<'_> {
 
     /// The connection is kept: whoever listens for the agent has it in a queue.
     fn await_answer(&mut self) -> Result<(), CallError> {
-        if let Some(error) = self.cannot_run() {
-            return Err(error);
-        }
         let Some(open) = self.open.take() else { return Ok(()) };
         let words = self.what_it_does();
         let answers = self.wait_for(&[open.as_fd()], &words, self.budget())[0];

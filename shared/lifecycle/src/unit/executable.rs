@@ -75,7 +75,9 @@ fn doubt(app: &App, path: &Path) -> Option<Refused> {
     let text = path.to_string_lossy();
     let below = |dir: &str| path.starts_with(dir);
     let has = |part: &str| text.contains(part);
-    let why = if has("/target/debug/") || has("/target/release/") {
+    // Beside what cargo builds it keeps this, wherever its directory is.
+    let built = path.parent().is_some_and(|dir| dir.join(".fingerprint").is_dir());
+    let why = if built || has("/target/debug/") || has("/target/release/") {
         "it stands in a build's directory: the next build changes it, and `cargo clean` takes it away"
     } else if below("/tmp")
         || below("/var/tmp")
@@ -144,6 +146,11 @@ mod tests {
         ] {
             assert!(doubts(path), "{path}");
         }
+        let dir = tempfile::tempdir().unwrap();
+        let built = at(dir.path(), "elsewhere/debug/pair");
+        at(dir.path(), "elsewhere/debug/.fingerprint/x");
+        let why = doubt(&APP, &built).unwrap().words;
+        assert!(why.contains("a build's directory"), "{why}");
         for path in ["/usr/bin/pair", "/home/u/.cargo/bin/pair", "/home/u/.local/bin/pair"] {
             assert!(!doubts(path), "{path}");
         }

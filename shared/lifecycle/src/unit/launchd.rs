@@ -37,7 +37,7 @@ pub(super) fn installed(app: &App) -> Installed {
     })
 }
 
-fn installed_at(app: &App, path: &std::path::Path) -> Installed {
+pub(super) fn installed_at(app: &App, path: &std::path::Path) -> Installed {
     let unreadable = |why: String| Installed::Unreadable { path: path.to_owned(), why };
     let text = match fs::read_to_string(path) {
         Ok(text) => text,
@@ -293,4 +293,236 @@ fn refused(unit: &Unit, ran: &Ran) -> Refused {
         Some(_) | None => look(unit),
     };
     Refused { words, remedy }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+    use std::process::Command;
+
+    use super::*;
+
+    fn unit() -> Unit {
+        Unit {
+            kind: Kind::Launchd,
+            app: "pair",
+            name: "dev.pair.agent".into(),
+            files: vec!["/L/dev.pair.agent.plist".into()],
+            home: "/h".into(),
+            executable: "/bin/pair".into(),
+            version: None,
+            edited: false,
+        }
+    }
+
+    /// A launchd that is a script; `$1` is the word, `$2` and `$3` what is behind it. What it is told
+    /// is recorded, and `loaded` beside it is the domain in which the job is.
+    struct Fake {
+        directory: tempfile::TempDir,
+        launchctl: Launchctl,
+    }
+
+    /// What launchd does, as far as it is used; each test puts its own rules in front.
+    const USUAL: &str = r#"
+        where=$(cat "$dir/loaded" 2>/dev/null)
+        case "$1" in
+        print)
+            test -n "$where" && test "$2" = "$where/dev.pair.agent" && cat "$dir/shown" && exit 0
+            echo "Could not find service \"dev.pair.agent\" in domain" >&2; exit 113;;
+        print-disabled) cat "$dir/disabled" 2>/dev/null; exit 0;;
+        bootstrap)
+            test -z "$where" || { echo "Bootstrap failed: 5: Input/output error" >&2; exit 5; }
+            echo "$2" >"$dir/loaded";;
+        bootout) rm "$dir/loaded";;
+        esac"#;
+
+    impl Fake {
+        fn new(rules: &str) -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            let dir = directory.path().display();
+            let (aside, program) =
+                (directory.path().join("text"), directory.path().join("launchctl"));
+            let script =
+                format!("#!/bin/sh\ndir={dir}\necho \"$*\" >>$dir/told\n{rules}\n{USUAL}\n");
+            fs::write(&aside, script).unwrap();
+            // Written by another process: a fork of another test's would keep it open (ETXTBSY, execve(2)).
+            assert!(Command::new("cp").arg(&aside).arg(&program).status().unwrap().success());
+            fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+            let launchctl = Launchctl { program: program.into() };
+            let fake = Self { directory, launchctl };
+            fake.write("shown", "dev.pair.agent = {\n\tstate = not running\n}\n");
+            fake
+        }
+
+        fn write(&self, name: &str, text: &str) {
+            fs::write(self.directory.path().join(name), text).unwrap();
+        }
+
+        fn loaded_in(self, kind: &str) -> Self {
+            self.write("loaded", &format!("{kind}/{}\n", euid()));
+            self
+        }
+
+        /// The words, with the uid and the names taken out.
+        fn told(&self) -> Vec<String> {
+            let told = fs::read_to_string(self.directory.path().join("told")).unwrap_or_default();
+            let told = told.replace(&format!("/{}", euid()), "/UID");
+            told.lines()
+                .map(|line| {
+                    line.replace("/L/dev.pair.agent.plist", "PLIST")
+                        .replace("dev.pair.agent", "JOB")
+                })
+                .collect()
+        }
+
+        fn ask(&self) -> Answer {
+            self.launchctl.ask(&unit(), soon()).unwrap()
+        }
+    }
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(20)
+    }
+
+    const PRINTS: [&str; 2] = ["print gui/UID/JOB", "print user/UID/JOB"];
+
+    #[test]
+    fn it_is_loaded_where_the_screen_is() {
+        let fake = Fake::new("");
+        fake.launchctl.start(&unit(), soon()).unwrap();
+        assert_eq!(fake.told(), [&PRINTS[..], &["bootstrap gui/UID PLIST"]].concat());
+    }
+
+    #[test]
+    fn by_ssh_it_is_loaded_for_the_user() {
+        let no = "Bootstrap failed: 125: Domain does not support specified action";
+        let rule = format!("case \"$1 $2\" in 'bootstrap gui/'*) echo '{no}' >&2; exit 125;; esac");
+        let fake = Fake::new(&rule);
+        fake.launchctl.start(&unit(), soon()).unwrap();
+        let tried = ["bootstrap gui/UID PLIST", PRINTS[0], PRINTS[1], "bootstrap user/UID PLIST"];
+        assert_eq!(fake.told(), [&PRINTS[..], &tried].concat());
+        // And is found there from then on.
+        fake.launchctl.restart(&unit(), soon()).unwrap();
+        let told = fake.told();
+        assert_eq!(told[6..], [PRINTS[0], PRINTS[1], "kickstart -k user/UID/JOB"]);
+    }
+
+    #[test]
+    fn error_5_of_what_is_loaded_already_is_no_failure() {
+        // Another verb has loaded it since it was looked for.
+        let rule = "if test \"$1\" = bootstrap; then echo \"$2\" >$dir/loaded; fi";
+        let fake = Fake::new(rule);
+        fake.launchctl.start(&unit(), soon()).unwrap();
+        let then = ["bootstrap gui/UID PLIST", PRINTS[0], "kickstart gui/UID/JOB"];
+        assert_eq!(fake.told(), [&PRINTS[..], &then].concat());
+    }
+
+    #[test]
+    fn error_5_of_what_is_not_loaded_is_told_in_launchds_words() {
+        let fake = Fake::new(
+            "if test $1 = bootstrap; then echo 'Bootstrap failed: 5: Input/output error' >&2; exit 5; fi",
+        );
+        let refused = fake.launchctl.start(&unit(), soon()).unwrap_err();
+        assert_eq!(refused.words, "Bootstrap failed: 5: Input/output error");
+        assert!(refused.remedy.starts_with("launchctl print gui/"), "{refused:?}");
+    }
+
+    #[test]
+    fn what_is_loaded_is_kicked_and_ended_where_it_is() {
+        let fake = Fake::new("").loaded_in("user");
+        fake.write("shown", "dev.pair.agent = {\n\tstate = running\n\tpid = 42\n}\n");
+        fake.launchctl.start(&unit(), soon()).unwrap();
+        fake.launchctl.stop(&unit(), soon()).unwrap();
+        let found = &PRINTS[..];
+        let expected =
+            [found, &["kickstart user/UID/JOB"], found, &["kill SIGTERM user/UID/JOB"]].concat();
+        assert_eq!(fake.told(), expected);
+    }
+
+    #[test]
+    fn what_does_not_run_is_not_ended() {
+        let fake = Fake::new("").loaded_in("gui");
+        fake.launchctl.stop(&unit(), soon()).unwrap();
+        assert_eq!(fake.told(), [PRINTS[0]]);
+    }
+
+    #[test]
+    fn it_is_out_when_it_is_out() {
+        // As launchd does: it says that it is at it, and is through a moment later.
+        let rule = "if test $1 = bootout && ! test -e $dir/once; then touch $dir/once; exit 36; fi";
+        let fake = Fake::new(rule).loaded_in("gui");
+        fake.launchctl.unload(&unit(), soon()).unwrap();
+        let out = [PRINTS[0], "bootout gui/UID/JOB"];
+        assert_eq!(fake.told(), [&out[..], &out, &PRINTS].concat());
+        let stuck = Fake::new("test $1 = bootout && exit 36").loaded_in("gui");
+        let until = Instant::now() + Duration::from_millis(300);
+        let refused = stuck.launchctl.unload(&unit(), until).unwrap_err();
+        assert!(refused.words.contains("in time"), "{refused:?}");
+    }
+
+    #[test]
+    fn how_it_stands_is_told_in_launchds_words() {
+        let fake = Fake::new("").loaded_in("gui");
+        let stands = |shown: &str| {
+            fake.write("shown", &format!("gui/501/dev.pair.agent = {{\n{shown}\t\tpid = 7\n}}\n"));
+            let answer = fake.ask();
+            (answer.standing, answer.words)
+        };
+        let (running, words) = stands("\tstate = running\n\tpid = 42\n");
+        assert_eq!((running, words.as_str()), (Standing::Running { pid: 42 }, "running"));
+        let idle = stands("\tstate = not running\n\tlast exit code = 0\n");
+        assert_eq!(idle.0, Standing::Inactive);
+        assert_eq!(
+            stands("\tstate = not running\n\tlast exit code = (never exited)\n").0,
+            Standing::Inactive
+        );
+        let failed = stands("\tstate = not running\n\tlast exit code = 78: EX_CONFIG\n");
+        assert_eq!(failed.0, Standing::Failed);
+        assert_eq!(failed.1, "not running, last exit code 78: EX_CONFIG");
+        assert_eq!(stands("\tstate = spawn scheduled\n").0, Standing::Starting);
+        assert_eq!(stands("garbage").0, Standing::Inactive);
+    }
+
+    #[test]
+    fn what_is_not_loaded_may_be_disabled() {
+        let fake = Fake::new("");
+        assert_eq!(fake.ask().standing, Standing::NotLoaded);
+        fake.write("disabled", "disabled services = {\n\t\"dev.pair.agent\" => disabled\n}\n");
+        assert_eq!(fake.ask().standing, Standing::Masked);
+        fake.write("disabled", "disabled services = {\n\t\"dev.pair.agent\" => enabled\n}\n");
+        assert_eq!(fake.ask().standing, Standing::NotLoaded);
+    }
+
+    #[test]
+    fn a_launchctl_that_hangs_or_is_not_there_is_told() {
+        let hangs = Fake::new("exec sleep 1000");
+        let until = Instant::now() + Duration::from_millis(200);
+        let refused = hangs.launchctl.start(&unit(), until).unwrap_err();
+        assert!(refused.words.contains("did not end in time"), "{refused:?}");
+        let absent = Launchctl { program: "/nowhere/launchctl".into() };
+        let refused = absent.ask(&unit(), soon()).unwrap_err();
+        assert!(refused.words.contains("not installed"), "{refused:?}");
+        assert!(refused.remedy.contains("pair uninstall"), "{refused:?}");
+    }
+
+    #[test]
+    fn a_plist_that_is_not_understood_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.plist");
+        let app = &crate::app::tests::APP;
+        let why = |text: &str| {
+            fs::write(&path, text).unwrap();
+            match installed_at(app, &path) {
+                Installed::Unreadable { why, .. } => why,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert!(why("bplist00").contains("binary"));
+        assert!(why("<plist><dict/></plist>").contains("ProgramArguments"));
+        let foreign = "<plist><dict><key>ProgramArguments</key><array><string>/x</string></array></dict></plist>";
+        assert!(why(foreign).contains("for which home"));
+        fs::remove_file(&path).unwrap();
+        assert_eq!(installed_at(app, &path), Installed::None);
+    }
 }

@@ -31,7 +31,7 @@ pub use login::{Environment, environment};
 pub use plan::{Done, Plan, Step};
 pub use setup::{Obstacle, install, uninstall};
 pub use stand::{Answer, Refused, Standing};
-pub use template::Wanted;
+pub use template::{File, Unwritable, Wanted, render};
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};

@@ -47,7 +47,7 @@ pub(super) fn parse(text: &str) -> Result<Value, String> {
     }
     let mut reader = Reader { rest: text };
     match reader.element()? {
-        Some((name, _)) if name == "plist" => {}
+        Some(("plist", _)) => {}
         Some(_) | None => return Err("it is no property list".into()),
     }
     reader.value()?.ok_or_else(|| "it is empty".into())

@@ -42,7 +42,7 @@ pub(super) fn installed(app: &App) -> Installed {
     directory().map_or(Installed::None, |directory| installed_in(app, &directory))
 }
 
-fn installed_in(app: &App, directory: &Path) -> Installed {
+pub(super) fn installed_in(app: &App, directory: &Path) -> Installed {
     let [service, socket] = names(app).map(|name| directory.join(name));
     let mut texts = Vec::new();
     for path in [&service, &socket] {

@@ -180,3 +180,132 @@ fn escaped(text: &str) -> String {
 fn xml(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::tests::APP;
+    use crate::unit::{Installed, launchd, systemd};
+
+    /// Whatever a path may hold that means something to a manager.
+    const ODD: &str = "/h/a b/%h%%/\"q\"'s/\\x20\\/$X/é 火/<&>--x---y/@NAME@/@SOCKET@;#z";
+
+    fn wanted(kind: Kind, home: &str, executable: &str) -> Wanted {
+        Wanted {
+            kind,
+            home: Home::resolve(&APP, Some(Path::new(home))).unwrap(),
+            executable: executable.into(),
+            environment: vec![
+                ("PATH".into(), "/my bin:/usr/bin:/50%:/\"q\\".into()),
+                // It would be a line of its own.
+                ("LC_X".into(), "a\nExecStart=/bin/evil".into()),
+                ("PAIR_TEST_UNSET_HOME".into(), "/not/this/one".into()),
+            ],
+        }
+    }
+
+    fn rendered(wanted: &Wanted) -> Vec<File> {
+        render(&APP, wanted, Path::new("/units")).unwrap()
+    }
+
+    #[test]
+    fn a_service_says_what_it_says_for_its_reasons() {
+        let files = rendered(&wanted(Kind::Systemd, "/h", "/usr/bin/pair"));
+        let names: Vec<_> = files.iter().map(|file| file.path.to_str().unwrap()).collect();
+        assert_eq!(names, ["/units/pair-agent.service", "/units/pair-agent.socket"]);
+        let service = &files[0].text;
+        for (line, reason) in [
+            ("Type=notify", "what depends on it waits until it serves"),
+            ("NotifyAccess=main", "its services must not speak for it"),
+            ("ExecStart=/usr/bin/pair daemon run", "a plain path needs no quotes"),
+            (
+                "Environment=\"PAIR_TEST_UNSET_HOME=/h\"",
+                "the home it was installed for, and no other",
+            ),
+            ("Environment=\"PATH=/my bin:/usr/bin:/50%%:/\\\"q\\\\\"", "escaped"),
+            ("Restart=on-failure", "idle exit is no failure: the socket brings it back"),
+            ("RestartSec=50ms", "verbs wait meanwhile"),
+            ("StartLimitIntervalSec=0", "a kill loop must not end it"),
+            ("RestartPreventExitStatus=1 2 3 200 203", "permanent errors must not loop"),
+            ("KillMode=process", "shims outlive it"),
+            ("OOMPolicy=continue", "a service that the kernel kills takes nobody with it"),
+            (
+                "TimeoutStopSec=110s",
+                "services end in order at logout, within user@.service's 120 s",
+            ),
+            ("Requires=pair-agent.socket", "the socket restarted, it is restarted with it"),
+            ("WantedBy=default.target", "for services that are up again after a boot"),
+            ("Home=/h", "who is in charge of what is read from files alone"),
+            ("Version=1.0.0", "an older one is told and written anew"),
+        ] {
+            assert!(service.lines().any(|found| found == line), "{line}: {reason}\n{service}");
+        }
+        assert!(!service.contains("evil"), "{service}");
+        assert!(!service.contains("/not/this"), "{service}");
+        let socket = &files[1].text;
+        for (line, reason) in [
+            ("ListenStream=/h/agent.sock", "the path that verbs connect to"),
+            ("SocketMode=0600", "nobody else's"),
+            ("DirectoryMode=0700", "nor the directory, where systemd makes it"),
+            ("Backlog=4096", "as many verbs may wait"),
+            ("RemoveOnStop=yes", "no dead socket is left"),
+            ("TriggerLimitIntervalSec=10s", "an executable that is gone must not spin"),
+            ("TriggerLimitBurst=100", "a kill loop must not trip it"),
+            ("WantedBy=sockets.target", "there from login on"),
+        ] {
+            assert!(socket.lines().any(|found| found == line), "{line}: {reason}\n{socket}");
+        }
+        for file in files {
+            let left = file.text.lines().find(|line| line.contains('@'));
+            assert_eq!(left, None, "everything was filled in");
+        }
+    }
+
+    #[test]
+    fn a_home_by_default_is_not_named_for_that_would_move_the_configuration() {
+        let home = Home::resolve(&APP, None).unwrap();
+        let state = home.dir().parent().unwrap().display().to_string();
+        let wanted = Wanted { home, ..wanted(Kind::Systemd, "/h", "/usr/bin/pair") };
+        let service = &rendered(&wanted)[0].text;
+        assert!(service.contains(&format!("Environment=\"XDG_STATE_HOME={state}\"")), "{service}");
+        assert!(service.contains("Environment=\"XDG_CONFIG_HOME="), "{service}");
+        assert!(!service.contains("Environment=\"PAIR_TEST_UNSET_HOME=/h"), "{service}");
+    }
+
+    #[test]
+    fn what_was_written_is_read_again_whatever_stands_in_the_paths() {
+        for kind in [Kind::Systemd, Kind::Launchd] {
+            for path in ["/h", ODD] {
+                let executable = format!("{path}/pair");
+                let dir = tempfile::tempdir().unwrap();
+                let files = render(&APP, &wanted(kind, path, &executable), dir.path()).unwrap();
+                for file in &files {
+                    std::fs::write(&file.path, &file.text).unwrap();
+                }
+                let found = match kind {
+                    Kind::Systemd => systemd::installed_in(&APP, dir.path()),
+                    Kind::Launchd => launchd::installed_at(&APP, &files[0].path),
+                };
+                let Installed::Unit(unit) = found else { panic!("{found:?}\n{files:#?}") };
+                assert_eq!((unit.home, unit.executable), (path.into(), executable.into()));
+                assert_eq!((unit.version.as_deref(), unit.edited), (Some("1.0.0"), false));
+            }
+        }
+    }
+
+    #[test]
+    fn what_no_escape_brings_through_is_refused() {
+        for (home, why) in [
+            ("/a\nb", "a control character"),
+            ("/a ", "ends in white space"),
+            ("/a\\", "ends in a backslash"),
+        ] {
+            for kind in [Kind::Systemd, Kind::Launchd] {
+                let refused = render(&APP, &wanted(kind, home, "/bin/pair"), Path::new("/units"));
+                assert!(refused.unwrap_err().to_string().contains(why));
+                let refused = render(&APP, &wanted(kind, "/h", home), Path::new("/units"));
+                assert!(refused.unwrap_err().to_string().contains(why));
+            }
+        }
+    }
+}

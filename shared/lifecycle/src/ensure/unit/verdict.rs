@@ -53,17 +53,6 @@ impl Attempt<'_> {
         }
     }
 
-    /// There is nothing that the manager could run, and nobody lives: no time will help.
-    pub(super) fn cannot_run(&self) -> Option<CallError> {
-        let unit = &self.charge.as_ref()?.unit;
-        let lives = || Record::read(&self.home.agent_lock()).is_some_and(|record| record.lives());
-        if unit.executable.exists() || lives() {
-            return None;
-        }
-        let words = unit.ask(self.budget().min(Instant::now() + WORDS));
-        Some(self.not_brought_up(&words.map_or_else(|refused| refused.words, |it| it.words)))
-    }
-
     /// Its time is over. Who lives and runs is unresponsive, who lives and stops is stopping; else it is
     /// the manager's to say.
     pub(super) fn manager_late(&self) -> CallError {
