@@ -4,7 +4,7 @@
 use std::fs;
 
 use hearth_process::Signal;
-use hearth_tests::systemd::{Installed, Manager, SERVICE, SOCKET, unit_of};
+use hearth_tests::systemd::{Installed, Manager, SERVICE, SOCKET};
 use hearth_tests::{Project, await_end, await_file, runs, send};
 
 const SLEEPER: &str =
@@ -94,30 +94,10 @@ fn nothing_of_the_managers_reaches_a_shim_or_a_service() {
 
 #[test]
 #[ignore = "needs a systemd user manager: packaging/with-user-systemd"]
-fn a_socket_unit_that_is_started_over_a_living_agent_gets_its_place() {
-    let (project, manager) = (Project::new(SLEEPER), Manager::of_environment());
-    project.run(&["up"]).exits(0);
-    let (own, service) = (project.home.agent_pid().unwrap(), project.pid("sleeper"));
-    assert_ne!(unit_of(own), SERVICE);
-    // As somebody does who enables the units by hand: `hearth install` ends it first.
-    let installed = Installed::new(&project, &manager);
-    await_end(own);
-    assert_eq!(
-        installed.verb(&["status", "--json"]).exits(0).json()["services"][0]["pid"],
-        service
-    );
-    let agent = installed.agent();
-    assert_ne!(agent, own);
-    let log = fs::read_to_string(project.home.path("agent.log")).unwrap();
-    assert!(log.contains("stepping down"), "{log}");
-    assert_eq!(manager.property(SOCKET, "SubState"), "running");
-}
-
-#[test]
-#[ignore = "needs a systemd user manager: packaging/with-user-systemd"]
 fn a_permanent_error_does_not_loop_and_is_told_and_the_next_verb_is_a_new_try() {
     let (project, manager) = (Project::new(SLEEPER), Manager::of_environment());
     let installed = Installed::new(&project, &manager);
+    manager.systemctl(&["stop", SERVICE]).exits(0);
     project.home.write("agent.toml", "idle_timeout = 5\n");
     let ran = installed.verb(&["up"]).exits(3);
     assert!(ran.stderr.contains("agent.toml"), "{ran:?}");
