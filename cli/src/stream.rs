@@ -25,7 +25,7 @@ use crate::verdict::{self, Told};
 
 /// How often an agent that was replaced, or died, in the middle of a wait is asked again.
 const REPLACED: usize = 5;
-const DIED: usize = 1;
+const DIED: u32 = 1;
 
 /// What the one look at the end may take: it is for words alone.
 const PATIENCE: Duration = Duration::from_millis(300);
@@ -160,7 +160,7 @@ impl Wait<'_> {
                 {
                     replaced += 1;
                 }
-                How::Died if died < DIED => died += 1,
+                How::Died if died < self.deaths() => died += 1,
                 how => {
                     if matches!(how, How::Late) || self.ports_are_new(heard, &how) {
                         self.look(heard);
@@ -169,6 +169,12 @@ impl Wait<'_> {
                 }
             }
         }
+    }
+
+    /// How many agents may die in the middle of it.
+    fn deaths(&self) -> u32 {
+        let unit = hearth_lifecycle::unit::in_charge(crate::app(), &self.context.home);
+        if unit.is_some() { hearth_lifecycle::REPEATS_BY_MANAGER } else { DIED }
     }
 
     fn read(

@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use hearth_process::Signal;
 use hearth_tests::systemd::{Installed, Manager, SERVICE, SOCKET, out_of_memory};
@@ -224,16 +225,28 @@ fn a_verb_too_new_for_the_executable_of_the_unit_says_so_and_restarts_it_but_onc
 
 #[test]
 #[ignore = "needs a systemd user manager: packaging/with-user-systemd"]
-fn twenty_kills_in_a_row_as_fast_as_it_comes_back() {
+fn twenty_kills_in_a_row_as_fast_as_it_comes_back_and_no_verb_fails() {
     let (project, manager) = (Project::new(THREE), Manager::of_environment());
     let installed = Installed::new(&project, &manager);
     let mut running = Running::new(&installed);
     let mut agent = installed.agent();
-    for _ in 0..20 {
-        send(agent, Signal::KILL);
-        await_end(agent);
-        agent = installed.await_agent(Some(agent));
-    }
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for verb in [["up"], ["status"], ["up"]] {
+            let (installed, done) = (&installed, &done);
+            scope.spawn(move || {
+                while !done.load(Ordering::Relaxed) {
+                    installed.verb(&verb).exits(0);
+                }
+            });
+        }
+        for _ in 0..20 {
+            send(agent, Signal::KILL);
+            await_end(agent);
+            agent = installed.await_agent(Some(agent));
+        }
+        done.store(true, Ordering::Relaxed);
+    });
     running.outlived();
     installed.agent();
     assert_eq!(manager.property(SERVICE, "NRestarts"), "20");

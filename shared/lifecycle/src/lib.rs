@@ -39,7 +39,7 @@ mod wait;
 pub use app::App;
 pub use config::{AgentConfig, ConfigError, LogConfig};
 pub use control::{Ended, Presence, StopError, inspect, kill, stop};
-pub use ensure::{CallError, Options, call, ensure_ready, replace};
+pub use ensure::{CallError, Options, REPEATS_BY_MANAGER, call, ensure_ready, replace};
 pub use failures::{Executable, Failures};
 pub use handover::Luggage;
 pub use home::{Blocked, Home, HomeError};

@@ -139,11 +139,15 @@ struct Attempt<'a> {
     charge: Option<Charge>,
     looked: bool,
     subscribed: bool,
-    repeated: bool,
+    repeated: u32,
     named: bool,
 }
 
 type Answer = (Ready, Option<Reply>);
+
+/// How often a request is sent again where a service manager brings the next agent at once, however the
+/// last one ended; where verbs start agents it is once, so that none that kills them goes on doing so.
+pub const REPEATS_BY_MANAGER: u32 = 20;
 
 impl<'a> Attempt<'a> {
     fn new(
@@ -169,7 +173,7 @@ impl<'a> Attempt<'a> {
             charge: None,
             looked: false,
             subscribed: false,
-            repeated: false,
+            repeated: 0,
             named: false,
         }
     }

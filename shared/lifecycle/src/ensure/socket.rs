@@ -134,10 +134,11 @@ impl Attempt<'_> {
 
     pub(super) fn repeat_or_fail(&mut self, error: io::Error) -> Result<(), CallError> {
         let may = self.request.is_some_and(|request| request.repeatable);
-        if self.repeated || !may {
+        let most = if self.has_unit() { super::REPEATS_BY_MANAGER } else { 1 };
+        if self.repeated >= most || !may {
             return Err(CallError::Broken(error));
         }
-        self.repeated = true;
+        self.repeated += 1;
         Ok(())
     }
 }

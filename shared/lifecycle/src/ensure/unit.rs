@@ -13,8 +13,8 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use hearth_process::ProcessHandle;
 use hearth_process::watch::DirWatch;
+use hearth_process::{ProcessHandle, ProcessId};
 
 use super::locks::UNTOLD;
 use super::{Attempt, CallError, SILENCE};
@@ -29,6 +29,9 @@ use crate::wait::LockWait;
 /// The manager's time for bringing an agent up, inside the deadline.
 const MANAGER_BUDGET: Duration = Duration::from_secs(8);
 
+/// More agents than this do not come and go within the manager's time: somebody else ends connections.
+const MANY: u32 = 200;
+
 /// The unit that is in charge, and what has been tried with it.
 pub(super) struct Charge {
     unit: Unit,
@@ -36,6 +39,8 @@ pub(super) struct Charge {
     mended: bool,
     /// How often who listened has ended the connection.
     ended: u32,
+    /// Who lived when it did so last.
+    ended_by: Option<ProcessId>,
     /// Where the agent's log ended before.
     log_start: u64,
 }
@@ -67,6 +72,7 @@ impl Attempt<'_> {
                 started: false,
                 mended: false,
                 ended: 0,
+                ended_by: None,
                 log_start: fs::metadata(self.home.log()).map_or(0, |found| found.len()),
             });
         }
@@ -134,12 +140,17 @@ impl Attempt<'_> {
         if answers { Ok(()) } else { Err(self.manager_late()) }
     }
 
-    /// It ended while we spoke. Once, the way back is the queue of whoever listens for the next one;
-    /// after that, something has to happen first.
+    /// It ended while we spoke. The way back is the queue of whoever listens for the next one: at once,
+    /// for as long as each time another agent was ended. Where the same one sends us away again, or
+    /// nobody knows who does, something has to happen first.
     fn come_again(&mut self) -> Result<(), CallError> {
+        let record = Record::read(&self.home.agent_lock()).filter(Record::lives);
         let Some(charge) = &mut self.charge else { return Ok(()) };
         charge.ended += 1;
-        if charge.ended == 1 {
+        let by = record.map(|record| record.process);
+        let same = by.is_some() && by == charge.ended_by;
+        charge.ended_by = by;
+        if charge.ended == 1 || (!same && charge.ended < MANY) {
             return Ok(());
         }
         match self.given_up() {
