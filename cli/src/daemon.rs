@@ -98,7 +98,7 @@ fn status(context: &Context) -> Result<u8, Refusal> {
     let ready = agent::ready(context, Wish::default());
     let seen = manager::look(context);
     let manager = seen.as_ref().map(Seen::line);
-    let report = Report { manager: Some(seen), ..report(context, &ready) };
+    let report = Report { manager: seen, ..report(context, &ready) };
     if context.json {
         output::print_json(&report)?;
     } else {
@@ -141,9 +141,9 @@ struct Report {
     socket: PathBuf,
     log: PathBuf,
     last: Option<Last>,
-    /// `daemon status` alone asks; null: no unit is in charge.
+    /// Where a unit is in charge; `daemon status` alone asks.
     #[serde(skip_serializing_if = "Option::is_none")]
-    manager: Option<Option<Seen>>,
+    manager: Option<Seen>,
 }
 
 /// An agent that died without stopping.

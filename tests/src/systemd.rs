@@ -84,7 +84,12 @@ impl Manager {
         // systemd tells its own readiness as its services do (sd_notify(3)).
         let mut buffer = [0; 4096];
         loop {
-            let got = socket.recv(&mut buffer).unwrap_or_else(|e| panic!("{e}: {}", self.said()));
+            let got = match socket.recv(&mut buffer) {
+                Ok(got) => got,
+                // With a timeout it is not begun again by itself (signal(7)).
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(error) => panic!("{error}: {}", self.said()),
+            };
             if buffer[..got].split(|byte| *byte == b'\n').any(|line| line == b"READY=1") {
                 return;
             }

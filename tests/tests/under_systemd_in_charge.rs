@@ -16,6 +16,7 @@ const SLEEPER: &str =
 fn the_agent_is_brought_up_ended_and_renewed_by_its_manager() {
     let (project, manager) = (Project::new(SLEEPER), Manager::of_environment());
     let installed = Installed::new(&project, &manager);
+    installed.rest();
     let listening = installed.verb(&["daemon", "status", "--json"]).exits(3).json();
     assert_eq!(listening["state"], "down");
     assert_eq!(listening["manager"]["standing"], "listening", "{listening}");
@@ -53,7 +54,7 @@ fn the_agent_is_brought_up_ended_and_renewed_by_its_manager() {
 #[ignore = "needs a systemd user manager: packaging/with-user-systemd"]
 fn who_may_not_start_one_does_not_wake_the_manager() {
     let (project, manager) = (Project::new(SLEEPER), Manager::of_environment());
-    let installed = Installed::new(&project, &manager);
+    let installed = Installed::written(&project, &manager);
     for verb in [&["--no-spawn", "up"][..], &["daemon", "status"], &["--no-spawn", "daemon", "up"]]
     {
         installed.verb(verb).exits(3);
@@ -69,6 +70,7 @@ fn who_may_not_start_one_does_not_wake_the_manager() {
 fn a_socket_that_was_stopped_or_removed_is_brought_back_by_the_next_verb() {
     let (project, manager) = (Project::new(SLEEPER), Manager::of_environment());
     let installed = Installed::new(&project, &manager);
+    installed.rest();
     manager.systemctl(&["stop", SOCKET]).exits(0);
     assert!(!project.home.path("agent.sock").exists());
     installed.verb(&["up"]).exits(0);
@@ -96,11 +98,14 @@ fn a_socket_that_was_stopped_or_removed_is_brought_back_by_the_next_verb() {
 fn a_faulty_configuration_is_told_by_the_agent_itself_and_mended_is_well() {
     let (project, manager) = (Project::new(SLEEPER), Manager::of_environment());
     let installed = Installed::new(&project, &manager);
+    installed.rest();
     project.home.write("agent.toml", "idle_timeout = 10\n");
     let refusal = installed.verb(&["up", "--json"]).exits(3).refusal();
     assert_eq!(refusal["code"], "service-not-ready", "{refusal}");
     let message = refusal["message"].as_str().unwrap();
     assert!(message.contains("agent.toml") && message.contains("idle_timeout"), "{message}");
+    // The one that has read the faulty file answers whoever comes before it has ended.
+    manager.await_property(SERVICE, "ActiveState", |state| state == "failed");
     project.home.write("agent.toml", "");
     installed.verb(&["up"]).exits(0);
     installed.agent();
@@ -116,6 +121,7 @@ fn an_executable_that_is_gone_is_told_and_tried_again_when_it_is_back() {
         Command::new("cp").arg(hearth_tests::hearth()).arg(&executable).status().unwrap().success()
     );
     let installed = Installed::of(&project, &manager, &executable);
+    installed.rest();
     fs::rename(&executable, &away).unwrap();
     let refusal = installed.verb(&["up", "--json"]).exits(3).refusal();
     assert_eq!(refusal["code"], "service-not-ready", "{refusal}");

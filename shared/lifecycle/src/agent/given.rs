@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use listenfd::ListenFd;
-use rustix::net::sockopt;
 
 use crate::{App, Home, Problem, wait};
 
@@ -28,6 +27,15 @@ const READ: usize = 64 * 1024;
 #[derive(Debug)]
 pub(super) struct Elsewhere(pub(super) PathBuf);
 
+/// Whether it listens. macOS cannot tell, and launchd gives no descriptors this way.
+fn listens(listener: &UnixListener) -> bool {
+    #[cfg(target_os = "macos")]
+    let listens = listener.local_addr().is_ok();
+    #[cfg(not(target_os = "macos"))]
+    let listens = rustix::net::sockopt::socket_acceptconn(listener).unwrap_or(false);
+    listens
+}
+
 /// What a manager has given.
 #[derive(Debug, Default)]
 pub(super) struct Given(Vec<UnixListener>);
@@ -43,7 +51,6 @@ impl Given {
         }
         let mut all = ListenFd::from_env();
         let listeners = (0..all.len()).filter_map(|n| all.take_unix_listener(n).ok().flatten());
-        let listens = |it: &UnixListener| sockopt::socket_acceptconn(it).unwrap_or(false);
         Self(listeners.filter(listens).collect())
     }
 

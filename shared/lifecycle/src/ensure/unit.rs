@@ -45,6 +45,13 @@ pub(super) struct Charge {
     log_start: u64,
 }
 
+/// What a verb does that finds nobody.
+enum Step {
+    Start,
+    Mend,
+    Wait,
+}
+
 /// How nobody answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unanswered {
@@ -159,24 +166,51 @@ impl Attempt<'_> {
         }
     }
 
+    /// Of many verbs that find nobody, one goes to the manager and the others find what came of it: it
+    /// cancels what one has begun when another asks for the contrary, and how it stands meanwhile says
+    /// nothing.
     fn have_it_started(&mut self) -> Result<(), CallError> {
-        let Some(charge) = &self.charge else { return Ok(()) };
+        let turn = self.turn();
+        if Connection::open(&self.home.socket(), SILENCE.min(self.left())).is_ok() {
+            return Ok(());
+        }
+        match self.step()? {
+            Step::Start => self.start_it(),
+            Step::Mend => self.mend(),
+            Step::Wait => {
+                drop(turn);
+                self.await_change()
+            }
+        }
+    }
+
+    /// Waits for its turn: a lock on the unit's own file, let go of when this is dropped.
+    fn turn(&mut self) -> Option<LockWait> {
+        let unit = &self.charge.as_ref()?.unit;
+        let words = format!("another verb is at the manager of {}", unit.name);
+        let turn = File::open(unit.file()).and_then(LockWait::begin).ok()?;
+        let budget = self.budget();
+        self.wait_for(&[turn.as_fd()], &words, budget);
+        Some(turn)
+    }
+
+    fn step(&self) -> Result<Step, CallError> {
+        let Some(charge) = &self.charge else { return Ok(Step::Wait) };
         // Who has seen it end asks first how it stands.
         if !charge.started && charge.ended == 0 {
-            return self.start_it();
+            return Ok(Step::Start);
         }
         let answer = charge.unit.ask(self.budget()).map_err(|refused| self.refused(&refused))?;
-        let (started, mended) = (charge.started, charge.mended);
         let listens = charge.unit.files.len() > 1;
         match answer.standing {
             // Failed: our own connection may have been the one too many for its socket.
-            Standing::Inactive | Standing::Listening | Standing::Failed if !started => {
-                self.start_it()
+            Standing::Inactive | Standing::Listening | Standing::Failed if !charge.started => {
+                Ok(Step::Start)
             }
-            Standing::Listening | Standing::Running { .. } if listens && !mended => self.mend(),
-            Standing::Starting | Standing::Running { .. } | Standing::Stopping => {
-                self.await_change()
+            Standing::Listening | Standing::Running { .. } if listens && !charge.mended => {
+                Ok(Step::Mend)
             }
+            Standing::Starting | Standing::Running { .. } | Standing::Stopping => Ok(Step::Wait),
             Standing::Listening
             | Standing::Inactive
             | Standing::Failed
@@ -189,7 +223,7 @@ impl Attempt<'_> {
         let Some(charge) = &mut self.charge else { return Ok(()) };
         charge.started = true;
         let forgive = self.options.past_backoff;
-        self.in_turn(move |unit, until| {
+        self.order(move |unit, until| {
             if forgive {
                 // Where nothing has failed there is nothing to forget.
                 let _ = unit.forgive(until);
@@ -202,28 +236,7 @@ impl Attempt<'_> {
     fn mend(&mut self) -> Result<(), CallError> {
         let Some(charge) = &mut self.charge else { return Ok(()) };
         charge.mended = true;
-        self.in_turn(Unit::mend)
-    }
-
-    /// Of many verbs that find nobody, one has the manager listen and the others find that it does: the
-    /// manager cancels what one of them has begun when another one asks for the contrary.
-    fn in_turn(
-        &mut self,
-        what: impl FnOnce(&Unit, Instant) -> Result<(), Refused> + Send,
-    ) -> Result<(), CallError> {
-        let Some(charge) = &self.charge else { return Ok(()) };
-        let turn = File::open(charge.unit.file()).and_then(LockWait::begin);
-        if let Ok(turn) = &turn {
-            let words = format!("another verb is at the manager of {}", charge.unit.name);
-            let budget = self.budget();
-            self.wait_for(&[turn.as_fd()], &words, budget);
-        }
-        if Connection::open(&self.home.socket(), SILENCE.min(self.left())).is_ok() {
-            return Ok(());
-        }
-        let done = self.order(what);
-        drop(turn);
-        done
+        self.order(Unit::mend)
     }
 
     /// Has the manager do something, and names the wait where it takes long.

@@ -16,6 +16,7 @@ pub mod seal;
 mod setup;
 mod stamp;
 mod stand;
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "chosen on Linux"))]
 pub mod systemd;
 mod template;
 
