@@ -64,13 +64,13 @@ fn an_executable_that_is_gone_is_tried_a_few_times_and_named() {
     let aside = program.with_extension("aside");
     fs::rename(&program, &aside).expect("it is there");
 
-    let begun = Instant::now();
     let refused = installed.verb(&["up", "--json"]).exits(3).refusal();
     assert_eq!(refused["code"], "service-not-ready", "{refused}");
     let words = format!("{} is not there", program.display());
     assert!(refused["message"].as_str().is_some_and(|it| it.contains(&words)), "{refused}");
     assert!(refused["hint"].as_str().is_some_and(|it| it.contains("hearth install")), "{refused}");
-    assert!(begun.elapsed().as_secs() < 5, "nobody waits for what is not there");
+    let in_vain = refused["message"].as_str().is_some_and(|it| it.contains("not within"));
+    assert!(!in_vain, "nobody waits for what is not there: {refused}");
     // systemd tries on for who has asked, and gives up.
     manager.await_property(SOCKET, "Result", |it| it == "trigger-limit-hit");
     manager.await_property(SERVICE, "ActiveState", |it| it == "failed");
