@@ -59,7 +59,7 @@ fn without_an_agent(home: &Home) -> Finding {
         return Finding::ok(NAME, "none, and no agent runs");
     }
     let may_start = match unit::installed(app()) {
-        Installed::Unit(unit) => unit.home == home.dir(),
+        Installed::Unit(_) => unit::in_charge(app(), home).is_some(),
         Installed::Unreadable { .. } => true,
         Installed::Masked(_) | Installed::None => false,
     };
