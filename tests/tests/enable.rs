@@ -255,6 +255,10 @@ fn what_has_no_file_any_more_can_be_disabled_and_no_other_is_meant() {
     at(&project, &below, &["disable", "b"]).exits(5);
     let answer = at(&project, &below, &["disable", "--json"]).exits(0).json();
     assert_eq!(answer, json!({ "services": ["a"], "left": 0 }));
+    let none = at(&project, &below, &["disable", "--json"]).exits(5);
+    assert_eq!((&none.refusal()["code"], &*none.stdout), (&json!("not-found"), ""));
+    let gone = project.run(&["-C", "/nowhere/at/all", "disable"]).exits(5);
+    assert!(gone.stderr.contains("/nowhere/at/all"), "{}", gone.stderr);
 }
 
 /// The agent is killed when what is enabled is not brought up yet: the next one does it.

@@ -58,13 +58,16 @@ fn without_an_agent(home: &Home) -> Finding {
     if !path.exists() {
         return Finding::ok(NAME, "none, and no agent runs");
     }
-    let may_start = match unit::installed(app()) {
-        Installed::Unit(_) => unit::in_charge(app(), home).is_some(),
-        Installed::Unreadable { .. } => true,
-        Installed::Masked(_) | Installed::None => false,
+    // By the name by which the unit has it, where a link leads here: the kernel knows no other.
+    let managers = match unit::installed(app()) {
+        Installed::Unit(_) => unit::in_charge(app(), home)
+            .map(|unit| path.file_name().map_or(path.clone(), |name| unit.home.join(name))),
+        Installed::Unreadable { .. } => Some(path.clone()),
+        Installed::Masked(_) | Installed::None => None,
     };
-    if may_start {
-        let words = match machine::has_listener(&path) {
+    if let Some(named) = managers {
+        let listens = [&path, &named].map(|path| machine::has_listener(path));
+        let words = match listens[0].max(listens[1]) {
             Some(true) => "the service manager listens; the first verb has it start the agent",
             Some(false) => "nobody listens; the first verb has the service manager put that right",
             None => "not connected to: it is the service manager's",
