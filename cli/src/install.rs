@@ -63,7 +63,7 @@ pub fn run(context: &Context, matches: &ArgMatches) -> Result<u8, Refusal> {
         Some(refusal) if !dry => return Err(refusal),
         in_ci => in_ci,
     };
-    is_our_own_home()?;
+    is_our_own_home("install")?;
     let executable = unit::executable(app())
         .map_err(|refused| Refusal::new(Code::Forbidden, refused.words).hint(refused.remedy))?;
     let linger = matches.get_flag("linger");
@@ -132,8 +132,8 @@ fn would_be_refused(refusal: Refusal) -> Finding {
     Finding { name: "refused".into(), level: Level::Warning, message, remedy: refusal.hint }
 }
 
-/// `sudo hearth install` would leave root's units in a person's home.
-pub fn is_our_own_home() -> Result<(), Refusal> {
+/// `sudo hearth install` would leave root's units in a person's home. `verb` is what was typed.
+pub fn is_our_own_home(verb: &str) -> Result<(), Refusal> {
     let home = env::var_os("HOME").unwrap_or_default();
     let ours = rustix::process::geteuid().as_raw();
     let Ok(found) = std::fs::metadata(&home) else { return Ok(()) };
@@ -147,7 +147,8 @@ pub fn is_our_own_home() -> Result<(), Refusal> {
         crate::trust::shown(&home),
         found.uid()
     );
-    Err(Refusal::new(Code::Forbidden, why).hint("as that user, without sudo: `hearth install`"))
+    Err(Refusal::new(Code::Forbidden, why)
+        .hint(format!("as that user, without sudo: `hearth {verb}`")))
 }
 
 fn refusal(obstacle: Obstacle) -> Refusal {

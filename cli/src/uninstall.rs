@@ -21,7 +21,7 @@ pub fn grammar() -> Command {
 
 /// Nothing installed: done.
 pub fn run(context: &Context, matches: &ArgMatches) -> Result<u8, Refusal> {
-    is_our_own_home()?;
+    is_our_own_home("uninstall")?;
     let mut report = Told::without_executable(&context.home);
     if unit::in_charge(app(), &context.home).is_none() {
         not_installed(context)?;

@@ -195,6 +195,8 @@ fn under_sudo_nothing_is_left_in_a_persons_home() {
         let ran = person.run(&[verb, "--json"]).exits(2);
         assert_eq!(ran.refusal()["code"], "forbidden");
         assert!(ran.refusal()["message"].as_str().unwrap().contains("uid 1234"), "{ran:?}");
+        let hint = format!("as that user, without sudo: `hearth {verb}`");
+        assert_eq!(ran.refusal()["hint"], hint);
     }
     std::os::unix::fs::chown(person.home.root(), Some(0), None).unwrap();
     person.nothing_is_written();
