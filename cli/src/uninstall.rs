@@ -4,7 +4,7 @@
 
 use clap::{ArgMatches, Command};
 use hearth_api::Code;
-use hearth_lifecycle::unit::{self, Installed, Step};
+use hearth_lifecycle::unit::{self, Installed};
 
 use crate::agent::Wish;
 use crate::args::{self, Context};
@@ -37,7 +37,8 @@ pub fn run(context: &Context, matches: &ArgMatches) -> Result<u8, Refusal> {
         }
     }
     // Of what was just ended a shim may be about to go: it needs nobody.
-    let start = !services && anything();
+    let stay = !services && anything();
+    let start = stay && !context.no_spawn && !app().spawn_forbidden();
     let Some(plan) = unit::uninstall(app(), &context.home, start) else { return Ok(0) };
     let carried = plan.carry_out(app(), &context.home, &mut |step, done| {
         report.done(context, step, done);
@@ -49,12 +50,16 @@ pub fn run(context: &Context, matches: &ArgMatches) -> Result<u8, Refusal> {
             .hint(format!("{}; then `hearth uninstall` goes on from here", refused.remedy)));
     }
     report.print_json(context)?;
-    let stay = plan.steps.contains(&Step::StartAgent);
     tell(
         context,
-        match stay {
-            true => "uninstalled; services stay up, with an agent that was started for them",
-            false => "uninstalled; verbs start the agent themselves",
+        match (stay, start) {
+            (true, true) => {
+                "uninstalled; services stay up, with an agent that was started for them"
+            }
+            (true, false) => {
+                "uninstalled; services stay up, and no agent was started for them: `hearth daemon up`"
+            }
+            (false, _) => "uninstalled; verbs start the agent themselves",
         },
     );
     Ok(0)
