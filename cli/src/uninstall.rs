@@ -4,6 +4,7 @@
 
 use clap::{ArgMatches, Command};
 use hearth_api::Code;
+use hearth_lifecycle::typed;
 use hearth_lifecycle::unit::{self, Installed};
 
 use crate::agent::Wish;
@@ -76,14 +77,14 @@ fn not_installed(context: &Context) -> Result<(), Refusal> {
         Installed::Unreadable { path, why } => {
             let why = format!("{} is not one of hearth's: {why}", trust::shown(&path));
             return Err(Refusal::new(Code::BadConfig, why)
-                .hint(format!("look at it, then remove it yourself: `rm {}`", path.display())));
+                .hint(format!("look at it, then remove it yourself: `rm {}`", typed(&path))));
         }
         Installed::Unit(other) => {
-            let home = trust::shown(&other.home);
+            let (home, typed) = (trust::shown(&other.home), typed(&other.home));
             tell(
                 context,
                 &format!(
-                    "nothing is installed for {}; for {home} there is: `hearth --home {home} uninstall`",
+                    "nothing is installed for {}; for {home} there is: `hearth --home {typed} uninstall`",
                     trust::shown(context.home.dir())
                 ),
             );

@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use hearth_config::LoadError;
-use hearth_lifecycle::Home;
+use hearth_lifecycle::{Home, typed};
 
 use super::finding::Finding;
 
@@ -64,7 +64,7 @@ fn state(home: &Home, read: Result<Option<State>, String>) -> Finding {
             Finding::fault(
                 NAME,
                 format!("{} can't be read: {why}", shown.display()),
-                format!("look at it, then `rm -r {}`", shown.display()),
+                format!("look at it, then `rm -r {}`", typed(&shown)),
             )
         }
         Err(why) if rustix::fs::access(&shown, rustix::fs::Access::READ_OK).is_err() => {
@@ -84,7 +84,7 @@ fn state(home: &Home, read: Result<Option<State>, String>) -> Finding {
             format!("{} was damaged, or of a newer version, and was set aside", aside.display()),
             format!(
                 "look whether `hearth status --all` is as it should be, then `rm {}`",
-                aside.display()
+                typed(&aside)
             ),
         ),
         Ok(None) => Finding::ok(NAME, "nothing is saved yet"),
@@ -102,7 +102,8 @@ fn enabled(state: Option<&State>) -> Finding {
         let shown = project.display();
         let own = rustix::process::geteuid().as_raw();
         let mut lost: Vec<_> = services.iter().map(String::as_str).collect();
-        let config = format!("`hearth -C {shown} config check`, or `hearth -C {shown} disable`");
+        let dir = typed(project);
+        let config = format!("`hearth -C {dir} config check`, or `hearth -C {dir} disable`");
         let (why, remedy) = match hearth_config::load(project) {
             // As the agent looks at it at a boot.
             Ok(_) if let Err(refused) = hearth_config::check_ownership(project, own) => {
@@ -113,12 +114,12 @@ fn enabled(state: Option<&State>) -> Finding {
                 if lost.is_empty() {
                     continue;
                 }
-                let disable = format!("`hearth -C {shown} disable {}`", lost.join(" "));
+                let disable = format!("`hearth -C {dir} disable {}`", lost.join(" "));
                 ("its file has no such service".to_owned(), disable)
             }
             Err(LoadError::Missing { .. }) => (
                 "it has no hearth.toml any more".to_owned(),
-                format!("`hearth -C {shown} disable`, and `hearth enable` where it is now"),
+                format!("`hearth -C {dir} disable`, and `hearth enable` where it is now"),
             ),
             Err(_) => ("its hearth.toml can't be read or understood".to_owned(), config),
         };

@@ -5,11 +5,12 @@
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
 use std::time::Duration;
 
 use hearth_api::HealthReport;
 use hearth_lifecycle::unit::{self, Installed};
-use hearth_lifecycle::{Home, Knock, Presence, Record, Request, Stage, inspect, knock};
+use hearth_lifecycle::{Home, Knock, Presence, Record, Request, Stage, inspect, knock, typed};
 use hearth_process::{facts, machine};
 
 use super::finding::Finding;
@@ -105,7 +106,10 @@ fn foreign(shown: &str, knock: Knock) -> Finding {
     Finding::fault(
         "socket",
         who,
-        format!("`lsof {shown}` tells who; end it, or name another home with --home"),
+        format!(
+            "`lsof {}` tells who; end it, or name another home with --home",
+            typed(Path::new(shown))
+        ),
     )
 }
 
@@ -156,7 +160,7 @@ fn beside(home: &Home, record: Option<&Record>, stage: Stage) -> Finding {
         mode => Finding::warning(
             NAME,
             format!("{shown} has mode {mode:04o}, and should have 0600"),
-            format!("`chmod 600 {shown}`"),
+            format!("`chmod 600 {}`", typed(&path)),
         ),
     }
 }

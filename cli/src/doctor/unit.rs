@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use hearth_lifecycle::unit::{self, Answer, Installed, Kind, Standing, Unit};
-use hearth_lifecycle::{Home, Presence, inspect};
+use hearth_lifecycle::{Home, Presence, inspect, typed};
 
 use super::executable;
 use super::finding::Finding;
@@ -34,14 +34,14 @@ pub fn look(home: &Home) -> Vec<Finding> {
                 "{} is masked (a link to /dev/null): verbs start the agent themselves",
                 path.display()
             ),
-            format!("where that is not meant: `rm {}`, then `hearth install`", path.display()),
+            format!("where that is not meant: `rm {}`, then `hearth install`", typed(&path)),
         )),
         Installed::Unreadable { path, why } => without(Finding::fault(
             "unit",
             format!("{} can't be understood: {why}", path.display()),
             format!(
                 "`hearth install --force` writes it anew and keeps this one as .bak; or `rm {}`",
-                path.display()
+                typed(&path)
             ),
         )),
         Installed::Unit(unit) => of(home, &unit),
@@ -77,7 +77,7 @@ fn whose(home: &Home, unit: &Unit, in_charge: bool) -> Finding {
         format!("{what}: verbs start its agent themselves"),
         format!(
             "`hearth --home {} uninstall` takes it away, then `hearth install` installs one for this home",
-            unit.home.display()
+            typed(&unit.home)
         ),
     )
 }
@@ -215,7 +215,7 @@ fn runs(unit: &Unit) -> Finding {
         return Finding::fault(
             NAME,
             format!("{} runs {shown}, which may not be executed", unit.name),
-            format!("`chmod +x {shown}`, or `hearth install`"),
+            format!("`chmod +x {}`, or `hearth install`", typed(path)),
         );
     }
     if let Some(why) = executable::unstable(path) {

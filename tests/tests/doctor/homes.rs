@@ -310,3 +310,17 @@ fn a_state_that_is_damaged_and_what_can_not_come_up_after_a_boot_are_told() {
     let remedy = format!("`rm -r {}`", state.display());
     doctor(&project.home).says("state", "fault", &["it is no file", &remedy]);
 }
+
+#[test]
+fn a_remedy_can_be_typed_whatever_the_path_is_called() {
+    let home = Home::new();
+    let dir = home.root().join("it's a $HOME");
+    fs::create_dir(&dir).unwrap();
+    set_mode(&dir, 0o755);
+    let told = || report(command(&home).env("HEARTH_HOME", &dir));
+    let found = told();
+    let remedy = found.says("home", "fault", &["chmod 700"]).of("home")["remedy"].clone();
+    let typed = remedy.as_str().unwrap().trim_matches('`');
+    assert!(Command::new("sh").args(["-c", typed]).status().unwrap().success(), "{typed}");
+    told().says("home", "ok", &[]);
+}

@@ -17,8 +17,8 @@ use super::plan::Step;
 use super::plist::{self, Value};
 use super::run::{self, Ran, Trouble};
 use super::{Answer, Installed, Kind, Refused, Standing, Unit, seal, stamp};
-use crate::App;
 use crate::home::{euid, tidy};
+use crate::{App, typed};
 
 /// Between two looks at whether a job is out: `bootout` returns before it is, and nothing tells.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -95,7 +95,7 @@ pub(super) fn look(unit: &Unit) -> String {
 
 /// What a person types to load it.
 pub(super) fn load_in_words(unit: &Unit) -> String {
-    format!("launchctl bootstrap {} {}", domains()[0], unit.file().display())
+    format!("launchctl bootstrap {} {}", domains()[0], typed(unit.file()))
 }
 
 /// What a person types to take it out.

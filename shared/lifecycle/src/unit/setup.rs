@@ -12,7 +12,7 @@ use std::time::Instant;
 use super::plan::{Plan, Step};
 use super::template::{self, File, Wanted};
 use super::{Installed, Kind, Refused, Standing, Unit, in_charge, installed, stamp};
-use crate::{App, Home, Presence, inspect};
+use crate::{App, Home, Presence, inspect, typed};
 
 /// Why nothing can be installed. Nothing was written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -85,7 +85,7 @@ pub fn would_install(
         let step = step_of(app, path.clone(), text, force).map_err(|error| {
             Obstacle::Path(Refused {
                 words: format!("cannot read {}: {error}", path.display()),
-                remedy: format!("see whose it is: `ls -ld {}`", path.display()),
+                remedy: format!("see whose it is: `ls -ld {}`", typed(&path)),
             })
         })?;
         written.push(step.changes());
@@ -166,8 +166,9 @@ fn may_be_ours(app: &App, home: &Home, force: bool) -> Result<(), Obstacle> {
     Err(Obstacle::OtherHome(Refused {
         words: format!("{} is installed for another home, {other}", unit.name),
         remedy: format!(
-            "`{0} --home {other} uninstall` first; `{0} install --force` puts this one in its place",
-            app.name
+            "`{0} --home {1} uninstall` first; `{0} install --force` puts this one in its place",
+            app.name,
+            typed(&unit.home)
         ),
     }))
 }
