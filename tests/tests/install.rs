@@ -147,6 +147,21 @@ fn a_dry_run_shows_the_plan_also_where_an_install_would_be_refused() {
 }
 
 #[test]
+fn an_agent_that_does_not_come_is_told_in_the_managers_words_once() {
+    let failed = KNOWS_NOTHING.replace("not-found", "loaded").replace(
+        "ActiveState=inactive\\nSubState=dead\\n\\n",
+        "ActiveState=failed\\nSubState=failed\\nResult=exit-code\\nExecMainCode=1\\nExecMainStatus=203\\n\\n",
+    );
+    let person = Person::with(&failed);
+    let ran = person.run(&["install", "--json"]).exits(3);
+    let message = ran.refusal()["message"].as_str().unwrap().to_owned();
+    assert!(message.starts_with("installed, but the agent does not answer"), "{message}");
+    assert_eq!(message.matches("status=203/EXEC").count(), 1, "{message}");
+    person.run(&["uninstall"]).exits(0);
+    assert!(hearth_tests::files_below(&person.units()).is_empty());
+}
+
+#[test]
 fn a_failure_half_way_says_what_was_done_and_how_to_go_on_or_back() {
     let fails =
         format!("{KNOWS_NOTHING}\ncase \"$*\" in *enable*) echo 'no, says it' >&2; exit 1;; esac");
