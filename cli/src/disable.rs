@@ -1,14 +1,15 @@
 //! `hearth disable`: no longer up again after a boot.
 //!
 //! Kept true here: it needs no file. What was enabled can be disabled although its file is faulty or gone,
-//! or its whole directory (`-C`): nobody is to be told at each boot of what can't be helped.
+//! or its whole directory (`-C`): nobody is to be told at each boot of what can't be helped. Where there
+//! is neither a file nor anything enabled, there is no project.
 
 use clap::{ArgMatches, Command};
 
 use crate::args::{self, Context};
 use crate::enable::{ask, at_login, say};
-use crate::project;
 use crate::refuse::Refusal;
+use crate::{output, project};
 
 /// Its grammar.
 pub fn grammar() -> Command {
@@ -23,7 +24,14 @@ pub fn grammar() -> Command {
 
 /// Goes by what is enabled.
 pub fn run(context: &Context, matches: &ArgMatches) -> Result<u8, Refusal> {
-    let disabled = ask(context, place(context)?, args::names(matches), false)?;
+    let (project, found) = place(context)?;
+    let disabled = ask(context, project, args::names(matches), false)?;
+    if !found && disabled.services.is_empty() {
+        return Err(project::none(context));
+    }
+    if context.json {
+        output::print_json(&disabled)?;
+    }
     let words = match disabled.services.is_empty() {
         true => "nothing of this project is enabled".to_owned(),
         false => format!("no longer up again after a boot: {}", disabled.services.join(", ")),
@@ -36,18 +44,18 @@ pub fn run(context: &Context, matches: &ArgMatches) -> Result<u8, Refusal> {
 }
 
 /// The project, else the directory itself: the agent knows what is enabled there, or above it. One that
-/// `-C` names may be gone.
-fn place(context: &Context) -> Result<String, Refusal> {
+/// `-C` names may be gone. And whether it is a project.
+fn place(context: &Context) -> Result<(String, bool), Refusal> {
     let gone = context.directory.as_deref().filter(|dir| !dir.exists());
     let directory = match gone {
         Some(dir) => std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned()),
         None => match project::find(context)? {
-            Some(place) => return Ok(place.id),
+            Some(place) => return Ok((place.id, true)),
             None => {
                 let start = project::start(context)?;
                 start.canonicalize().unwrap_or(start)
             }
         },
     };
-    Ok(project::place(directory)?.id)
+    Ok((project::place(directory)?.id, false))
 }

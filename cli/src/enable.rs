@@ -40,6 +40,9 @@ pub fn run(context: &Context, matches: &ArgMatches) -> Result<u8, Refusal> {
     project::expand(&file, &names)
         .map_err(|refusal| up::loose(context, &place, &names).unwrap_or(refusal))?;
     let enabled = ask(context, place.id, names, true)?;
+    if context.json {
+        output::print_json(&enabled)?;
+    }
     if enabled.services.is_empty() {
         say(context, &format!("nothing to enable: {} has no service", file.file.display()));
     } else {
@@ -53,7 +56,7 @@ pub fn run(context: &Context, matches: &ArgMatches) -> Result<u8, Refusal> {
     Ok(0)
 }
 
-/// Asks the agent, and prints its answer for tools.
+/// Asks the agent.
 pub fn ask(
     context: &Context,
     project: String,
@@ -65,11 +68,7 @@ pub fn ask(
     let wish = Wish { start: true, ..Wish::default() };
     let request = Request::post("/v1/enable", body).repeatable();
     let (_, body) = agent::fetch(context, wish, &request)?;
-    let enabled: Enabled = agent::parse(&body)?;
-    if context.json {
-        output::print_json(&enabled)?;
-    }
-    Ok(enabled)
+    agent::parse(&body)
 }
 
 /// One line on stderr.

@@ -1,7 +1,8 @@
 //! `hearth install`: hands the agent to the user's service manager.
 //!
-//! Kept true here: what is refused has written nothing; what is printed by `--dry-run` is what is done;
-//! a failure half-way says what was done and how to go on or back. A project that is not well is told
+//! Kept true here: what is refused has written nothing, not even the home; what is printed by `--dry-run`
+//! is what is done, and it is printed also where it would be refused for want of a manager, or in CI:
+//! to look harms nobody. A failure half-way says what was done and how to go on or back. A project that is not well is told
 //! and fails no install: it is not what was installed.
 
 mod checks;
@@ -16,7 +17,7 @@ use hearth_api::Code;
 use hearth_lifecycle::unit::{self, Done, Obstacle, Step, Wanted};
 use serde_json::json;
 
-use self::report::{Finding, Report};
+use self::report::{Finding, Level, Report};
 use crate::args::{self, Context};
 use crate::refuse::Refusal;
 use crate::{app, output};
@@ -57,19 +58,20 @@ pub fn grammar() -> Command {
 
 /// Checks, then the plan, then whether the agent answers.
 pub fn run(context: &Context, matches: &ArgMatches) -> Result<u8, Refusal> {
-    let force = matches.get_flag("force");
-    is_no_ci(force)?;
-    is_our_own_home()?;
+    let (force, dry) = (matches.get_flag("force"), matches.get_flag("dry-run"));
+    let in_ci = match in_ci(force) {
+        Some(refusal) if !dry => return Err(refusal),
+        in_ci => in_ci,
+    };
+    is_our_own_home("install")?;
     let executable = unit::executable(app())
         .map_err(|refused| Refusal::new(Code::Forbidden, refused.words).hint(refused.remedy))?;
     let linger = matches.get_flag("linger");
     if linger {
         checks::can_linger()?;
     }
-    // Before a login shell is asked: that takes longest.
-    if !matches.get_flag("dry-run") {
-        context.home.prepare()?;
-    }
+    // Before a login shell is asked: that takes longest. Made is the home when nothing is in the way.
+    context.home.look()?;
     let environment = unit::environment(app(), SHELL);
     let wanted = Wanted {
         kind: unit::KIND,
@@ -77,8 +79,13 @@ pub fn run(context: &Context, matches: &ArgMatches) -> Result<u8, Refusal> {
         executable: executable.path.clone(),
         environment: environment.variables.clone(),
     };
-    let mut plan =
-        unit::install(app(), &wanted, force, Instant::now() + ASKING).map_err(refusal)?;
+    let until = Instant::now() + ASKING;
+    let (mut plan, unreached) =
+        unit::would_install(app(), &wanted, force, until).map_err(refusal)?;
+    let unreached = match unreached.map(|refused| refusal(Obstacle::Manager(refused))) {
+        Some(refusal) if !dry => return Err(refusal),
+        unreached => unreached,
+    };
     if linger {
         let command = ["loginctl", "enable-linger"].map(str::to_owned).to_vec();
         plan.steps.push(Step::Run { command, may_fail: false });
@@ -86,10 +93,12 @@ pub fn run(context: &Context, matches: &ArgMatches) -> Result<u8, Refusal> {
     let mut report = Report::new(&context.home, &executable.path);
     report.found(executable.doubts.into_iter().map(|doubt| Finding::of("executable", doubt)));
     report.found([checks::of_environment(&environment)]);
-    if matches.get_flag("dry-run") {
+    if dry {
+        report.found(in_ci.into_iter().chain(unreached).map(would_be_refused));
         report.planned(&plan);
         return report.print_plan(context, &plan);
     }
+    context.home.prepare()?;
     report.told_edited(&plan);
     report.tell_findings(context);
     let carried = plan.carry_out(app(), &context.home, &mut |step, done| {
@@ -105,21 +114,26 @@ pub fn run(context: &Context, matches: &ArgMatches) -> Result<u8, Refusal> {
     report.end(context, &plan)
 }
 
-/// Errors: `usage` in CI.
-fn is_no_ci(force: bool) -> Result<(), Refusal> {
+/// Why there is to be no install in CI, where this is one and nobody insists.
+fn in_ci(force: bool) -> Option<Refusal> {
     let off = |value: &str| matches!(value, "" | "0" | "false");
     let set = |name: &&&str| env::var(name).is_ok_and(|value| !off(&value));
-    match CI.iter().find(set) {
-        Some(name) if !force => Err(Refusal::usage(format!(
-            "this is CI ({name} is set), where nobody logs in: nothing was installed"
-        ))
-        .hint("verbs start the agent themselves; if it is meant: `hearth install --force`")),
-        Some(_) | None => Ok(()),
-    }
+    let name = CI.iter().find(set).filter(|_| !force)?;
+    let why = format!("this is CI ({name} is set), where nobody logs in: nothing was installed");
+    let refusal = Refusal::usage(why);
+    Some(refusal.hint("verbs start the agent themselves; if it is meant: `hearth install --force`"))
 }
 
-/// `sudo hearth install` would leave root's units in a person's home.
-pub fn is_our_own_home() -> Result<(), Refusal> {
+/// What a dry run tells of a refusal: it has shown what there is to see.
+fn would_be_refused(refusal: Refusal) -> Finding {
+    let why = refusal.message.trim_end_matches(": nothing was installed");
+    let message =
+        format!("an install would be refused: {}", why.trim_end_matches("; nothing was installed"));
+    Finding { name: "refused".into(), level: Level::Warning, message, remedy: refusal.hint }
+}
+
+/// `sudo hearth install` would leave root's units in a person's home. `verb` is what was typed.
+pub fn is_our_own_home(verb: &str) -> Result<(), Refusal> {
     let home = env::var_os("HOME").unwrap_or_default();
     let ours = rustix::process::geteuid().as_raw();
     let Ok(found) = std::fs::metadata(&home) else { return Ok(()) };
@@ -133,7 +147,8 @@ pub fn is_our_own_home() -> Result<(), Refusal> {
         crate::trust::shown(&home),
         found.uid()
     );
-    Err(Refusal::new(Code::Forbidden, why).hint("as that user, without sudo: `hearth install`"))
+    Err(Refusal::new(Code::Forbidden, why)
+        .hint(format!("as that user, without sudo: `hearth {verb}`")))
 }
 
 fn refusal(obstacle: Obstacle) -> Refusal {

@@ -67,7 +67,8 @@ pub fn has(place: &Place, row: &ServiceRow) -> bool {
 
 /// The refusal of a verb in no project.
 pub fn none(context: &Context) -> Refusal {
-    let start = start(context).unwrap_or_default();
+    let named = || context.directory.clone().unwrap_or_default();
+    let start = start(context).unwrap_or_else(|_| named());
     let why = format!("no project: no hearth.toml in {} or above it", start.display());
     Refusal::new(Code::NotFound, why).hint("`hearth init` writes one")
 }

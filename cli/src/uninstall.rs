@@ -4,7 +4,8 @@
 
 use clap::{ArgMatches, Command};
 use hearth_api::Code;
-use hearth_lifecycle::unit::{self, Installed, Step};
+use hearth_lifecycle::typed;
+use hearth_lifecycle::unit::{self, Installed};
 
 use crate::agent::Wish;
 use crate::args::{self, Context};
@@ -21,7 +22,7 @@ pub fn grammar() -> Command {
 
 /// Nothing installed: done.
 pub fn run(context: &Context, matches: &ArgMatches) -> Result<u8, Refusal> {
-    is_our_own_home()?;
+    is_our_own_home("uninstall")?;
     let mut report = Told::without_executable(&context.home);
     if unit::in_charge(app(), &context.home).is_none() {
         not_installed(context)?;
@@ -37,7 +38,8 @@ pub fn run(context: &Context, matches: &ArgMatches) -> Result<u8, Refusal> {
         }
     }
     // Of what was just ended a shim may be about to go: it needs nobody.
-    let start = !services && anything();
+    let stay = !services && anything();
+    let start = stay && !context.no_spawn && !app().spawn_forbidden();
     let Some(plan) = unit::uninstall(app(), &context.home, start) else { return Ok(0) };
     let carried = plan.carry_out(app(), &context.home, &mut |step, done| {
         report.done(context, step, done);
@@ -49,12 +51,16 @@ pub fn run(context: &Context, matches: &ArgMatches) -> Result<u8, Refusal> {
             .hint(format!("{}; then `hearth uninstall` goes on from here", refused.remedy)));
     }
     report.print_json(context)?;
-    let stay = plan.steps.contains(&Step::StartAgent);
     tell(
         context,
-        match stay {
-            true => "uninstalled; services stay up, with an agent that was started for them",
-            false => "uninstalled; verbs start the agent themselves",
+        match (stay, start) {
+            (true, true) => {
+                "uninstalled; services stay up, with an agent that was started for them"
+            }
+            (true, false) => {
+                "uninstalled; services stay up, and no agent was started for them: `hearth daemon up`"
+            }
+            (false, _) => "uninstalled; verbs start the agent themselves",
         },
     );
     Ok(0)
@@ -71,14 +77,14 @@ fn not_installed(context: &Context) -> Result<(), Refusal> {
         Installed::Unreadable { path, why } => {
             let why = format!("{} is not one of hearth's: {why}", trust::shown(&path));
             return Err(Refusal::new(Code::BadConfig, why)
-                .hint(format!("look at it, then remove it yourself: `rm {}`", path.display())));
+                .hint(format!("look at it, then remove it yourself: `rm {}`", typed(&path))));
         }
         Installed::Unit(other) => {
-            let home = trust::shown(&other.home);
+            let (home, typed) = (trust::shown(&other.home), typed(&other.home));
             tell(
                 context,
                 &format!(
-                    "nothing is installed for {}; for {home} there is: `hearth --home {home} uninstall`",
+                    "nothing is installed for {}; for {home} there is: `hearth --home {typed} uninstall`",
                     trust::shown(context.home.dir())
                 ),
             );

@@ -139,6 +139,35 @@ fn in_the_same_boot_the_last_word_counts() {
     assert_eq!([project.state("web"), project.state("db")], ["down", "ready"]);
 }
 
+/// What is enabled is so until it is disabled: `down` is a word for this boot.
+#[test]
+fn what_was_taken_down_after_a_boot_is_up_again_after_the_next() {
+    let project = Project::new(
+        r#"
+        [services.web]
+        run = "echo $PORT >> ports; exec sleep 1000"
+        port = "auto"
+        needs = ["once"]
+        ready = { settle = "0s" }
+        [services.once]
+        run = "echo once >> ports"
+        kind = "oneshot"
+    "#,
+    );
+    project.run(&["enable", "web"]).exits(0);
+    for boot in 1..=2 {
+        reboot(&project);
+        project.run(&["daemon", "up"]).exits(0);
+        project.watch(&["web"]).until_state("web", "ready");
+        let ports = project.await_lines("ports", 2 * boot);
+        assert_eq!(ports[2 * boot - 2], "once", "{ports:?}");
+        let port = project.row("web")["ports"][0].to_string();
+        assert_eq!(ports[2 * boot - 1], port, "{ports:?}");
+        project.run(&["down"]).exits(0);
+        assert_eq!(project.row("web")["boot"], true);
+    }
+}
+
 #[test]
 fn what_is_disabled_is_not_up_after_a_boot() {
     let project = Project::new(ORDERED);
@@ -255,6 +284,10 @@ fn what_has_no_file_any_more_can_be_disabled_and_no_other_is_meant() {
     at(&project, &below, &["disable", "b"]).exits(5);
     let answer = at(&project, &below, &["disable", "--json"]).exits(0).json();
     assert_eq!(answer, json!({ "services": ["a"], "left": 0 }));
+    let none = at(&project, &below, &["disable", "--json"]).exits(5);
+    assert_eq!((&none.refusal()["code"], &*none.stdout), (&json!("not-found"), ""));
+    let gone = project.run(&["-C", "/nowhere/at/all", "disable"]).exits(5);
+    assert!(gone.stderr.contains("/nowhere/at/all"), "{}", gone.stderr);
 }
 
 /// The agent is killed when what is enabled is not brought up yet: the next one does it.

@@ -136,6 +136,22 @@ fn a_manager_that_is_dead_is_told_and_nothing_is_started_instead() {
 }
 
 #[test]
+fn of_a_manager_that_hangs_it_is_told_for_how_long() {
+    let beside = Beside::new("exec sleep 1000");
+    for verb in ["up", "restart"] {
+        let words: &[&str] = match verb {
+            "up" => &["daemon", "up", "--timeout", "1s", "--json"],
+            _ => &["daemon", "restart", "--json"],
+        };
+        let refusal = beside.run(words).exits(if verb == "up" { 4 } else { 3 }).refusal();
+        let message = refusal["message"].as_str().unwrap();
+        assert!(message.contains("did not end within"), "{message}");
+        assert!(!message.contains(" 0.0 s"), "no time was left for that one: {message}");
+    }
+    beside.is_untouched();
+}
+
+#[test]
 fn no_systemctl_at_all_is_told() {
     let beside = Beside::new("");
     fs::remove_file(beside.root("bin/systemctl")).unwrap();

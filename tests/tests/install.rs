@@ -66,6 +66,7 @@ impl Person {
     #[track_caller]
     fn nothing_is_written(&self) {
         assert!(!self.units().exists(), "{:?}", hearth_tests::files_below(&self.units()));
+        assert!(!self.home.dir().exists(), "the home was made for nothing");
     }
 }
 
@@ -112,6 +113,52 @@ fn without_a_manager_nothing_is_written_and_its_words_are_told() {
         assert_eq!(refusal["details"]["state"], "service-not-ready");
         person.nothing_is_written();
     }
+}
+
+#[test]
+fn a_dry_run_shows_the_plan_also_where_an_install_would_be_refused() {
+    for (person, ci, words) in [
+        (Person::new(), "", "systemctl is not installed"),
+        (Person::with("echo 'no bus' >&2; exit 1"), "", "no bus"),
+        (Person::with(KNOWS_NOTHING), "true", "this is CI"),
+    ] {
+        let dry = |more: &[&str]| {
+            let words = [&["install", "--dry-run"], more].concat();
+            finish(person.command(&words).env("CI", ci)).exits(0)
+        };
+        let plan = dry(&[]);
+        for shown in
+            ["ListenStream=", "Type=notify", "run systemctl --user enable hearth-agent.socket"]
+        {
+            assert!(plan.stdout.contains(shown), "{shown}: {}", plan.stdout);
+        }
+        assert!(plan.stderr.contains("an install would be refused"), "{}", plan.stderr);
+        assert!(plan.stderr.contains(words), "{words}: {}", plan.stderr);
+        let told = dry(&["--json"]).json();
+        let checks = told["checks"].as_array().unwrap();
+        let refused = checks.iter().find(|check| check["name"] == "refused").expect("it is told");
+        assert_eq!(refused["level"], "warning");
+        assert!(refused["message"].as_str().unwrap().contains(words), "{refused}");
+        person.nothing_is_written();
+        let code = if ci.is_empty() { 3 } else { 2 };
+        finish(person.command(&["install"]).env("CI", ci)).exits(code);
+        person.nothing_is_written();
+    }
+}
+
+#[test]
+fn an_agent_that_does_not_come_is_told_in_the_managers_words_once() {
+    let failed = KNOWS_NOTHING.replace("not-found", "loaded").replace(
+        "ActiveState=inactive\\nSubState=dead\\n\\n",
+        "ActiveState=failed\\nSubState=failed\\nResult=exit-code\\nExecMainCode=1\\nExecMainStatus=203\\n\\n",
+    );
+    let person = Person::with(&failed);
+    let ran = person.run(&["install", "--json"]).exits(3);
+    let message = ran.refusal()["message"].as_str().unwrap().to_owned();
+    assert!(message.starts_with("installed, but the agent does not answer"), "{message}");
+    assert_eq!(message.matches("status=203/EXEC").count(), 1, "{message}");
+    person.run(&["uninstall"]).exits(0);
+    assert!(hearth_tests::files_below(&person.units()).is_empty());
 }
 
 #[test]
@@ -163,6 +210,8 @@ fn under_sudo_nothing_is_left_in_a_persons_home() {
         let ran = person.run(&[verb, "--json"]).exits(2);
         assert_eq!(ran.refusal()["code"], "forbidden");
         assert!(ran.refusal()["message"].as_str().unwrap().contains("uid 1234"), "{ran:?}");
+        let hint = format!("as that user, without sudo: `hearth {verb}`");
+        assert_eq!(ran.refusal()["hint"], hint);
     }
     std::os::unix::fs::chown(person.home.root(), Some(0), None).unwrap();
     person.nothing_is_written();

@@ -96,8 +96,10 @@ fn runtime(home: &Home) -> Option<(String, String)> {
             && !Path::new(&usual).is_dir();
         return matters.then(|| {
             (
-                format!("{NAME} is not set, and the unit's service manager is spoken to there"),
-                format!("`export {NAME}=/run/user/{own}`, as a login does"),
+                format!(
+                    "{NAME} is not set, and there is no {usual}: the unit's service manager is spoken to there"
+                ),
+                "log in anew, or `loginctl enable-linger`: logind makes it".to_owned(),
             )
         });
     };

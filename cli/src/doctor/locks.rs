@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use hearth_lifecycle::{Failures, Home, Presence, Stage, inspect};
+use hearth_lifecycle::{Failures, Home, Presence, Stage, inspect, typed};
 use hearth_process::{ProcessId, facts, locked, machine};
 
 use super::finding::Finding;
@@ -38,21 +38,21 @@ fn file(name: &'static str, path: &Path) -> Result<bool, Finding> {
     let own = rustix::process::geteuid().as_raw();
     if !found.is_file() {
         let why = format!("{shown} is no regular file, and can't be locked");
-        return Err(Finding::fault(name, why, format!("look at it, then `rm -r {shown}`")));
+        return Err(Finding::fault(name, why, format!("look at it, then `rm -r {}`", typed(path))));
     }
     if found.uid() != own {
         let why = format!("{shown} belongs to uid {}, and we are uid {own}", found.uid());
-        return Err(Finding::fault(name, why, format!("`sudo chown $(id -u) {shown}`")));
+        return Err(Finding::fault(name, why, format!("`sudo chown $(id -u) {}`", typed(path))));
     }
     match found.mode() & 0o777 {
         0o600 => Ok(true),
         mode if mode & 0o600 == 0o600 => {
             let why = format!("{shown} has mode {mode:04o}, and should have 0600");
-            Err(Finding::warning(name, why, format!("`chmod 600 {shown}`")))
+            Err(Finding::warning(name, why, format!("`chmod 600 {}`", typed(path))))
         }
         mode => {
             let why = format!("{shown} has mode {mode:04o}: we can't read and write it");
-            Err(Finding::fault(name, why, format!("`chmod 600 {shown}`")))
+            Err(Finding::fault(name, why, format!("`chmod 600 {}`", typed(path))))
         }
     }
 }
@@ -96,7 +96,7 @@ fn spawn_lock(home: &Home) -> Finding {
     if is_let_go(&path) {
         return Finding::ok(NAME, format!("{who} was just starting an agent"));
     }
-    let lsof = format!("`lsof {}` tells who; end that process", path.display());
+    let lsof = format!("`lsof {}` tells who; end that process", typed(&path));
     Finding::fault(
         NAME,
         format!(
@@ -171,7 +171,7 @@ fn backoff(home: &Home) -> Finding {
             Ok(_) => Finding::warning(
                 NAME,
                 format!("{} can't be read: nothing is held back because of it", path.display()),
-                format!("`rm -r {}`", path.display()),
+                format!("`rm -r {}`", typed(&path)),
             ),
             Err(_) => Finding::ok(NAME, "no start has failed"),
         };

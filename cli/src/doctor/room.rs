@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use hearth_lifecycle::Home;
+use hearth_lifecycle::{Home, typed};
 use hearth_process::machine;
 
 use super::finding::Finding;
@@ -73,7 +73,7 @@ fn logs(home: &Home) -> Finding {
             words,
             format!(
                 "`du -sh {}/*`: those of projects that are no more may be removed; `log.max_size` in hearth.toml",
-                home.dir().join("logs").display()
+                typed(&home.dir().join("logs"))
             ),
         );
     }

@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use hearth_config::LoadError;
-use hearth_lifecycle::Home;
+use hearth_lifecycle::{Home, typed};
 
 use super::finding::Finding;
 
@@ -59,6 +59,21 @@ fn state(home: &Home, read: Result<Option<State>, String>) -> Finding {
     let shown = home.dir().join("state.json");
     let aside = home.dir().join("state.json.bad");
     match read {
+        // What is no file the agent does not set aside, and over a directory it cannot save.
+        Err(why) if fs::symlink_metadata(&shown).is_ok_and(|found| !found.is_file()) => {
+            Finding::fault(
+                NAME,
+                format!("{} can't be read: {why}", shown.display()),
+                format!("look at it, then `rm -r {}`", typed(&shown)),
+            )
+        }
+        Err(why) if rustix::fs::access(&shown, rustix::fs::Access::READ_OK).is_err() => {
+            Finding::fault(
+                NAME,
+                format!("{} can't be read: {why}", shown.display()),
+                "see whose it is: `ls -ld`",
+            )
+        }
         Err(why) => Finding::warning(
             NAME,
             format!("{} can't be understood: {why}", shown.display()),
@@ -69,7 +84,7 @@ fn state(home: &Home, read: Result<Option<State>, String>) -> Finding {
             format!("{} was damaged, or of a newer version, and was set aside", aside.display()),
             format!(
                 "look whether `hearth status --all` is as it should be, then `rm {}`",
-                aside.display()
+                typed(&aside)
             ),
         ),
         Ok(None) => Finding::ok(NAME, "nothing is saved yet"),
@@ -84,22 +99,34 @@ fn enabled(state: Option<&State>) -> Finding {
     let all = state.map_or(&[][..], |state| &state.at_boot.enabled);
     let mut wrong = Vec::new();
     for Enabled { project, services } in all {
-        let (shown, names) = (project.display(), services.join(", "));
-        let why = match hearth_config::load(project) {
+        let shown = project.display();
+        let own = rustix::process::geteuid().as_raw();
+        let mut lost: Vec<_> = services.iter().map(String::as_str).collect();
+        let dir = typed(project);
+        let config = format!("`hearth -C {dir} config check`, or `hearth -C {dir} disable`");
+        let (why, remedy) = match hearth_config::load(project) {
+            // As the agent looks at it at a boot.
+            Ok(_) if let Err(refused) = hearth_config::check_ownership(project, own) => {
+                (refused.to_string(), config)
+            }
             Ok(found) => {
-                let gone = |name: &&String| found.services.iter().all(|it| it.name != **name);
-                let gone: Vec<_> = services.iter().filter(gone).cloned().collect();
-                if gone.is_empty() {
+                lost.retain(|name| found.services.iter().all(|it| it.name != **name));
+                if lost.is_empty() {
                     continue;
                 }
-                format!("its file has no {}", gone.join(", "))
+                let disable = format!("`hearth -C {dir} disable {}`", lost.join(" "));
+                ("its file has no such service".to_owned(), disable)
             }
-            Err(LoadError::Missing { .. }) => "it has no hearth.toml any more".to_owned(),
-            Err(_) => "its hearth.toml can't be read or understood".to_owned(),
+            Err(LoadError::Missing { .. }) => (
+                "it has no hearth.toml any more".to_owned(),
+                format!("`hearth -C {dir} disable`, and `hearth enable` where it is now"),
+            ),
+            Err(_) => ("its hearth.toml can't be read or understood".to_owned(), config),
         };
+        let names = lost.join(", ");
         wrong.push((
             format!("{names} of {shown} are to be up after a boot, and will not: {why}"),
-            format!("`hearth -C {shown} config check`, or `hearth -C {shown} disable`"),
+            remedy,
         ));
     }
     let words =

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use hearth_lifecycle::Home;
+use hearth_lifecycle::{Home, typed};
 use hearth_process::{ProcessId, ancestors};
 
 use super::finding::Finding;
@@ -38,7 +38,7 @@ fn of_shell(home: &Home) -> Finding {
         return Finding::warning(
             NAME,
             format!("what the hook has noted can't be read: {}", file.display()),
-            format!("`rm {}`", file.display()),
+            format!("`rm {}`", typed(file)),
         );
     }
     let words: Vec<_> =
@@ -88,7 +88,7 @@ fn trust(home: &Home) -> Finding {
                 "a record of trust can't be read: {}; its project is not trusted",
                 file.display()
             ),
-            format!("`rm {}`, then `hearth trust` in the project", file.display()),
+            format!("`rm {}`, then `hearth trust` in the project", typed(file)),
         );
     }
     let changed = records.iter().filter(|record| !trusted::changed(record).is_empty()).count();

@@ -5,11 +5,12 @@
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
 use std::time::Duration;
 
 use hearth_api::HealthReport;
 use hearth_lifecycle::unit::{self, Installed};
-use hearth_lifecycle::{Home, Knock, Presence, Record, Request, Stage, inspect, knock};
+use hearth_lifecycle::{Home, Knock, Presence, Record, Request, Stage, inspect, knock, typed};
 use hearth_process::{facts, machine};
 
 use super::finding::Finding;
@@ -58,13 +59,16 @@ fn without_an_agent(home: &Home) -> Finding {
     if !path.exists() {
         return Finding::ok(NAME, "none, and no agent runs");
     }
-    let may_start = match unit::installed(app()) {
-        Installed::Unit(unit) => unit.home == home.dir(),
-        Installed::Unreadable { .. } => true,
-        Installed::Masked(_) | Installed::None => false,
+    // By the name by which the unit has it, where a link leads here: the kernel knows no other.
+    let managers = match unit::installed(app()) {
+        Installed::Unit(_) => unit::in_charge(app(), home)
+            .map(|unit| path.file_name().map_or(path.clone(), |name| unit.home.join(name))),
+        Installed::Unreadable { .. } => Some(path.clone()),
+        Installed::Masked(_) | Installed::None => None,
     };
-    if may_start {
-        let words = match machine::has_listener(&path) {
+    if let Some(named) = managers {
+        let listens = [&path, &named].map(|path| machine::has_listener(path));
+        let words = match listens[0].max(listens[1]) {
             Some(true) => "the service manager listens; the first verb has it start the agent",
             Some(false) => "nobody listens; the first verb has the service manager put that right",
             None => "not connected to: it is the service manager's",
@@ -102,7 +106,10 @@ fn foreign(shown: &str, knock: Knock) -> Finding {
     Finding::fault(
         "socket",
         who,
-        format!("`lsof {shown}` tells who; end it, or name another home with --home"),
+        format!(
+            "`lsof {}` tells who; end it, or name another home with --home",
+            typed(Path::new(shown))
+        ),
     )
 }
 
@@ -153,7 +160,7 @@ fn beside(home: &Home, record: Option<&Record>, stage: Stage) -> Finding {
         mode => Finding::warning(
             NAME,
             format!("{shown} has mode {mode:04o}, and should have 0600"),
-            format!("`chmod 600 {shown}`"),
+            format!("`chmod 600 {}`", typed(&path)),
         ),
     }
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use hearth_lifecycle::unit::{self, Answer, Installed, Kind, Standing, Unit};
-use hearth_lifecycle::{Home, Presence, inspect};
+use hearth_lifecycle::{Home, Presence, inspect, typed};
 
 use super::executable;
 use super::finding::Finding;
@@ -34,12 +34,15 @@ pub fn look(home: &Home) -> Vec<Finding> {
                 "{} is masked (a link to /dev/null): verbs start the agent themselves",
                 path.display()
             ),
-            format!("where that is not meant: `rm {}`, then `hearth install`", path.display()),
+            format!("where that is not meant: `rm {}`, then `hearth install`", typed(&path)),
         )),
         Installed::Unreadable { path, why } => without(Finding::fault(
             "unit",
             format!("{} can't be understood: {why}", path.display()),
-            "`hearth install --force` writes it anew; `hearth uninstall` takes it away",
+            format!(
+                "`hearth install --force` writes it anew and keeps this one as .bak; or `rm {}`",
+                typed(&path)
+            ),
         )),
         Installed::Unit(unit) => of(home, &unit),
     }
@@ -51,7 +54,8 @@ fn without(first: Finding) -> Vec<Finding> {
 }
 
 fn of(home: &Home, unit: &Unit) -> Vec<Finding> {
-    let in_charge = unit.home == home.dir();
+    // Also where one of them was reached through a link.
+    let in_charge = unit::in_charge(app(), home).is_some();
     vec![whose(home, unit, in_charge), manager(home, unit, in_charge), version(unit), runs(unit)]
 }
 
@@ -71,7 +75,10 @@ fn whose(home: &Home, unit: &Unit, in_charge: bool) -> Finding {
     Finding::warning(
         NAME,
         format!("{what}: verbs start its agent themselves"),
-        "`hearth install` installs it for this home; `hearth uninstall` takes the other one away",
+        format!(
+            "`hearth --home {} uninstall` takes it away, then `hearth install` installs one for this home",
+            typed(&unit.home)
+        ),
     )
 }
 
@@ -208,7 +215,7 @@ fn runs(unit: &Unit) -> Finding {
         return Finding::fault(
             NAME,
             format!("{} runs {shown}, which may not be executed", unit.name),
-            format!("`chmod +x {shown}`, or `hearth install`"),
+            format!("`chmod +x {}`, or `hearth install`", typed(path)),
         );
     }
     if let Some(why) = executable::unstable(path) {

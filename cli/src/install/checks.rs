@@ -112,6 +112,8 @@ fn not_connected(error: hearth_lifecycle::CallError, timeout: Option<Duration>) 
     };
     let said =
         unit.as_ref().and_then(|unit| unit.ask(Instant::now() + Duration::from_secs(2)).ok());
+    // Mostly they are what the refusal is about, and are not said twice.
+    let said = said.filter(|answer| !refusal.message.contains(&answer.words));
     let said = said.map(|answer| format!("\nthe manager says: {}", answer.words));
     let look = unit.map(|unit| format!("`{}`, ", unit.look())).unwrap_or_default();
     Refusal {

@@ -10,7 +10,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
 
-use crate::App;
+use crate::{App, typed};
 
 /// Usable bytes of `sun_path`, the NUL left out (unix(7); `sys/un.h` on macOS).
 const SUN_PATH: usize = if cfg!(target_os = "macos") { 103 } else { 107 };
@@ -189,7 +189,7 @@ impl Home {
         match fs::symlink_metadata(&path) {
             Ok(found) if !found.file_type().is_socket() => Err(Blocked::new(
                 format!("{} is in the way: it is no socket", path.display()),
-                format!("look at it, then `rm -r {}`", path.display()),
+                format!("look at it, then `rm -r {}`", typed(&path)),
             )),
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Blocked::io("look at", &path, &e)),
             Ok(_) | Err(_) => Ok(()),
@@ -256,13 +256,13 @@ fn check_directory(path: &Path) -> Result<bool, Blocked> {
     if owner != euid() {
         return Err(Blocked::new(
             format!("{shown} belongs to uid {owner} (mode {mode:04o}), and we are uid {}", euid()),
-            format!("if it is yours: `sudo chown -R $(id -u) {shown}`"),
+            format!("if it is yours: `sudo chown -R $(id -u) {}`", typed(path)),
         ));
     }
     if mode != 0o700 {
         return Err(Blocked::new(
             format!("{shown} has mode {mode:04o} (owner uid {owner}), and must have 0700"),
-            format!("`chmod 700 {shown}`"),
+            format!("`chmod 700 {}`", typed(path)),
         ));
     }
     Ok(true)

@@ -34,6 +34,7 @@ mod ready;
 mod record;
 pub mod sessions;
 mod spawn;
+mod typed;
 pub mod unit;
 mod wait;
 
@@ -51,6 +52,7 @@ pub use problem::Problem;
 pub use ready::{ApiRange, Ready, State, Version};
 pub use record::{Record, Stage};
 pub use spawn::is_allowed;
+pub use typed::typed;
 
 /// Fills it with random bytes, of the kernel's.
 fn random(bytes: &mut [u8]) {

@@ -284,7 +284,17 @@ fn a_state_that_is_damaged_and_what_can_not_come_up_after_a_boot_are_told() {
     let dir = project.dir().to_str().unwrap();
     doctor(&project.home).says("enabled", "ok", &["a of", dir]);
     project.write("hearth.toml", "[services.b]\nrun = 'true'\n");
-    doctor(&project.home).says("enabled", "warning", &["its file has no a", "disable"]);
+    let remedy = format!("`hearth -C {dir} disable a`");
+    doctor(&project.home).says("enabled", "warning", &["a of", "no such service", &remedy]);
+    project.write("hearth.toml", "[services.a]\nrun = 'true'\n[services.b]\nrun = 'true'\n");
+    project.run(&["enable", "b"]).exits(0);
+    let file = project.dir().join("hearth.toml");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
+    doctor(&project.home).says("enabled", "warning", &["a, b of", "everybody", "config check"]);
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    project.write("hearth.toml", "[services.b]\nrun = 'true'\n");
+    let found = doctor(&project.home);
+    assert!(!found.of("enabled").to_string().contains("a, b"), "b comes up");
     fs::remove_file(project.dir().join("hearth.toml")).unwrap();
     doctor(&project.home).says("enabled", "warning", &["no hearth.toml any more"]);
     project.run(&["disable"]).exits(0);
@@ -293,4 +303,24 @@ fn a_state_that_is_damaged_and_what_can_not_come_up_after_a_boot_are_told() {
     doctor(&project.home).says("state", "warning", &["can't be understood"]);
     project.home.run(&["daemon", "up"]).exits(0);
     doctor(&project.home).says("state", "warning", &["state.json.bad", "rm"]);
+    project.home.run(&["daemon", "down"]).exits(0);
+    let state = project.home.path("state.json");
+    let _ = fs::remove_file(&state);
+    fs::create_dir(&state).unwrap();
+    let remedy = format!("`rm -r {}`", state.display());
+    doctor(&project.home).says("state", "fault", &["it is no file", &remedy]);
+}
+
+#[test]
+fn a_remedy_can_be_typed_whatever_the_path_is_called() {
+    let home = Home::new();
+    let dir = home.root().join("it's a $HOME");
+    fs::create_dir(&dir).unwrap();
+    set_mode(&dir, 0o755);
+    let told = || report(command(&home).env("HEARTH_HOME", &dir));
+    let found = told();
+    let remedy = found.says("home", "fault", &["chmod 700"]).of("home")["remedy"].clone();
+    let typed = remedy.as_str().unwrap().trim_matches('`');
+    assert!(Command::new("sh").args(["-c", typed]).status().unwrap().success(), "{typed}");
+    told().says("home", "ok", &[]);
 }

@@ -106,7 +106,27 @@ fn one_of_another_home_is_told_and_is_in_order_where_this_one_was_named() {
     place.unit(Path::new("/somewhere/else"), &version(&place.home), hearth());
     place.doctor().says("unit", "ok", &["/somewhere/else", "which was named"]);
     let found = report(place.command().env_remove("HEARTH_HOME"));
-    found.says("unit", "warning", &["/somewhere/else", "hearth install"]);
+    let remedy = "`hearth --home /somewhere/else uninstall`";
+    found.says("unit", "warning", &["/somewhere/else", remedy, "hearth install"]);
+}
+
+#[test]
+fn a_home_that_is_reached_through_a_link_is_the_units_too_and_is_not_woken() {
+    let place = Place::new(LISTENS);
+    place.unit(place.home.dir(), &version(&place.home), hearth());
+    place.home.write("x", "");
+    let above = place.home.root().join("link");
+    symlink(place.home.root(), &above).unwrap();
+    let listener = UnixListener::bind(place.home.path("agent.sock")).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let home = above.join(place.home.dir().strip_prefix(place.home.root()).unwrap());
+    let found = report(place.command().env("HEARTH_HOME", home));
+    found.says("unit", "ok", &["in charge of this home"]);
+    found.says("socket", "ok", &["the service manager listens"]);
+    let woken = listener.accept().unwrap_err().kind();
+    assert_eq!(woken, std::io::ErrorKind::WouldBlock, "it was woken");
+    fs::remove_file(place.home.path("agent.sock")).unwrap();
+    fs::remove_dir_all(units(&place.home)).unwrap();
 }
 
 #[test]
@@ -123,7 +143,8 @@ fn masked_edited_older_newer_and_foreign_ones_are_told() {
     place.unit(home, "99.0.0", hearth());
     place.doctor().says("unit-version", "warning", &["99.0.0", "use the newer"]);
     fs::write(&file, "[Service]\nExecStart=/bin/true\n").unwrap();
-    place.doctor().says("unit", "fault", &["can't be understood", "for which home"]);
+    let remedy = format!("`rm {}`", file.display());
+    place.doctor().says("unit", "fault", &["can't be understood", "for which home", &remedy]);
     fs::remove_file(&file).unwrap();
     symlink("/dev/null", &file).unwrap();
     place.doctor().says("unit", "warning", &["masked", "hearth install"]);

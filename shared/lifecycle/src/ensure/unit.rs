@@ -224,9 +224,12 @@ impl Attempt<'_> {
         charge.started = true;
         let forgive = self.options.past_backoff;
         self.order(move |unit, until| {
-            if forgive {
-                // Where nothing has failed there is nothing to forget.
-                let _ = unit.forgive(until);
+            // Where nothing has failed there is nothing to forget. One that hangs leaves no time.
+            if forgive
+                && let Err(refused) = unit.forgive(until)
+                && Instant::now() >= until
+            {
+                return Err(refused);
             }
             unit.start(until)
         })

@@ -17,8 +17,8 @@ use super::plan::Step;
 use super::plist::{self, Value};
 use super::run::{self, Ran, Trouble};
 use super::{Answer, Installed, Kind, Refused, Standing, Unit, seal, stamp};
-use crate::App;
 use crate::home::{euid, tidy};
+use crate::{App, typed};
 
 /// Between two looks at whether a job is out: `bootout` returns before it is, and nothing tells.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -95,7 +95,7 @@ pub(super) fn look(unit: &Unit) -> String {
 
 /// What a person types to load it.
 pub(super) fn load_in_words(unit: &Unit) -> String {
-    format!("launchctl bootstrap {} {}", domains()[0], unit.file().display())
+    format!("launchctl bootstrap {} {}", domains()[0], typed(unit.file()))
 }
 
 /// What a person types to take it out.
@@ -188,8 +188,8 @@ impl Launchctl {
         while let Some((domain, _)) = self.find(unit, until)? {
             let target = format!("{domain}/{}", unit.name);
             let ran = self.run(unit, &["bootout", &target], until)?;
-            // 3: it is out by now; 36: it is going on.
-            if !ran.success && !matches!(ran.code, Some(3 | 36)) {
+            // 3 and 113: it is out by now; 36: it is going on.
+            if !ran.success && !matches!(ran.code, Some(3 | 36 | 113)) {
                 return Err(refused(unit, &ran));
             }
             if Instant::now() >= until {
@@ -224,9 +224,13 @@ impl Launchctl {
     ) -> Result<(), Refused> {
         let target = format!("{domain}/{}", unit.name);
         let ran = self.run(unit, &[words, &[&target]].concat(), until)?;
-        // 3: no such process, which is what was wanted of `kill`.
-        let gone = words[0] == "kill" && ran.code == Some(3);
-        if ran.success || gone { Ok(()) } else { Err(refused(unit, &ran)) }
+        // 3: no such process, which is what was wanted of `kill`; 37: it is being started already.
+        let is_so = match words {
+            ["kill", ..] => ran.code == Some(3),
+            ["kickstart"] => ran.code == Some(37),
+            _ => false,
+        };
+        if ran.success || is_so { Ok(()) } else { Err(refused(unit, &ran)) }
     }
 
     fn run(&self, unit: &Unit, arguments: &[&str], until: Instant) -> Result<Ran, Refused> {
@@ -438,6 +442,16 @@ mod tests {
         let expected =
             [found, &["kickstart user/UID/JOB"], found, &["kill SIGTERM user/UID/JOB"]].concat();
         assert_eq!(fake.told(), expected);
+    }
+
+    #[test]
+    fn what_is_being_started_already_is_started() {
+        let rule =
+            "case \"$*\" in kickstart*) echo 'Operation already in progress' >&2; exit 37;; esac";
+        let fake = Fake::new(rule).loaded_in("gui");
+        fake.launchctl.start(&unit(), soon()).unwrap();
+        let refused = fake.launchctl.restart(&unit(), soon()).unwrap_err();
+        assert_eq!(refused.words, "Operation already in progress", "no other one has come");
     }
 
     #[test]

@@ -30,7 +30,7 @@ mod os;
 pub use executable::{Executable, executable};
 pub use login::{Environment, environment};
 pub use plan::{Done, Plan, Step};
-pub use setup::{Obstacle, install, uninstall};
+pub use setup::{Obstacle, install, uninstall, would_install};
 pub use stand::{Answer, Refused, Standing};
 pub use template::{File, Unwritable, Wanted, render};
 

@@ -19,7 +19,7 @@ use super::launchd::{self, Launchctl};
 use super::run::{self, Trouble};
 use super::{Refused, Unit};
 use crate::wait::{self, LockWait};
-use crate::{App, Home, Options, StopError, control, ensure_ready, kept, record};
+use crate::{App, Home, Options, StopError, control, ensure_ready, kept, record, typed};
 
 /// One command of a manager's may take this long; ending an agent may take its services' hooks.
 const COMMAND: Duration = Duration::from_secs(20);
@@ -222,7 +222,7 @@ impl Step {
 fn cannot(doing: &str, path: &Path, error: &io::Error) -> Refused {
     Refused {
         words: format!("cannot {doing} {}: {error}", path.display()),
-        remedy: format!("see whose it is: `ls -ld {}`", path.parent().unwrap_or(path).display()),
+        remedy: format!("see whose it is: `ls -ld {}`", typed(path.parent().unwrap_or(path))),
     }
 }
 

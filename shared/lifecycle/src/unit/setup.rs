@@ -12,7 +12,7 @@ use std::time::Instant;
 use super::plan::{Plan, Step};
 use super::template::{self, File, Wanted};
 use super::{Installed, Kind, Refused, Standing, Unit, in_charge, installed, stamp};
-use crate::{App, Home, Presence, inspect};
+use crate::{App, Home, Presence, inspect, typed};
 
 /// Why nothing can be installed. Nothing was written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -48,6 +48,18 @@ impl Obstacle {
 ///
 /// Reads files, and asks the manager until `until`. Errors: why it cannot be done.
 pub fn install(app: &App, wanted: &Wanted, force: bool, until: Instant) -> Result<Plan, Obstacle> {
+    let (plan, unreached) = would_install(app, wanted, force, until)?;
+    unreached.map_or(Ok(plan), |refused| Err(Obstacle::Manager(refused)))
+}
+
+/// The same to look at: where the manager can't be reached, what would be done if it could and knew of
+/// no unit, and beside it why it can't.
+pub fn would_install(
+    app: &App,
+    wanted: &Wanted,
+    force: bool,
+    until: Instant,
+) -> Result<(Plan, Option<Refused>), Obstacle> {
     let directory = directory(wanted.kind)?;
     may_be_ours(app, &wanted.home, force)?;
     let files = template::render(app, wanted, &directory).map_err(|error| {
@@ -59,28 +71,31 @@ pub fn install(app: &App, wanted: &Wanted, force: bool, until: Instant) -> Resul
     })?;
     let unit = unit_of(app, wanted, &files);
     // Of a unit that it does not know a manager says so, and that it can be reached.
-    let answer = unit.ask(until).map_err(|refused| unreached(app, refused))?;
-    if answer.standing == Standing::Masked {
-        return Err(masked(&unit.files, &answer.words));
-    }
+    let (standing, unreached) = match unit.ask(until) {
+        Ok(answer) if answer.standing == Standing::Masked => {
+            return Err(masked(&unit.files, &answer.words));
+        }
+        Ok(answer) => (answer.standing, None),
+        Err(refused) => (Standing::NotLoaded, Some(unreached(app, refused))),
+    };
     let mut plan = Plan::default();
-    plan.steps.extend(ending(&wanted.home, answer.standing));
+    plan.steps.extend(ending(&wanted.home, standing));
     let mut written = Vec::new();
     for File { path, text } in files {
         let step = step_of(app, path.clone(), text, force).map_err(|error| {
             Obstacle::Path(Refused {
                 words: format!("cannot read {}: {error}", path.display()),
-                remedy: format!("see whose it is: `ls -ld {}`", path.display()),
+                remedy: format!("see whose it is: `ls -ld {}`", typed(&path)),
             })
         })?;
         written.push(step.changes());
         plan.steps.push(step);
     }
     plan.steps.extend(match wanted.kind {
-        Kind::Systemd => of_systemd(&unit, &written, answer.standing),
-        Kind::Launchd => super::launchd::steps_to_load(&unit, written[0], answer.standing),
+        Kind::Systemd => of_systemd(&unit, &written, standing),
+        Kind::Launchd => super::launchd::steps_to_load(&unit, written[0], standing),
     });
-    Ok(plan)
+    Ok((plan, unreached))
 }
 
 /// What an uninstall would do; `None`: nothing is installed for this home. With `start`, an agent of
@@ -151,8 +166,9 @@ fn may_be_ours(app: &App, home: &Home, force: bool) -> Result<(), Obstacle> {
     Err(Obstacle::OtherHome(Refused {
         words: format!("{} is installed for another home, {other}", unit.name),
         remedy: format!(
-            "`{0} --home {other} uninstall` first; `{0} install --force` puts this one in its place",
-            app.name
+            "`{0} --home {1} uninstall` first; `{0} install --force` puts this one in its place",
+            app.name,
+            typed(&unit.home)
         ),
     }))
 }
@@ -166,14 +182,14 @@ fn masked(files: &[PathBuf], words: &str) -> Obstacle {
 }
 
 /// Nothing is in the manager's hands yet, so nothing has to be mended.
-fn unreached(app: &App, refused: Refused) -> Obstacle {
+fn unreached(app: &App, refused: Refused) -> Refused {
     let words = format!("the service manager of this user can't be reached: {}", refused.words);
     let remedy = format!(
         "nothing has to be installed: verbs start the agent themselves (`{} daemon up`); for a user \
          manager log in anew, or `loginctl enable-linger`",
         app.name
     );
-    Obstacle::Manager(Refused { words, remedy })
+    Refused { words, remedy }
 }
 
 /// The unit as it will be, for asking the manager how it stands with it.
