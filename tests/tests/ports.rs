@@ -225,7 +225,7 @@ fn a_service_is_not_started_where_somebody_listens() {
     let (port, pid) = (stranger.port, stranger.child.id());
     let project = Project::new(&format!(
         "[services.web]\nport = {port}\nrun = 'echo x >> lives; exec sleep 1000'\n\
-         ready = {{ settle = \"0s\" }}\ngive_up = {{ failures = 1 }}\n"
+         ready = {{ file = \"lives\" }}\ngive_up = {{ failures = 1 }}\n"
     ));
     let told = outcome(&project, &[], 1);
     let words = told["failed"][0]["message"].as_str().unwrap();
