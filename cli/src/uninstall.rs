@@ -2,16 +2,22 @@
 //!
 //! Kept true here: services that run are not left without an agent: one is started as verbs do it.
 
-use clap::{ArgMatches, Command};
-use hearth_api::Code;
-use hearth_lifecycle::typed;
-use hearth_lifecycle::unit::{self, Installed};
+use std::time::Duration;
 
-use crate::agent::Wish;
+use clap::{ArgMatches, Command};
+use hearth_api::reply::Services;
+use hearth_api::{Code, Want};
+use hearth_lifecycle::unit::{self, Installed, Step};
+use hearth_lifecycle::{Request, typed};
+
+use crate::agent::{self, Wish};
 use crate::args::{self, Context};
 use crate::install::{Told, is_our_own_home, tell};
 use crate::refuse::Refusal;
 use crate::{app, cold, down, trust};
+
+/// What the agent may take to say what runs.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Its grammar.
 pub fn grammar() -> Command {
@@ -29,7 +35,7 @@ pub fn run(context: &Context, matches: &ArgMatches) -> Result<u8, Refusal> {
         report.print_json(context)?;
         return Ok(0);
     }
-    let anything = || cold::any_shim(context) || cold::any_wanted(context);
+    let anything = || anything_runs(context);
     let services = matches.get_flag("services");
     if services && anything() {
         let code = down::everything(context, Wish { start: true, ..Wish::default() })?;
@@ -64,6 +70,19 @@ pub fn run(context: &Context, matches: &ArgMatches) -> Result<u8, Refusal> {
         },
     );
     Ok(0)
+}
+
+/// Whether somebody has to look after services when the manager's agent has gone. Who lives knows better
+/// than the files: of what has just ended they may still speak.
+fn anything_runs(context: &Context) -> bool {
+    let rows = agent::peek(context, PATIENCE, &Request::get("/v1/services"));
+    let rows: Option<Services> = rows.and_then(|rows| serde_json::from_slice(&rows).ok());
+    match rows {
+        Some(Services { services }) => {
+            services.iter().any(|row| row.pid.is_some() || row.want == Some(Want::Up))
+        }
+        None => cold::any_shim(context) || cold::any_wanted(context),
+    }
 }
 
 /// Says what is there instead. Errors: a unit that is not known to be this home's, and must not be

@@ -191,6 +191,42 @@ fn a_manager_that_starts_what_does_not_listen_is_asked_for_its_words() {
 }
 
 #[test]
+fn an_agent_that_is_being_run_on_a_socket_without_a_path_is_not_waited_for() {
+    let starting = LISTENS
+        .replace("ActiveState=inactive\nSubState=dead", "ActiveState=activating\nSubState=start");
+    let failed = LISTENS.replace(
+        "ActiveState=inactive\nSubState=dead\nResult=success",
+        "ActiveState=failed\nSubState=failed\nResult=exit-code",
+    );
+    let script = format!(
+        "case $1 in\nstop) touch \"$0.stopped\" ;;\nshow)\nif [ -e \"$0.stopped\" ]; then\n{failed}\nelse\n{starting}\nfi ;;\nesac"
+    );
+    let beside = Beside::new(&script);
+    let refusal = not_ready(beside.run(&["up", "--json"]));
+    let message = refusal["message"].as_str().unwrap();
+    assert!(message.contains("failed (Result: exit-code"), "{message}");
+    let mended = beside.told().iter().filter(|line| line.starts_with("stop ")).count();
+    assert_eq!(mended, 1, "{:?}", beside.told());
+    beside.is_untouched();
+}
+
+#[test]
+fn a_job_that_failed_is_told_with_what_it_failed_of() {
+    let failed = LISTENS.replace(
+        "ActiveState=inactive\nSubState=dead\nResult=success\nMainPID=0",
+        "ActiveState=failed\nSubState=failed\nResult=exit-code\nMainPID=0\nExecMainCode=1\nExecMainStatus=203",
+    );
+    let script = format!(
+        "case $1 in\nstart) echo 'Job for hearth-agent.service failed.' >&2; exit 1 ;;\nshow)\n{failed}\n;;\nesac"
+    );
+    let beside = Beside::new(&script);
+    let refusal = not_ready(beside.run(&["up", "--json"]));
+    let message = refusal["message"].as_str().unwrap();
+    assert!(message.contains("failed (Result: exit-code, status=203/EXEC)"), "{message}");
+    beside.is_untouched();
+}
+
+#[test]
 fn a_manager_that_hangs_holds_a_verb_no_longer_than_its_time() {
     let beside = Beside::new("exec sleep 1000");
     let began = Instant::now();

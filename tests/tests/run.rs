@@ -151,6 +151,16 @@ fn a_taken_name_is_refused_and_one_that_is_over_is_free() {
     let pid = project.pid("twice");
     ends(twice(), "ready");
     assert_eq!(project.pid("twice"), pid);
+    // Who waits for it comes again to the next agent, however the last one has ended.
+    for dies in [true, false] {
+        match dies {
+            true => project.home.kill_agent(),
+            false => drop(project.run(&["daemon", "down"]).exits(0)),
+        }
+        project.run(&["up"]).exits(0);
+        ends(twice(), "ready");
+        assert_eq!(project.pid("twice"), pid, "the agent was killed: {dies}");
+    }
 }
 
 #[test]

@@ -132,5 +132,15 @@ fn an_executable_that_is_gone_is_told_and_tried_again_when_it_is_back() {
     fs::rename(&away, &executable).unwrap();
     installed.verb(&["up"]).exits(0);
     installed.agent();
+    // However often its socket was triggered before: who may not start one finds the agent too.
+    for _ in 0..3 {
+        fs::rename(&executable, &away).unwrap();
+        installed.verb(&["daemon", "restart"]).exits(3);
+        installed.verb(&["up"]).exits(3);
+        fs::rename(&away, &executable).unwrap();
+        installed.verb(&["up"]).exits(0);
+        installed.verb(&["daemon", "status"]).exits(0);
+        assert_eq!(manager.property(SOCKET, "ActiveState"), "active");
+    }
     installed.verb(&["down"]).exits(0);
 }

@@ -271,6 +271,21 @@ fn an_uninstall_ends_services_where_that_was_asked_for() {
 
 #[test]
 #[ignore = "needs a systemd user manager: packaging/with-user-systemd"]
+fn an_uninstall_right_behind_a_down_starts_an_agent_for_nobody() {
+    let place = Place::new();
+    place.run(&["install"]).exits(0);
+    for number in 0..6 {
+        let name = format!("s{number}");
+        place.run(&["run", "--name", &name, "--", "sleep", "1000"]).exits(0);
+    }
+    place.run(&["down", "--all"]).exits(0);
+    let ran = place.run(&["uninstall"]).exits(0);
+    assert!(!ran.stderr.contains("services stay up"), "{}", ran.stderr);
+    assert_eq!(place.project.home.agent_pid(), None);
+}
+
+#[test]
+#[ignore = "needs a systemd user manager: packaging/with-user-systemd"]
 fn a_unit_that_is_masked_or_of_another_home_is_left_alone() {
     let place = Place::new();
     place.manager.systemctl(&["mask", "--runtime", SERVICE]).exits(0);

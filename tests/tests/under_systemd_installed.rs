@@ -193,6 +193,37 @@ fn a_socket_that_somebody_removed_is_there_again_with_the_next_verb() {
 
 #[test]
 #[ignore = "needs a systemd user manager: packaging/with-user-systemd"]
+fn a_home_that_was_moved_away_is_made_anew_and_nobody_waits_for_the_old_one() {
+    let (project, manager) = (Project::new(SLEEPER), Manager::of_environment());
+    let installed = Installed::new(&project, &manager);
+    installed.verb(&["daemon", "up"]).exits(0);
+    let (home, away) = (project.home.dir(), project.home.root().join("away"));
+    for _ in 0..8 {
+        fs::rename(home, &away).unwrap();
+        installed.verb(&["daemon", "up"]).exits(0);
+        fs::remove_dir_all(&away).unwrap();
+    }
+}
+
+#[test]
+#[ignore = "needs a systemd user manager: packaging/with-user-systemd"]
+fn a_command_that_is_run_is_waited_for_over_a_restart_of_the_unit() {
+    let (project, manager) = (Project::new(SLEEPER), Manager::of_environment());
+    let installed = Installed::new(&project, &manager);
+    let command =
+        ["sh", "-c", "while ! [ -e go ]; do sleep 0.05; done; echo well; exec sleep 1000"];
+    let arguments = ["run", "--json", "--name", "late", "--ready-log", "well", "--"];
+    let mut waiting = installed.begin(&[&arguments[..], &command].concat());
+    waiting.until_state("late", "starting");
+    manager.systemctl(&["restart", SERVICE]).exits(0);
+    project.write("go", "");
+    let ran = waiting.finish();
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    installed.verb(&["down", "--all"]).exits(0);
+}
+
+#[test]
+#[ignore = "needs a systemd user manager: packaging/with-user-systemd"]
 fn a_unit_that_is_linked_to_nothing_is_in_charge_of_nothing() {
     let (project, manager) = (Project::new(SLEEPER), Manager::of_environment());
     let installed = Installed::new(&project, &manager);

@@ -80,6 +80,8 @@ struct Whole {
     #[serde(default)]
     granted: Vec<(String, Arc<str>)>,
     #[serde(default)]
+    requests: Vec<String>,
+    #[serde(default)]
     at_boot: Boot,
 }
 
@@ -94,6 +96,8 @@ pub(crate) struct Left {
     pub(crate) leases: Vec<SavedLease>,
     /// Ids of requests, each with the lease that it was answered with.
     pub(crate) granted: Vec<(String, Arc<str>)>,
+    /// Ids of requests that it has carried out, oldest first: who waits for them may come again.
+    pub(crate) requests: Vec<String>,
     /// What is to be up after a boot.
     pub(crate) at_boot: Boot,
     /// The machine, or the container, was started anew since: no process of that time is left.
@@ -135,8 +139,8 @@ impl Store {
                 self.written = Some(hash(&bytes));
                 let other_world = BootId::from(whole.boot.as_str()) != facts::boot_id()
                     || whole.pid_ns != facts::pid_namespace();
-                let Whole { services, ports, leases, granted, at_boot, .. } = whole;
-                Left { services, ports, leases, granted, at_boot, other_world }
+                let Whole { services, ports, leases, granted, requests, at_boot, .. } = whole;
+                Left { services, ports, leases, granted, requests, at_boot, other_world }
             }
             Err(reason) => {
                 self.set_aside(&reason);
@@ -179,6 +183,7 @@ impl Store {
         ports: Vec<Chosen>,
         leases: Vec<SavedLease>,
         granted: Vec<(String, Arc<str>)>,
+        requests: Vec<String>,
         at_boot: Boot,
     ) {
         self.dirty = false;
@@ -189,7 +194,8 @@ impl Store {
         let boot = facts::boot_id().as_str().to_owned();
         let pid_ns = facts::pid_namespace();
         let version = VERSION;
-        let whole = Whole { version, boot, pid_ns, services, ports, leases, granted, at_boot };
+        let whole =
+            Whole { version, boot, pid_ns, services, ports, leases, granted, requests, at_boot };
         let bytes = match serde_json::to_vec(&whole) {
             Ok(bytes) => bytes,
             Err(error) => return self.failed(&error.into()),
@@ -271,7 +277,7 @@ mod tests {
     }
 
     fn write_nothing(store: &mut Store) {
-        store.write(Vec::new(), Vec::new(), Vec::new(), Vec::new(), Boot::default());
+        store.write(Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new(), Boot::default());
     }
 
     #[test]

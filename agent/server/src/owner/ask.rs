@@ -285,6 +285,13 @@ impl Owner {
         true
     }
 
+    /// What the agent before this one has carried out: it may have both saved it and handed it over.
+    pub(super) fn done_before(&mut self, requests: Vec<String>) {
+        for request in requests {
+            self.is_new(Some(request));
+        }
+    }
+
     /// What is new in the file, and which number its next life gets.
     fn take_in(&mut self, project: &Arc<str>, file: &Project) {
         for service in &file.services {

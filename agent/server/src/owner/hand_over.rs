@@ -141,7 +141,7 @@ impl Owner {
         }
         match serde_json::from_str::<Notes>(&luggage.notes) {
             Ok(notes) => {
-                self.done.extend(notes.requests);
+                self.done_before(notes.requests);
                 self.boot.tell(notes.boot);
             }
             Err(error) => warn!(%error, "the notes of the agent before are not understood"),

@@ -69,7 +69,8 @@ impl Owner {
 
     /// What an earlier agent of this home has saved.
     fn put_back(&mut self) {
-        let Left { services, ports, leases, granted, at_boot, other_world } = self.store.read();
+        let Left { services, ports, leases, granted, requests, at_boot, other_world } =
+            self.store.read();
         let logged_out = at_boot.due && !other_world;
         self.boot.put_back(at_boot, other_world);
         ports.into_iter().for_each(|Chosen { id, port }| self.ports.put_back(id, port));
@@ -90,6 +91,7 @@ impl Owner {
         if !other_world && !logged_out {
             self.world.restore_leases(leases);
             self.granted.put_back(granted);
+            self.done_before(requests);
         }
     }
 
@@ -343,6 +345,7 @@ impl Owner {
         };
         let entries = self.world.saved().into_iter().map(entry).collect();
         let (leases, granted) = (self.world.saved_leases(), self.granted.all());
-        self.store.write(entries, self.ports.all(), leases, granted, self.boot.to_save());
+        let requests = self.done.iter().cloned().collect();
+        self.store.write(entries, self.ports.all(), leases, granted, requests, self.boot.to_save());
     }
 }

@@ -210,6 +210,12 @@ impl Attempt<'_> {
             Standing::Listening | Standing::Running { .. } if listens && !charge.mended => {
                 Ok(Step::Mend)
             }
+            // It is being run on a socket that has lost its path: it would be ready, and nobody told.
+            Standing::Starting | Standing::Stopping
+                if listens && !charge.mended && self.path_is_gone() =>
+            {
+                Ok(Step::Mend)
+            }
             Standing::Starting | Standing::Running { .. } | Standing::Stopping => Ok(Step::Wait),
             Standing::Listening
             | Standing::Inactive
@@ -217,6 +223,11 @@ impl Attempt<'_> {
             | Standing::NotLoaded
             | Standing::Masked => Err(self.not_brought_up(&answer.words)),
         }
+    }
+
+    fn path_is_gone(&self) -> bool {
+        fs::symlink_metadata(self.home.socket())
+            .is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
     }
 
     fn start_it(&mut self) -> Result<(), CallError> {

@@ -124,8 +124,8 @@ impl Unit {
         stand::ask(self, until)
     }
 
-    /// Has the manager listen for the agent (systemd) and run it, whichever is not so yet. Does not wait
-    /// until it is ready.
+    /// Has the manager listen for the agent (systemd) and run it, whichever is not so yet. That it does
+    /// not come to be ready is no error: how it stands then tells more.
     pub fn start(&self, until: Instant) -> Result<(), Refused> {
         stand::start(self, until)
     }

@@ -16,6 +16,12 @@ const WORDS: Duration = Duration::from_millis(1500);
 impl Attempt<'_> {
     /// The manager could not be asked, or did not do it.
     pub(super) fn refused(&self, refused: &Refused) -> CallError {
+        // Of a job that has failed `systemctl` says no more than that.
+        if refused.words.starts_with("Job")
+            && let Some(error) = self.given_up()
+        {
+            return error;
+        }
         self.service_not_ready(&refused.words, &refused.remedy)
     }
 

@@ -60,6 +60,9 @@ fn in_words(seen: &Seen<'_>) -> String {
     if !matches!(result, "" | "success") {
         words = format!("{words} (Result: {result}{})", ended(seen));
     }
+    if get(seen, "NeedDaemonReload") == "yes" {
+        words += " (its file has changed since: `systemctl --user daemon-reload`)";
+    }
     match get(seen, "StatusText") {
         "" => words,
         text => format!("{words}: {text}"),
