@@ -40,29 +40,7 @@ fn own() -> Finding {
         );
     }
     let path = hearth_process::executable();
-    let why = unstable(&path).map(|why| format!(" ({why})")).unwrap_or_default();
-    Finding::ok(NAME, format!("{}, {}{why}", path.display(), app().version))
-}
-
-/// Why a path may be gone or another file tomorrow; of no matter but for a unit, which names it.
-pub fn unstable(path: &Path) -> Option<&'static str> {
-    let text = path.to_string_lossy();
-    let below = |part: &str| text.contains(part);
-    if below("/target/debug/") || below("/target/release/") || is_built(path) {
-        Some("which is in a build directory")
-    } else if below("/.asdf/") || below("/mise/installs/") || below("/.rtx/") {
-        Some("which is a version manager's")
-    } else if text.starts_with("/tmp/") || text.starts_with("/var/tmp/") {
-        Some("which is in a directory that is cleaned up")
-    } else {
-        None
-    }
-}
-
-/// cargo marks the directory in which it builds, whatever its name.
-fn is_built(path: &Path) -> bool {
-    let Some(above) = path.parent().and_then(Path::parent) else { return false };
-    above.join("CACHEDIR.TAG").is_file() && above.join(".rustc_info.json").is_file()
+    Finding::ok(NAME, format!("{}, {}", path.display(), app().version))
 }
 
 fn path() -> Finding {

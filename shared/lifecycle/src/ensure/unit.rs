@@ -300,16 +300,7 @@ impl Attempt<'_> {
         let Some(Charge { unit, .. }) = &self.charge else { return Ok(()) };
         let until = self.deadline;
         let answer = unit.ask(until).map_err(|refused| self.refused(&refused))?;
-        let own = match answer.standing {
-            Standing::Running { pid } => pid == old.pid,
-            Standing::Starting | Standing::Stopping => true,
-            Standing::NotLoaded
-            | Standing::Masked
-            | Standing::Inactive
-            | Standing::Listening
-            | Standing::Failed => false,
-        };
-        if own {
+        if answer.standing.has(Some(old.pid)) {
             return self.order(Unit::restart);
         }
         // It was there before the unit, or beside it: it goes first.

@@ -27,7 +27,7 @@ mod os;
 #[path = "macos.rs"]
 mod os;
 
-pub use executable::{Executable, executable};
+pub use executable::{Executable, doubt, executable};
 pub use login::{Environment, environment};
 pub use plan::{Done, Plan, Step};
 pub use setup::{Obstacle, install, uninstall};
