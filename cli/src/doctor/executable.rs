@@ -1,15 +1,12 @@
 //! The executable: this one, and others of its name that a shell may find first.
 
 use std::fs;
-use std::io::Read;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::mpsc::channel;
-use std::thread;
-use std::time::Duration;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
-use hearth_lifecycle::Home;
+use hearth_lifecycle::{Home, unit};
 
 use super::finding::Finding;
 use crate::app;
@@ -105,27 +102,9 @@ fn version_of(path: &Path) -> Option<String> {
     if (found.uid() != own && found.uid() != 0) || found.mode() & 0o022 != 0 {
         return None;
     }
-    let mut child = Command::new(path)
-        .arg("--version")
-        .current_dir("/")
-        .env("HEARTH_NO_AUTOSPAWN", "1")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .ok()?;
-    let (sender, receiver) = channel();
-    let pipe = child.stdout.take()?;
-    thread::spawn(move || {
-        let mut text = String::new();
-        let _ = pipe.take(4096).read_to_string(&mut text);
-        sender.send(text)
-    });
-    let said = receiver.recv_timeout(PATIENCE);
-    // Ours and not reaped: the pid is its own. One that has ended is not disturbed by it.
-    let _ = child.kill();
-    let _ = child.wait();
-    let said = said.ok()?;
+    let mut command = Command::new(path);
+    command.arg("--version").current_dir("/").env(app().var_name("NO_AUTOSPAWN"), "1");
+    let said = unit::asked(command, Instant::now() + PATIENCE)?;
     let version = said.lines().next()?.strip_prefix(app().name)?.trim();
     (!version.is_empty()).then(|| version.to_owned())
 }

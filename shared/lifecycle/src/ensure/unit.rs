@@ -250,7 +250,13 @@ impl Attempt<'_> {
         let mut named = self.named;
         let done = thread::scope(|scope| {
             let (sender, done) = channel();
-            scope.spawn(move || sender.send(what(unit, budget)));
+            let asking = move || sender.send(what(unit, budget));
+            if let Err(error) = thread::Builder::new().spawn_scoped(scope, asking) {
+                return Some(Err(Refused {
+                    words: format!("no thread can be had to ask the service manager by: {error}"),
+                    remedy: "end something, or raise `ulimit -u`".into(),
+                }));
+            }
             match done.recv_timeout(SILENCE) {
                 Err(RecvTimeoutError::Timeout) => {
                     if let Some(say) = say {
