@@ -12,12 +12,12 @@ mod login;
 mod plan;
 mod plist;
 pub(crate) mod run;
-pub mod seal;
+mod seal;
 mod setup;
 mod stamp;
 mod stand;
 #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "chosen on Linux"))]
-pub mod systemd;
+mod systemd;
 mod template;
 
 #[cfg(target_os = "linux")]
