@@ -1,15 +1,12 @@
 //! The executable: this one, and others of its name that a shell may find first.
 
 use std::fs;
-use std::io::Read;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::mpsc::channel;
-use std::thread;
-use std::time::Duration;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
-use hearth_lifecycle::Home;
+use hearth_lifecycle::{Home, unit};
 
 use super::finding::Finding;
 use crate::app;
@@ -40,29 +37,7 @@ fn own() -> Finding {
         );
     }
     let path = hearth_process::executable();
-    let why = unstable(&path).map(|why| format!(" ({why})")).unwrap_or_default();
-    Finding::ok(NAME, format!("{}, {}{why}", path.display(), app().version))
-}
-
-/// Why a path may be gone or another file tomorrow; of no matter but for a unit, which names it.
-pub fn unstable(path: &Path) -> Option<&'static str> {
-    let text = path.to_string_lossy();
-    let below = |part: &str| text.contains(part);
-    if below("/target/debug/") || below("/target/release/") || is_built(path) {
-        Some("which is in a build directory")
-    } else if below("/.asdf/") || below("/mise/installs/") || below("/.rtx/") {
-        Some("which is a version manager's")
-    } else if text.starts_with("/tmp/") || text.starts_with("/var/tmp/") {
-        Some("which is in a directory that is cleaned up")
-    } else {
-        None
-    }
-}
-
-/// cargo marks the directory in which it builds, whatever its name.
-fn is_built(path: &Path) -> bool {
-    let Some(above) = path.parent().and_then(Path::parent) else { return false };
-    above.join("CACHEDIR.TAG").is_file() && above.join(".rustc_info.json").is_file()
+    Finding::ok(NAME, format!("{}, {}", path.display(), app().version))
 }
 
 fn path() -> Finding {
@@ -127,27 +102,9 @@ fn version_of(path: &Path) -> Option<String> {
     if (found.uid() != own && found.uid() != 0) || found.mode() & 0o022 != 0 {
         return None;
     }
-    let mut child = Command::new(path)
-        .arg("--version")
-        .current_dir("/")
-        .env("HEARTH_NO_AUTOSPAWN", "1")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .ok()?;
-    let (sender, receiver) = channel();
-    let pipe = child.stdout.take()?;
-    thread::spawn(move || {
-        let mut text = String::new();
-        let _ = pipe.take(4096).read_to_string(&mut text);
-        sender.send(text)
-    });
-    let said = receiver.recv_timeout(PATIENCE);
-    // Ours and not reaped: the pid is its own. One that has ended is not disturbed by it.
-    let _ = child.kill();
-    let _ = child.wait();
-    let said = said.ok()?;
+    let mut command = Command::new(path);
+    command.arg("--version").current_dir("/").env(app().var_name("NO_AUTOSPAWN"), "1");
+    let said = unit::asked(command, Instant::now() + PATIENCE)?;
     let version = said.lines().next()?.strip_prefix(app().name)?.trim();
     (!version.is_empty()).then(|| version.to_owned())
 }

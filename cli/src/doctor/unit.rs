@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use hearth_lifecycle::unit::{self, Answer, Installed, Kind, Standing, Unit};
 use hearth_lifecycle::{Home, Presence, inspect, typed};
 
-use super::executable;
 use super::finding::Finding;
 use crate::agent::is_older;
 use crate::app;
@@ -218,13 +217,8 @@ fn runs(unit: &Unit) -> Finding {
             format!("`chmod +x {}`, or `hearth install`", typed(path)),
         );
     }
-    if let Some(why) = executable::unstable(path) {
-        let why = format!("{} runs {shown}, {why}", unit.name);
-        return Finding::warning(
-            NAME,
-            why,
-            "install hearth in a place that stays, then `hearth install`",
-        );
+    if let Some(doubt) = unit::doubt(app(), path) {
+        return Finding::warning(NAME, format!("{} runs {}", unit.name, doubt.words), doubt.remedy);
     }
     if !is_ours(path) {
         return Finding::warning(

@@ -24,7 +24,7 @@ use crate::{app, output, table};
 const PATIENCE: Duration = Duration::from_secs(15);
 /// Between two questions: of all checks together no event tells.
 const AGAIN: Duration = Duration::from_millis(250);
-/// The agent's own checks; all others are of projects.
+/// What an installed agent needs. All other checks are of projects; `boot`, too, tells of them.
 const OWN: &[&str] = &["agent", "home"];
 
 /// Asks the agent for its health, which has the manager start it, and tells each check.

@@ -13,7 +13,7 @@ use crate::home::Blocked;
 use crate::http::Request;
 use crate::ready::{Ready, State};
 use crate::record::{self, Record, Stage};
-use crate::unit::{self, Standing, Unit};
+use crate::unit::{self, Unit};
 use crate::wait::{self, LockWait};
 use crate::{App, Home};
 
@@ -93,20 +93,10 @@ pub fn stop(app: &App, home: &Home, timeout: Duration) -> Result<Ended, StopErro
     stop_directly(app, home, left())
 }
 
-/// Whether the manager runs it, or is about to run one.
+/// Whether the manager runs it, or is about to run one; where it does not say, it is told nothing.
 fn is_its_own(unit: &Unit, record: Option<&Record>, until: Instant) -> bool {
-    match unit.ask(until).map(|answer| answer.standing) {
-        Ok(Standing::Running { pid }) => record.is_none_or(|record| record.process.pid == pid),
-        Ok(Standing::Starting | Standing::Stopping) => true,
-        Ok(
-            Standing::NotLoaded
-            | Standing::Masked
-            | Standing::Inactive
-            | Standing::Listening
-            | Standing::Failed,
-        )
-        | Err(_) => false,
-    }
+    let pid = record.map(|record| record.process.pid);
+    unit.ask(until).is_ok_and(|answer| answer.standing.has(pid))
 }
 
 /// Asks the agent itself to stop and waits until L is free.

@@ -25,13 +25,24 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
 
 /// Writes one, for its owner alone (0600): beside it (`.new`), and then renamed. Nothing is synced.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    put(path, bytes, |_| Ok(()))
+}
+
+/// The same of what is read after a boot by others: it is on the disk before it has its name, so that a
+/// loss of power leaves the old one or the new one (fsync(2)).
+pub(crate) fn replace_for_good(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    put(path, bytes, File::sync_all)
+}
+
+fn put(path: &Path, bytes: &[u8], keep: fn(&File) -> io::Result<()>) -> io::Result<()> {
     let mut aside = path.as_os_str().to_owned();
     aside.push(".new");
     let flags =
         OFlags::CREATE | OFlags::TRUNC | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let written = rustix::fs::open(&aside, flags, Mode::RUSR | Mode::WUSR)
         .map_err(io::Error::from)
-        .and_then(|file| File::from(file).write_all(bytes))
+        .map(File::from)
+        .and_then(|mut file| file.write_all(bytes).and_then(|()| keep(&file)))
         .and_then(|()| std::fs::rename(&aside, path));
     if written.is_err() {
         // Half a file takes room that others need; it may not be there at all.

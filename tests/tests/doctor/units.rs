@@ -88,7 +88,7 @@ fn one_that_is_in_charge_and_listens_is_in_order_and_is_not_woken() {
     found.says("unit", "ok", &["in charge of this home"]);
     found.says("unit-manager", "ok", &["active (listening)"]);
     found.says("unit-version", "ok", &["unchanged since"]);
-    found.says("unit-executable", "warning", &["in a build directory"]);
+    found.says("unit-executable", "warning", &["in a build's directory"]);
     found.says("socket", "ok", &["the service manager listens"]);
     assert_eq!(
         listener.accept().unwrap_err().kind(),

@@ -106,7 +106,7 @@ fn close_on_exec() {
     let Ok(open) = fs::read_dir("/dev/fd") else { return };
     let numbers = open.flatten().filter_map(|it| it.file_name().to_str()?.parse().ok());
     for fd in numbers.filter(|fd| *fd > 2) {
-        // SAFETY: borrowed for one call; the directory's own is closed by then, and refused.
+        // SAFETY: borrowed for one call, which fails where it is open no more.
         let _ = rustix::io::fcntl_setfd(unsafe { BorrowedFd::borrow_raw(fd) }, FdFlags::CLOEXEC);
     }
 }

@@ -2,7 +2,9 @@
 //!
 //! Invariant: who runs below the agent can't speak for it. The socket's path is taken out of the
 //! environment at the start and kept here (`sd_notify::notify` looks for it there each time, so only
-//! that crate's messages are used). A manager that does not take a message is done without.
+//! that crate's messages are used). That the agent is ready is never lost: a manager that was not told ends
+//! what it has started. One whose queue is full, which is short (unix(7), `max_dgram_qlen`), is waited for,
+//! and holds up nothing else; one that is gone is done without.
 
 use std::ffi::OsStr;
 use std::os::unix::net::UnixDatagram;
@@ -50,31 +52,48 @@ impl Notify {
         self.0.is_some()
     }
 
-    /// One message.
+    /// One message, where there is room for it now.
     pub(super) fn tell(&self, states: &[NotifyState<'_>]) {
         let Some(socket) = &self.0 else { return };
-        let lines: String = states.iter().map(|state| format!("{state}\n")).collect();
-        if let Err(error) = socket.send(lines.as_bytes()) {
+        if let Err(error) = socket.send(message(states).as_bytes()) {
             debug!(%error, "the service manager does not listen");
         }
     }
 
-    /// Tells the latest of what `handle` is given to say, until the agent begins to stop. It wakes
-    /// when there is something new, and never else.
+    /// Tells that the agent is ready, then the latest of what `handle` is given to say, until the agent
+    /// begins to stop. It wakes when there is something new, and never else.
     pub(super) async fn keep_telling(self, handle: Handle) {
+        let copy =
+            |socket: Arc<UnixDatagram>| tokio::net::UnixDatagram::from_std(socket.try_clone()?);
+        let Some(Ok(socket)) = self.0.map(copy) else { return };
         let mut words = handle.0.words.subscribe();
         let tell = async {
+            let said = one_line(&words.borrow_and_update());
+            let said = if said.is_empty() { "ready" } else { said.as_str() };
+            send(&socket, &[NotifyState::Ready, NotifyState::Status(said)]).await;
             while words.changed().await.is_ok() {
                 let said = one_line(&words.borrow_and_update());
-                self.tell(&[NotifyState::Status(&said)]);
+                send(&socket, &[NotifyState::Status(&said)]).await;
                 sleep(PACE).await;
             }
         };
         tokio::select! {
-            () = tell => {}
+            biased;
             () = handle.stopping() => {}
+            () = tell => {}
         }
     }
+}
+
+/// One message; waits until there is room for it.
+async fn send(socket: &tokio::net::UnixDatagram, states: &[NotifyState<'_>]) {
+    if let Err(error) = socket.send(message(states).as_bytes()).await {
+        debug!(%error, "the service manager does not listen");
+    }
+}
+
+fn message(states: &[NotifyState<'_>]) -> String {
+    states.iter().map(|state| format!("{state}\n")).collect()
 }
 
 /// What was given to say, at first nothing.
@@ -102,6 +121,34 @@ mod tests {
         let mut got = [0; 256];
         let length = manager.recv(&mut got).unwrap();
         assert_eq!(&got[..length], b"STOPPING=1\nSTATUS=faulty: READY=1\n");
+    }
+
+    #[tokio::test]
+    async fn a_manager_whose_queue_is_full_hears_that_it_is_ready_when_there_is_room() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("notify");
+        let manager = tokio::net::UnixDatagram::bind(&path).unwrap();
+        let other = UnixDatagram::unbound().unwrap();
+        other.set_nonblocking(true).unwrap();
+        other.connect(&path).unwrap();
+        while other.send(b"STATUS=of another\n").is_ok() {}
+        let handle = Handle::new("x".into(), true);
+        handle.say("ready: 1 service up".into());
+        let telling = tokio::spawn(Notify::to(path.as_os_str()).keep_telling(handle));
+        // It has tried by now, and found no room.
+        tokio::task::yield_now().await;
+        let heard = async {
+            let mut got = [0; 256];
+            loop {
+                let length = manager.recv(&mut got).await.unwrap();
+                if got.starts_with(b"READY=1\n") {
+                    return String::from_utf8_lossy(&got[..length]).into_owned();
+                }
+            }
+        };
+        let heard = tokio::time::timeout(Duration::from_secs(20), heard).await;
+        assert_eq!(heard.as_deref(), Ok("READY=1\nSTATUS=ready: 1 service up\n"));
+        telling.abort();
     }
 
     #[test]

@@ -27,7 +27,6 @@ use tracing::{error, info, warn};
 
 use super::accept::{Front, Routes, routes, serve_connection};
 use super::manager::Ending;
-use super::notify::one_line;
 use super::publish::{DYING, Inode, PublishError, Standing, publish, standing, withdraw};
 use super::replace::Heir;
 use super::stop::{Stopped, run_all};
@@ -199,13 +198,9 @@ impl Agent {
     /// The same word for the service manager; from now on it is told whatever the agent has to say.
     fn tell_ready(&self) {
         let notify = &self.managed.notify;
-        if !notify.is_heard() {
-            return;
+        if notify.is_heard() {
+            tokio::spawn(notify.clone().keep_telling(self.handle.clone()));
         }
-        let said = one_line(&self.handle.0.words.borrow());
-        let words = if said.is_empty() { "ready" } else { said.as_str() };
-        notify.tell(&[NotifyState::Ready, NotifyState::Status(words)]);
-        tokio::spawn(notify.clone().keep_telling(self.handle.clone()));
     }
 
     pub(super) fn set_stage(&mut self, stage: Stage) {

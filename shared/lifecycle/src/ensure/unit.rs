@@ -264,7 +264,13 @@ impl Attempt<'_> {
         let mut named = self.named;
         let done = thread::scope(|scope| {
             let (sender, done) = channel();
-            scope.spawn(move || sender.send(what(unit, budget)));
+            let asking = move || sender.send(what(unit, budget));
+            if let Err(error) = thread::Builder::new().spawn_scoped(scope, asking) {
+                return Some(Err(Refused {
+                    words: format!("no thread can be had to ask the service manager by: {error}"),
+                    remedy: "end something, or raise `ulimit -u`".into(),
+                }));
+            }
             match done.recv_timeout(SILENCE) {
                 Err(RecvTimeoutError::Timeout) => {
                     if let Some(say) = say {
@@ -314,16 +320,7 @@ impl Attempt<'_> {
         let Some(Charge { unit, .. }) = &self.charge else { return Ok(()) };
         let until = self.deadline;
         let answer = unit.ask(until).map_err(|refused| self.refused(&refused))?;
-        let own = match answer.standing {
-            Standing::Running { pid } => pid == old.pid,
-            Standing::Starting | Standing::Stopping => true,
-            Standing::NotLoaded
-            | Standing::Masked
-            | Standing::Inactive
-            | Standing::Listening
-            | Standing::Failed => false,
-        };
-        if own {
+        if answer.standing.has(Some(old.pid)) {
             return self.order(Unit::restart);
         }
         // It was there before the unit, or beside it: it goes first.

@@ -70,8 +70,8 @@ fn may_be_trusted(path: &Path) -> Result<(), Refused> {
     Ok(())
 }
 
-/// What may take it away.
-fn doubt(app: &App, path: &Path) -> Option<Refused> {
+/// What may take away the file that a unit names, or put another one there.
+pub fn doubt(app: &App, path: &Path) -> Option<Refused> {
     let text = path.to_string_lossy();
     let below = |dir: &str| path.starts_with(dir);
     let has = |part: &str| text.contains(part);

@@ -12,12 +12,12 @@ mod login;
 mod plan;
 mod plist;
 pub(crate) mod run;
-pub mod seal;
+mod seal;
 mod setup;
 mod stamp;
 mod stand;
 #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "chosen on Linux"))]
-pub mod systemd;
+mod systemd;
 mod template;
 
 #[cfg(target_os = "linux")]
@@ -27,7 +27,7 @@ mod os;
 #[path = "macos.rs"]
 mod os;
 
-pub use executable::{Executable, executable};
+pub use executable::{Executable, doubt, executable};
 pub use login::{Environment, environment};
 pub use plan::{Done, Plan, Step};
 pub use setup::{Obstacle, install, uninstall, would_install};

@@ -267,7 +267,8 @@ fn end_agent(app: &App, home: &Home) -> Result<(), Refused> {
     })
 }
 
-/// By another name first, so that it is never there in part. A link is replaced, not followed.
+/// By another name first, so that it is never there in part: an empty unit would be a mask. A link is
+/// replaced, not followed.
 fn write(path: &Path, text: &str, keep: Option<&Path>) -> io::Result<()> {
     if let Some(directory) = path.parent() {
         fs::create_dir_all(directory)?;
@@ -275,7 +276,7 @@ fn write(path: &Path, text: &str, keep: Option<&Path>) -> io::Result<()> {
     if let Some(keep) = keep {
         fs::rename(path, keep)?;
     }
-    kept::replace(path, text.as_bytes())
+    kept::replace_for_good(path, text.as_bytes())
 }
 
 fn remove(path: &Path, keep: Option<&Path>) -> io::Result<()> {

@@ -4,10 +4,10 @@
 //! accidents, not against people, who may write these files anyway.
 
 /// Begins the line that carries the sum.
-pub const SUM: &str = "Checksum=";
+pub(super) const SUM: &str = "Checksum=";
 
 /// The sum of a file's text, the line that carries it left out: FNV-1a, 64 bits, in hexadecimal.
-pub fn checksum(text: &str) -> String {
+pub(super) fn checksum(text: &str) -> String {
     let lines = text.lines().filter(|line| !line.trim_start().starts_with(SUM));
     let sum = lines
         .flat_map(|line| line.bytes().chain([b'\n']))
@@ -18,7 +18,7 @@ pub fn checksum(text: &str) -> String {
 }
 
 /// Whether it is not what was written: another sum, or none.
-pub fn is_edited(text: &str) -> bool {
+pub(super) fn is_edited(text: &str) -> bool {
     let said = text.lines().find_map(|line| line.trim().strip_prefix(SUM));
     said.map(str::trim) != Some(checksum(text).as_str())
 }

@@ -214,16 +214,7 @@ fn unit_of(app: &App, wanted: &Wanted, files: &[File]) -> Unit {
 fn ending(home: &Home, standing: Standing) -> Option<Step> {
     let Ok(Presence::Living(record)) = inspect(home) else { return None };
     let pid = record.map(|record| record.process.pid);
-    let managers = match standing {
-        Standing::Running { pid: managers } => managers == 0 || Some(managers) == pid,
-        Standing::Starting | Standing::Stopping => true,
-        Standing::NotLoaded
-        | Standing::Masked
-        | Standing::Inactive
-        | Standing::Listening
-        | Standing::Failed => false,
-    };
-    (!managers).then_some(Step::EndAgent { pid })
+    (!standing.has(pid)).then_some(Step::EndAgent { pid })
 }
 
 fn step_of(app: &App, path: PathBuf, text: String, force: bool) -> io::Result<Step> {

@@ -46,6 +46,22 @@ impl Standing {
     }
 }
 
+impl Standing {
+    /// Whether the agent of this pid is the manager's own, or one of its own is about to come or to go;
+    /// `None`: an agent that has not said who it is. One whose pid the manager does not say is taken for it.
+    pub fn has(self, agent: Option<u32>) -> bool {
+        match self {
+            Standing::Running { pid } => pid == 0 || agent.is_none_or(|agent| agent == pid),
+            Standing::Starting | Standing::Stopping => true,
+            Standing::NotLoaded
+            | Standing::Masked
+            | Standing::Inactive
+            | Standing::Listening
+            | Standing::Failed => false,
+        }
+    }
+}
+
 /// What the manager says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
@@ -121,5 +137,19 @@ pub(super) fn look(unit: &Unit) -> String {
     match unit.kind {
         Kind::Systemd => systemd::look(unit),
         Kind::Launchd => launchd::look(unit),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_is_the_managers_by_its_pid_where_that_is_told() {
+        let runs = Standing::Running { pid: 7 };
+        assert!(runs.has(Some(7)) && runs.has(None) && !runs.has(Some(8)));
+        assert!(Standing::Running { pid: 0 }.has(Some(8)));
+        assert!(Standing::Stopping.has(Some(8)), "the one that goes");
+        assert!(!Standing::Listening.has(Some(8)) && !Standing::Failed.has(None));
     }
 }

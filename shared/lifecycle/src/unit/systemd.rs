@@ -21,17 +21,17 @@ use crate::App;
 use crate::home::{base, tidy};
 
 /// Where the units of a user stand: `$XDG_CONFIG_HOME/systemd/user`, else below `~/.config`.
-pub fn directory() -> Option<PathBuf> {
+pub(super) fn directory() -> Option<PathBuf> {
     base("XDG_CONFIG_HOME", ".config").map(|config| config.join("systemd/user"))
 }
 
 /// The name of the service, and behind it that of the socket.
-pub fn names(app: &App) -> [String; 2] {
+pub(super) fn names(app: &App) -> [String; 2] {
     ["service", "socket"].map(|kind| format!("{}-agent.{kind}", app.name))
 }
 
 /// The section that systemd passes over: `X-Hearth`.
-pub fn section(app: &App) -> String {
+pub(super) fn section(app: &App) -> String {
     let mut letters = app.name.chars();
     let first = letters.next().map(|letter| letter.to_uppercase().to_string()).unwrap_or_default();
     format!("X-{first}{}", letters.as_str())
