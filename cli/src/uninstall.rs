@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{ArgMatches, Command};
 use hearth_api::reply::Services;
 use hearth_api::{Code, Want};
-use hearth_lifecycle::unit::{self, Installed, Step};
+use hearth_lifecycle::unit::{self, Installed};
 use hearth_lifecycle::{Request, typed};
 
 use crate::agent::{self, Wish};
