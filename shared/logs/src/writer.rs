@@ -383,6 +383,7 @@ impl Chunk<'_> {
     }
 
     /// Whether its last byte of so many that were written, at the end of `current`, is a newline.
+    #[cfg_attr(not(target_os = "linux"), allow(unused_variables))]
     fn ends_line(&self, written: usize, current: &Current) -> bool {
         match self {
             Chunk::Bytes(bytes) => bytes[written - 1] == b'\n',
