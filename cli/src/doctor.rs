@@ -12,7 +12,6 @@
 mod agent;
 mod environment;
 mod executable;
-mod finding;
 mod home;
 mod kernel;
 mod limits;
@@ -20,6 +19,7 @@ mod linger;
 mod locks;
 mod room;
 mod saved;
+mod sheet;
 mod shell;
 mod shims;
 mod socket;
@@ -35,10 +35,9 @@ use hearth_lifecycle::Home;
 use serde::Serialize;
 
 use crate::args::Context;
+use crate::finding::{Finding, Level};
 use crate::output;
 use crate::refuse::Refusal;
-
-use finding::{Finding, Level};
 
 /// How long a subject may take. Longer than anything that it waits for itself.
 const WITHIN: Duration = Duration::from_secs(5);
@@ -90,7 +89,7 @@ pub fn run(context: &Context, _: &ArgMatches) -> Result<u8, Refusal> {
     if context.json {
         output::print_json(&Report { ok, findings: &findings })?;
     } else {
-        output::print(finding::told(context, &findings).as_bytes())?;
+        output::print(sheet::told(context, &findings).as_bytes())?;
     }
     Ok(u8::from(!ok))
 }
@@ -128,7 +127,7 @@ fn unknown(names: &[&'static str], why: RecvTimeoutError) -> Vec<Finding> {
             ("could not be looked at".to_owned(), "see whether threads can be had: `ulimit -u`")
         }
     };
-    names.iter().map(|name| Finding::fault(name, &message, remedy)).collect()
+    names.iter().map(|name| Finding::fault(*name, &message, remedy)).collect()
 }
 
 #[cfg(test)]
@@ -140,7 +139,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let home = Home::resolve(crate::app(), Some(&directory.path().join("home")));
         let told = look_at_all(&home.expect("a home"));
-        let told: Vec<_> = told.iter().map(|finding| finding.name).collect();
+        let told: Vec<_> = told.iter().map(|finding| &*finding.name).collect();
         let names: Vec<_> = SUBJECTS.iter().flat_map(|subject| subject.names).copied().collect();
         assert_eq!(told, names);
         let table = include_str!("../../docs/doctor.md");

@@ -17,8 +17,9 @@ use hearth_api::Code;
 use hearth_lifecycle::unit::{self, Done, Obstacle, Step, Wanted};
 use serde_json::json;
 
-use self::report::{Finding, Level, Report};
+pub use self::report::Report;
 use crate::args::{self, Context};
+use crate::finding::Finding;
 use crate::refuse::Refusal;
 use crate::{app, output};
 
@@ -91,7 +92,12 @@ pub fn run(context: &Context, matches: &ArgMatches) -> Result<u8, Refusal> {
         plan.steps.push(Step::Run { command, may_fail: false });
     }
     let mut report = Report::new(&context.home, &executable.path);
-    report.found(executable.doubts.into_iter().map(|doubt| Finding::of("executable", doubt)));
+    report.found(
+        executable
+            .doubts
+            .into_iter()
+            .map(|doubt| Finding::warning("executable", doubt.words, doubt.remedy)),
+    );
     report.found([checks::of_environment(&environment)]);
     if dry {
         report.found(in_ci.into_iter().chain(unreached).map(would_be_refused));
@@ -129,7 +135,7 @@ fn would_be_refused(refusal: Refusal) -> Finding {
     let why = refusal.message.trim_end_matches(": nothing was installed");
     let message =
         format!("an install would be refused: {}", why.trim_end_matches("; nothing was installed"));
-    Finding { name: "refused".into(), level: Level::Warning, message, remedy: refusal.hint }
+    Finding::warning("refused", message, refusal.hint)
 }
 
 /// `sudo hearth install` would leave root's units in a person's home. `verb` is what was typed.
@@ -189,8 +195,6 @@ pub fn tell(context: &Context, words: &str) {
         output::tell(&format!("hearth: {words}"));
     }
 }
-
-pub use self::report::Report as Told;
 
 /// How a step went, for people: one line.
 pub fn line_of(step: &Step, done: &Done) -> String {

@@ -24,6 +24,7 @@ mod drawing;
 mod enable;
 mod env;
 mod events;
+mod finding;
 mod follow;
 mod health;
 mod hook;

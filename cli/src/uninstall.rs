@@ -12,7 +12,7 @@ use hearth_lifecycle::{Request, typed};
 
 use crate::agent::{self, Wish};
 use crate::args::{self, Context};
-use crate::install::{Told, is_our_own_home, tell};
+use crate::install::{Report, is_our_own_home, tell};
 use crate::refuse::Refusal;
 use crate::{app, cold, down, trust};
 
@@ -29,7 +29,7 @@ pub fn grammar() -> Command {
 /// Nothing installed: done.
 pub fn run(context: &Context, matches: &ArgMatches) -> Result<u8, Refusal> {
     is_our_own_home("uninstall")?;
-    let mut report = Told::without_executable(&context.home);
+    let mut report = Report::without_executable(&context.home);
     if unit::in_charge(app(), &context.home).is_none() {
         not_installed(context)?;
         report.print_json(context)?;

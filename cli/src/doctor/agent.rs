@@ -7,9 +7,9 @@ use std::time::{Duration, SystemTime};
 use hearth_lifecycle::{AgentConfig, Home, Presence, Record, Stage, inspect};
 use hearth_process::facts;
 
-use super::finding::Finding;
 use super::locks;
 use crate::agent::is_older;
+use crate::finding::Finding;
 use crate::{app, table};
 
 /// Its findings.

@@ -10,7 +10,7 @@ use hearth_lifecycle::unit::{self, Kind};
 use hearth_lifecycle::{Home, Knock, Presence, Request, inspect, knock};
 use hearth_process::{ProcessId, ancestors, facts};
 
-use super::finding::Finding;
+use crate::finding::Finding;
 use crate::{app, session};
 
 /// Its findings.

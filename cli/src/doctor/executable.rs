@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use hearth_lifecycle::{Home, unit};
 
-use super::finding::Finding;
 use crate::app;
+use crate::finding::Finding;
 
 /// Its findings.
 pub const NAMES: &[&str] = &["executable", "path"];

@@ -7,7 +7,7 @@ use std::path::Path;
 use hearth_lifecycle::Home;
 use hearth_process::machine;
 
-use super::finding::Finding;
+use crate::finding::Finding;
 
 /// Its findings.
 pub const NAMES: &[&str] = &["home", "sockets", "home-file-system"];

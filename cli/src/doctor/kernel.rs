@@ -3,7 +3,7 @@
 use hearth_lifecycle::Home;
 use hearth_process::machine;
 
-use super::finding::Finding;
+use crate::finding::Finding;
 
 /// Its findings.
 pub const NAMES: &[&str] = &[
@@ -18,7 +18,7 @@ pub const NAMES: &[&str] = &[
 /// Looks.
 pub fn look(_: &Home) -> Vec<Finding> {
     let features = machine::features();
-    let of = |name: &&'static str| {
+    let of = |name: &'static str| {
         let own = name.strip_prefix("kernel-");
         let Some(feature) = features.iter().find(|feature| Some(feature.name) == own) else {
             return Finding::ok(name, "not needed here");
@@ -37,5 +37,5 @@ pub fn look(_: &Home) -> Vec<Finding> {
             ),
         }
     };
-    NAMES.iter().map(of).collect()
+    NAMES.iter().copied().map(of).collect()
 }

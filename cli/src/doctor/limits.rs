@@ -4,7 +4,7 @@ use hearth_lifecycle::Home;
 use hearth_process::{facts, machine};
 use rustix::process::{Resource, getrlimit};
 
-use super::finding::Finding;
+use crate::finding::Finding;
 
 /// Its findings.
 pub const NAMES: &[&str] = &["open-files", "processes", "watches", "queue"];

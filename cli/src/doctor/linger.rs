@@ -10,9 +10,9 @@ use hearth_lifecycle::Home;
 use hearth_lifecycle::unit::{self, Kind};
 use hearth_process::facts;
 
-use super::finding::Finding;
 use super::saved;
 use crate::app;
+use crate::finding::Finding;
 
 /// Its findings.
 pub const NAMES: &[&str] = &["linger"];

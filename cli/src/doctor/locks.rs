@@ -10,7 +10,7 @@ use std::time::Duration;
 use hearth_lifecycle::{Failures, Home, Presence, Stage, inspect, typed};
 use hearth_process::{ProcessId, facts, locked, machine};
 
-use super::finding::Finding;
+use crate::finding::Finding;
 
 /// Its findings.
 pub const NAMES: &[&str] = &["spawn-lock", "agent-lock", "backoff"];

@@ -6,8 +6,8 @@ use std::path::Path;
 use hearth_lifecycle::{Home, typed};
 use hearth_process::machine;
 
-use super::finding::Finding;
 use super::home::nearest;
+use crate::finding::Finding;
 
 /// Its findings.
 pub const NAMES: &[&str] = &["disk", "logs"];

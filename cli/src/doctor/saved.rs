@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use hearth_config::LoadError;
 use hearth_lifecycle::{Home, typed};
 
-use super::finding::Finding;
+use crate::finding::Finding;
 
 /// Its findings.
 pub const NAMES: &[&str] = &["state", "enabled"];

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use hearth_lifecycle::{Home, typed};
 use hearth_process::{ProcessId, ancestors};
 
-use super::finding::Finding;
+use crate::finding::Finding;
 use crate::{hook, trusted};
 
 /// Its findings.

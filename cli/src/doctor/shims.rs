@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use hearth_lifecycle::{Home, Presence, inspect};
 use hearth_process::{ProcessId, facts, locked};
 
-use super::finding::Finding;
 use crate::cold;
+use crate::finding::Finding;
 
 /// Its findings.
 pub const NAMES: &[&str] = &["shims", "shim-records"];

@@ -13,8 +13,8 @@ use hearth_lifecycle::unit::{self, Installed};
 use hearth_lifecycle::{Home, Knock, Presence, Record, Request, Stage, inspect, knock, typed};
 use hearth_process::{facts, machine};
 
-use super::finding::Finding;
 use crate::app;
+use crate::finding::Finding;
 
 /// Its findings.
 pub const NAMES: &[&str] = &["socket", "agent-health"];
@@ -211,7 +211,7 @@ fn health(home: &Home, shown: &str, record: Option<&Record>) -> Finding {
             "`hearth daemon restart --force`",
         ),
         other @ (Knock::Foreign(_) | Knock::NotOurs(_) | Knock::Cannot(_)) => {
-            Finding { name: NAME, ..foreign(shown, other) }
+            Finding { name: NAME.into(), ..foreign(shown, other) }
         }
     }
 }

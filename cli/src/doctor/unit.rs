@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use hearth_lifecycle::unit::{self, Answer, Installed, Kind, Standing, Unit};
 use hearth_lifecycle::{Home, Presence, inspect, typed};
 
-use super::finding::Finding;
 use crate::agent::is_older;
 use crate::app;
+use crate::finding::Finding;
 
 /// Its findings.
 pub const NAMES: &[&str] = &["unit", "unit-manager", "unit-version", "unit-executable"];
@@ -48,7 +48,7 @@ pub fn look(home: &Home) -> Vec<Finding> {
 }
 
 fn without(first: Finding) -> Vec<Finding> {
-    let rest = NAMES[1..].iter().map(|name| Finding::ok(name, "no unit is in charge"));
+    let rest = NAMES[1..].iter().map(|name| Finding::ok(*name, "no unit is in charge"));
     std::iter::once(first).chain(rest).collect()
 }
 

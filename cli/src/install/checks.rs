@@ -14,9 +14,10 @@ use hearth_lifecycle::unit::{self, Environment, Installed, Kind};
 use hearth_lifecycle::{Request, State};
 use serde_json::json;
 
-use super::report::{Finding, Level, Report};
+use super::report::Report;
 use crate::agent::{self, Wish};
 use crate::args::Context;
+use crate::finding::{Finding, Level};
 use crate::refuse::{self, Refusal};
 use crate::{app, output, table};
 
@@ -48,8 +49,7 @@ pub fn health(context: &Context, report: &mut Report) -> Result<(), Refusal> {
             connected = true;
             let pid = ready.version.map(|version| format!("to pid {}", version.pid));
             let message = pid.unwrap_or_default();
-            let (name, level) = ("connected".into(), Level::Ok);
-            report.tell(context, Finding { name, level, message, remedy: String::new() });
+            report.tell(context, Finding::ok("connected", message));
         }
         let late = Instant::now() >= until;
         if late || !found.checks.iter().any(|(name, check)| may_come(name, check)) {
@@ -100,7 +100,7 @@ fn finding(name: &str, check: &Check) -> Finding {
             (Level::Warning, "of a project, not of the install: `hearth status --all`")
         }
     };
-    Finding { name: name.to_owned(), level, message, remedy: remedy.to_owned() }
+    Finding { name: name.to_owned().into(), level, message, remedy: remedy.to_owned() }
 }
 
 /// It was installed, and there is no agent.
@@ -170,12 +170,11 @@ pub fn hint_about_linger() -> Option<Finding> {
     if unit::KIND == Kind::Launchd || asked_of_logind()?.trim() != "no" {
         return None;
     }
-    Some(Finding {
-        name: "linger".into(),
-        level: Level::Warning,
-        message: "agent and services end when you log out, with all that is yours".into(),
-        remedy: "to keep them: `hearth install --linger`".into(),
-    })
+    Some(Finding::warning(
+        "linger",
+        "agent and services end when you log out, with all that is yours",
+        "to keep them: `hearth install --linger`",
+    ))
 }
 
 /// `yes` or `no`; none where there is no logind, or it takes too long.

@@ -4,68 +4,28 @@
 use std::path::PathBuf;
 
 use hearth_lifecycle::Home;
-use hearth_lifecycle::unit::{Done, Plan, Refused, Step};
+use hearth_lifecycle::unit::{Done, Plan, Step};
 use serde::Serialize;
 
 use crate::args::Context;
+use crate::finding::{Finding, Level};
 use crate::output;
 use crate::refuse::Refusal;
 
-/// How bad it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Level {
-    /// As it is to be.
-    Ok,
-    /// Worth knowing.
-    Warning,
-    /// It is not installed as it was meant.
-    Fault,
-}
-
-/// One line about one thing.
-#[derive(Clone, Debug, Serialize)]
-pub struct Finding {
-    /// What it is about.
-    pub name: String,
-    /// How bad.
-    pub level: Level,
-    /// In words.
-    pub message: String,
-    /// What to do about it; may be empty.
-    pub remedy: String,
-}
-
-impl Finding {
-    /// A warning.
-    pub fn of(name: &str, refused: Refused) -> Self {
-        Self {
-            name: name.into(),
-            level: Level::Warning,
-            message: refused.words,
-            remedy: refused.remedy,
-        }
-    }
-
-    fn in_words(&self) -> String {
-        let level = match self.level {
-            Level::Ok => "ok     ",
-            Level::Warning => "warning",
-            Level::Fault => "fault  ",
-        };
-        let message = anstream::adapter::strip_str(&self.message).to_string();
-        let line = format!("{level} {} {message}", self.name);
-        let line = line.trim_end();
-        match self.remedy.is_empty() {
-            true => line.to_owned(),
-            false => format!("{line}\n          {}", self.remedy),
-        }
+/// A line of one, as it is said at once.
+fn line(finding: &Finding) -> String {
+    let message = anstream::adapter::strip_str(&finding.message).to_string();
+    let line = format!("{:<7} {} {message}", finding.level.word(), finding.name);
+    let line = line.trim_end();
+    match finding.remedy.is_empty() {
+        true => line.to_owned(),
+        false => format!("{line}\n          {}", finding.remedy),
     }
 }
 
 /// One step, as in JSON.
 #[derive(Clone, Debug, Serialize)]
-pub struct Told {
+pub struct StepTold {
     what: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     path: Option<PathBuf>,
@@ -86,7 +46,7 @@ pub struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     executable: Option<PathBuf>,
     /// What was done.
-    pub steps: Vec<Told>,
+    pub steps: Vec<StepTold>,
     checks: Vec<Finding>,
 }
 
@@ -115,7 +75,7 @@ impl Report {
 
     /// Adds one, and says it at once.
     pub fn tell(&mut self, context: &Context, finding: Finding) {
-        say(context, &finding.in_words());
+        say(context, &line(&finding));
         self.ok &= finding.level != Level::Fault;
         self.checks.push(finding);
     }
@@ -123,7 +83,7 @@ impl Report {
     /// Says what was found before anything was done.
     pub fn tell_findings(&self, context: &Context) {
         for finding in self.checks.iter().filter(|finding| finding.level != Level::Ok) {
-            say(context, &finding.in_words());
+            say(context, &line(finding));
         }
     }
 
@@ -137,13 +97,11 @@ impl Report {
     pub fn told_edited(&mut self, plan: &Plan) {
         for step in &plan.steps {
             let Step::Edited { path } = step else { continue };
-            self.checks.push(Finding {
-                name: "unit".into(),
-                level: Level::Warning,
-                message: format!("{}: it was edited, and stays as it is", path.display()),
-                remedy: "`hearth install --force` writes it anew, and keeps this one as .bak"
-                    .into(),
-            });
+            self.checks.push(Finding::warning(
+                "unit",
+                format!("{}: it was edited, and stays as it is", path.display()),
+                "`hearth install --force` writes it anew, and keeps this one as .bak",
+            ));
         }
     }
 
@@ -205,8 +163,8 @@ impl Report {
     }
 }
 
-fn told(step: &Step, done: bool) -> Told {
-    Told {
+fn told(step: &Step, done: bool) -> StepTold {
+    StepTold {
         what: step.word(),
         path: step.path().map(PathBuf::from),
         command: step.command(),
