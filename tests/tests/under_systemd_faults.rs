@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use hearth_process::Signal;
 use hearth_tests::systemd::{Installed, Manager, SERVICE, SOCKET};
-use hearth_tests::{Project, send};
+use hearth_tests::{Project, Verb, send};
 
 const SLEEPER: &str =
     "[services.sleeper]\nrun = [\"sleep\", \"1000\"]\nready = { settle = \"0s\" }\n";
@@ -85,15 +85,21 @@ fn an_executable_that_is_gone_is_tried_a_few_times_and_named() {
     assert_eq!(installed.pid("sleeper"), service);
 }
 
+/// An agent that somebody runs by hand where the unit is at rest.
+fn in_the_foreground(project: &Project, installed: &Installed<'_>, manager: &Manager) -> Verb {
+    installed.rest();
+    manager.systemctl(&["stop", SOCKET]).exits(0);
+    let foreign = project.start(&["daemon", "run"]);
+    project.home.await_socket();
+    foreign
+}
+
 #[test]
 #[ignore = "needs a systemd user manager: packaging/with-user-systemd"]
 fn an_agent_in_the_foreground_is_used_and_steps_down_for_the_socket_unit() {
     let (project, manager) = (Project::new(SLEEPER), Manager::of_environment());
     let installed = Installed::new(&project, &manager);
-    installed.rest();
-    manager.systemctl(&["stop", SOCKET]).exits(0);
-    let foreign = project.start(&["daemon", "run"]);
-    project.home.await_socket();
+    let foreign = in_the_foreground(&project, &installed, &manager);
     installed.verb(&["up"]).exits(0);
     assert_eq!(project.home.agent_pid(), Some(foreign.pid()), "one that lives is used as it is");
     let service = installed.pid("sleeper");
@@ -108,10 +114,7 @@ fn an_agent_in_the_foreground_is_used_and_steps_down_for_the_socket_unit() {
 fn an_agent_in_the_foreground_that_does_not_move_is_named_and_not_fought() {
     let (project, manager) = (Project::new(SLEEPER), Manager::of_environment());
     let installed = Installed::new(&project, &manager);
-    installed.rest();
-    manager.systemctl(&["stop", SOCKET]).exits(0);
-    let foreign = project.start(&["daemon", "run"]);
-    project.home.await_socket();
+    let foreign = in_the_foreground(&project, &installed, &manager);
     send(foreign.pid(), Signal::STOP);
     manager.systemctl(&["start", SOCKET]).exits(0);
     let refused = installed.verb(&["up", "--json"]).exits(3).refusal();

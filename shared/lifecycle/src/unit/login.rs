@@ -177,7 +177,11 @@ mod tests {
     fn real_shells_tell() {
         for name in ["bash", "zsh", "fish", "dash"] {
             let path = ["/bin", "/usr/bin"].map(|dir| Path::new(dir).join(name));
-            let Some(path) = path.iter().find(|path| path.exists()) else { continue };
+            let Some(path) = path.iter().find(|path| path.exists()) else {
+                assert!(env::var_os("CI").is_none(), "{name} is not here, and CI may not skip");
+                eprintln!("SKIPPED, needs {name}");
+                continue;
+            };
             let variables = ask(&APP, path, Instant::now() + LONG);
             assert!(variables.as_ref().is_ok_and(|all| !all.is_empty()), "{name}: {variables:?}");
         }
