@@ -230,7 +230,8 @@ fn where_the_old_one_is_told_to_stop_in_the_middle_the_new_one_is_the_agent() {
     assert_eq!(home.stop(), "Stopped");
     assert!(gone.wait_timeout(Duration::from_secs(10)).unwrap());
     home.write("go", "");
-    assert_eq!(told(&replacing.wait_with_output().unwrap()).state, "started");
+    let told = told(&replacing.wait_with_output().unwrap());
+    assert_eq!(told.state, "started", "{told:?}");
     assert_eq!(home.get().state, "up");
 }
 
