@@ -36,7 +36,13 @@ impl Innocent {
                 }
                 Ok(pid) => {
                     assert_eq!(pid, ended);
-                    return Self(pid);
+                    let innocent = Self(pid);
+                    // Nothing tells when its shell has come to its child.
+                    while innocent.children() == 0 {
+                        assert!(Instant::now() < deadline, "{pid} has no child");
+                        std::thread::yield_now();
+                    }
+                    return innocent;
                 }
                 // Ended, and its new parent has not waited for it yet: nothing tells when it has.
                 Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {
@@ -51,8 +57,11 @@ impl Innocent {
     #[track_caller]
     fn is_untouched(&self) {
         assert!(runs(self.0), "{} was ended, and has nothing to do with it", self.0);
-        let children = hearth_process::tree::below(self.0, &|_| false).unwrap();
-        assert_eq!(children.len(), 1, "its child was ended");
+        assert_eq!(self.children(), 1, "its child was ended");
+    }
+
+    fn children(&self) -> usize {
+        hearth_process::tree::below(self.0, &|_| false).unwrap().len()
     }
 }
 
@@ -116,13 +125,13 @@ fn all_are_killed_and_their_pids_given_to_others() {
     let cold = project.run(&["status", "--json", "--no-spawn"]).exits(0).json();
     assert_eq!(cold["services"][0]["pid"], serde_json::Value::Null, "{cold}");
     untouched();
-    // A new agent.
+    // A new agent. It shows what was until it has seen that nothing of it can be left.
+    project.run(&["daemon", "up"]).exits(0);
+    await_file(&project.home.path("agent.log"), |log| log.contains("nobody saw how"));
+    untouched();
     let row = project.row("s");
     assert_eq!(row["pid"], serde_json::Value::Null, "{row}");
     assert!(["starting", "failed"].contains(&row["state"].as_str().unwrap()), "{row}");
-    untouched();
-    // Its end is known once nothing of it can be left.
-    await_file(&project.home.path("agent.log"), |log| log.contains("nobody saw how"));
     untouched();
     project.run(&["up"]).exits(0);
     let pid = project.pid("s");
