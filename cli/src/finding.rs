@@ -43,12 +43,7 @@ impl Finding {
         message: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Self {
-        Self {
-            name: name.into(),
-            level: Level::Warning,
-            message: message.into(),
-            remedy: remedy.into(),
-        }
+        Self { level: Level::Warning, remedy: remedy.into(), ..Self::ok(name, message) }
     }
 
     /// Does not work.
@@ -57,12 +52,7 @@ impl Finding {
         message: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Self {
-        Self {
-            name: name.into(),
-            level: Level::Fault,
-            message: message.into(),
-            remedy: remedy.into(),
-        }
+        Self { level: Level::Fault, remedy: remedy.into(), ..Self::ok(name, message) }
     }
 
     /// In order where nothing is in `wrong`; else a warning of all of it. Each is what, and the remedy.

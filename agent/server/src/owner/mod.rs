@@ -33,7 +33,6 @@ mod streams;
 mod take_over;
 mod trees;
 mod watched;
-
 mod why;
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
