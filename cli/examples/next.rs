@@ -7,9 +7,8 @@ use hearth_lifecycle::App;
 
 fn main() -> ExitCode {
     let own = std::env::current_exe().unwrap_or_default();
-    let api = match own.as_os_str().as_encoded_bytes().ends_with(b"next-api") {
-        true => (hearth_cli::APP.api.1 + 1, hearth_cli::APP.api.1 + 1),
-        false => hearth_cli::APP.api,
-    };
-    hearth_cli::main(App { version: "999.0.0", api, ..hearth_cli::APP })
+    const NEXT: App = hearth_cli::APP.at_version("999.0.0");
+    const NEWEST: u32 = hearth_cli::APP.api_range().1;
+    let other = own.as_os_str().as_encoded_bytes().ends_with(b"next-api");
+    hearth_cli::main(if other { NEXT.api(NEWEST + 1, NEWEST + 1) } else { NEXT })
 }

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use hearth_api::{AgentRow, reply::Services, stream::OutcomeAgent};
 use hearth_lifecycle::{
-    CallError, Options, Presence, Ready, Reply, Request, State, Version, call, ensure_ready,
-    inspect, unit,
+    CallError, Options, Ready, Reply, Request, Running, State, Version, call, ensure_ready,
+    is_older, running, unit,
 };
 
 use crate::args::Context;
@@ -98,8 +98,8 @@ pub fn refuse_newer(context: &Context) -> Result<(), Refusal> {
         return Ok(());
     }
     // By its record: one that does not answer is not waited for twice.
-    let Ok(Presence::Living(Some(living))) = inspect(&context.home) else { return Ok(()) };
-    if !is_older(app().version, &living.version) {
+    let Ok(Running::Living(Some(living))) = running(&context.home) else { return Ok(()) };
+    if !is_older(app().version(), &living.version) {
         return Ok(());
     }
     let newer = living;
@@ -108,7 +108,7 @@ pub fn refuse_newer(context: &Context) -> Result<(), Refusal> {
          older one",
         newer.process.pid,
         newer.version,
-        app().version
+        app().version()
     );
     let details = serde_json::json!({
         "state": "up", "duration_ms": 0.0, "reason": why, "log": context.home.log(),
@@ -208,12 +208,12 @@ fn tell(context: &Context, ready: &Ready) {
         return;
     }
     if let Some(version) = &ready.version
-        && is_older(&version.version, app().version)
+        && is_older(&version.version, app().version())
     {
         output::tell(&format!(
             "hearth: the agent ({}) is older than this command ({}): `{}`",
             version.version,
-            app().version,
+            app().version(),
             renewal(context)
         ));
     }
@@ -242,32 +242,9 @@ fn renewal(context: &Context) -> &'static str {
     }
 }
 
-/// By the three numbers; what cannot be read is not older.
-pub fn is_older(one: &str, other: &str) -> bool {
-    if one == other {
-        return false;
-    }
-    let numbers = |text: &str| {
-        let core = text.split(['-', '+']).next().unwrap_or_default();
-        core.split('.').map(|part| part.parse::<u64>().ok()).collect::<Option<Vec<_>>>()
-    };
-    match (numbers(one), numbers(other)) {
-        (Some(one), Some(other)) => one < other,
-        (_, _) => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn versions_are_compared_by_their_numbers() {
-        assert!(is_older("0.9.0", "0.10.0"));
-        assert!(!is_older("0.10.0", "0.9.0"));
-        assert!(!is_older("0.1.0", "0.1.0"));
-        assert!(!is_older("unknown", "0.1.0"));
-    }
 
     #[test]
     fn values_are_encoded() {

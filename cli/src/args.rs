@@ -217,7 +217,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 fn root() -> Command {
     Command::new("hearth")
-        .version(app().version)
+        .version(app().version())
         .about("Brings a project's services up, and keeps them, through an agent that starts by itself")
         .subcommand_required(true)
         .args([

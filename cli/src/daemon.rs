@@ -12,7 +12,7 @@ use clap::{ArgMatches, Command};
 use hearth_api::Code;
 use hearth_lifecycle::agent::Mode;
 use hearth_lifecycle::unit::Unit;
-use hearth_lifecycle::{AgentConfig, CallError, Ended, Presence, Ready, Record, State, StopError};
+use hearth_lifecycle::{CallError, Ended, Ready, Running, State, Stop, StopError};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -157,10 +157,10 @@ struct Last {
 fn report(context: &Context, ready: &Ready) -> Report {
     let home = &context.home;
     let version = ready.version.as_ref();
-    let (living, last) = match hearth_lifecycle::inspect(home) {
-        Ok(Presence::Living(record)) => (record, None),
-        Ok(Presence::None(record)) => (None, record.filter(Record::is_unclean)),
-        Err(_) => (None, None),
+    let (living, last) = match hearth_lifecycle::running(home) {
+        Ok(Running::Living(record)) => (record, None),
+        Ok(Running::Died(record)) => (None, Some(record)),
+        Ok(Running::Gone(_)) | Err(_) => (None, None),
     };
     let living = living.as_ref();
     Report {
@@ -201,7 +201,7 @@ fn stop(context: &Context, matches: &ArgMatches) -> Result<u8, Refusal> {
         tell(&ended, stay, manager::unit(context).as_ref());
     }
     match ended {
-        Ended::WasDown | Ended::Stopped => Ok(0),
+        Ended::WasDown | Ended::Stopped | Ended::Killed => Ok(0),
         Ended::Hung(names) => {
             let why =
                 format!("the agent is down, and did not wait longer for: {}", names.join(", "));
@@ -220,6 +220,9 @@ fn tell(ended: &Ended, stay: usize, unit: Option<&Unit>) {
     match ended {
         Ended::WasDown => output::tell(&format!("hearth: no agent runs{again}")),
         Ended::Stopped => output::tell(&format!("hearth: agent down{again}")),
+        Ended::Killed => {
+            output::tell(&format!("hearth: agent killed, which did not end by itself{again}"));
+        }
         Ended::Hung(_) => {} // the refusal says it
     }
     match stay {
@@ -233,34 +236,20 @@ fn tell(ended: &Ended, stay: usize, unit: Option<&Unit>) {
 
 /// Ends the agent, and kills it with `force` where it does not end by itself.
 fn end(context: &Context, timeout: Option<Duration>, force: bool) -> Result<Ended, Refusal> {
-    let own = timeout.is_some();
-    let timeout = timeout.unwrap_or_else(|| {
-        let own = AgentConfig::load(context.home.config()).unwrap_or_default().shutdown_timeout;
-        own.saturating_add(SLACK)
-    });
-    let error = match hearth_lifecycle::stop(app(), &context.home, timeout) {
-        Ok(ended) => return Ok(ended),
-        Err(error) => error,
-    };
-    match (error, force) {
-        (StopError::Blocked(blocked), _) => Err(blocked.into()),
-        (_, true) => hearth_lifecycle::kill(&context.home, SLACK)
-            .map_err(|error| refusal(error, timeout, own)),
-        (error, false) => Err(refusal(error, timeout, own)),
-    }
+    let how = Stop { within: timeout, force };
+    hearth_lifecycle::stop(app(), &context.home, how).map_err(|error| refusal(error, timeout))
 }
 
-/// `own`: the time was the caller's, and it being over is what he asked to be told.
-fn refusal(error: StopError, timeout: Duration, own: bool) -> Refusal {
+/// `timeout`: the caller's own, where he gave one: it being over is what he asked to be told.
+fn refusal(error: StopError, timeout: Option<Duration>) -> Refusal {
     match error {
         StopError::NotReady(ready) => {
-            let refusal =
-                refuse::of_call(CallError::NotReady(ready), Some(timeout).filter(|_| own));
+            let refusal = refuse::of_call(CallError::NotReady(ready), timeout);
             let code =
                 if refusal.code == Code::Timeout { Code::ShutdownTimeout } else { refusal.code };
             Refusal { code, ..refusal }
         }
-        StopError::Late { record } => {
+        StopError::Late { record, after } => {
             let pid = record.as_ref().map(|record| format!(" (pid {})", record.process.pid));
             let hung = record.map(|record| record.hung).unwrap_or_default();
             let waits = if hung.is_empty() {
@@ -271,7 +260,7 @@ fn refusal(error: StopError, timeout: Duration, own: bool) -> Refusal {
             let why = format!(
                 "the agent{} has not ended within {}{waits}",
                 pid.unwrap_or_default(),
-                hearth_config::duration::format(timeout)
+                hearth_config::duration::format(after)
             );
             Refusal::new(Code::ShutdownTimeout, why)
                 .hint("`hearth daemon down --force` kills it; services stay")
@@ -293,8 +282,7 @@ fn restart(context: &Context, force: bool) -> Result<u8, Refusal> {
         Ok(ready) => told_and_usable(context, ready, None),
         // Somebody has to end it first; its shims give the next one all that it knew.
         Err(CallError::NotReady(ready)) if force && is_stuck(ready.state) => {
-            hearth_lifecycle::kill(&context.home, SLACK)
-                .map_err(|error| refusal(error, SLACK, false))?;
+            hearth_lifecycle::kill(&context.home, SLACK).map_err(|error| refusal(error, None))?;
             up(context, None)
         }
         Err(error) => Err(refuse::of_call(error, None)),

@@ -77,16 +77,10 @@ use crate::args::Parsed;
 use crate::refuse::Refusal;
 
 /// Who the pair is, in every release.
-pub const APP: App = App {
-    name: "hearth",
-    prefix: "HEARTH",
-    version: hearth_api::VERSION,
-    api: (hearth_api::API_MIN, hearth_api::API_MAX),
-    spawn_args: &["agent"],
-    run_args: &["daemon", "run"],
-    label: "dev.hearth.agent",
-    longest_socket: "shims/0123456789abcdef.sock",
-};
+pub const APP: App = App::new("hearth", hearth_api::VERSION)
+    .api(hearth_api::API_MIN, hearth_api::API_MAX)
+    .label("dev.hearth.agent")
+    .longest_socket("shims/0123456789abcdef.sock");
 
 /// Who this process is: set once, by [`main`], and then the same for every face.
 static WHO: OnceLock<App> = OnceLock::new();
@@ -107,17 +101,19 @@ pub fn grammar() -> clap::Command {
 pub fn main(app: App) -> ExitCode {
     let _ = WHO.set(app);
     let argv: Vec<OsString> = std::env::args_os().collect();
+    if let Some(mode) = self::app().spawned() {
+        return agent(mode);
+    }
     match argv.get(1).and_then(|word| word.to_str()) {
         Some("shim") => hearth_shim::main(),
         Some("probe") => hearth_shim::one_shot::main(),
-        Some("agent") => agent(argv.get(2).is_some_and(|word| word == "--replace")),
         Some("return") => comeback::main(argv.get(2)),
         Some(_) | None => verb(argv),
     }
 }
 
 /// The agent that a verb has spawned: it knows its home by the environment alone.
-fn agent(replacing: bool) -> ExitCode {
+fn agent(mode: Mode) -> ExitCode {
     let home = match Home::resolve(app(), None) {
         Ok(home) => home,
         Err(error) => {
@@ -126,7 +122,6 @@ fn agent(replacing: bool) -> ExitCode {
         }
     };
     // What it says here goes to the agent's log; the verb that waits has been told.
-    let mode = if replacing { Mode::Replacing } else { Mode::Inherited };
     hearth_agent::main(app(), home, mode).unwrap_or_else(|error| {
         let refusal = refuse::of_start(error);
         refusal.show(false);

@@ -36,12 +36,13 @@ pub fn of_start(error: StartError) -> Refusal {
     let (message, remedy) = (error.to_string(), error.remedy(crate::app()));
     let code = match error {
         StartError::Blocked(blocked) => return blocked.into(),
-        StartError::AlreadyRunning { pid } => {
+        StartError::AlreadyRunning { pid, .. } => {
             return Refusal::new(Code::AlreadyRunning, message)
                 .hint(remedy)
                 .details(json!({ "pid": pid }));
         }
         StartError::Config(_) => Code::BadConfig,
+        StartError::Lock { .. } => Code::Blocked,
         StartError::NotInherited => Code::Usage,
         StartError::NotHandedOver { .. } => Code::SpawnFailed,
         StartError::GivenElsewhere { .. } => Code::Blocked,
@@ -198,7 +199,7 @@ pub fn of_call(error: CallError, timeout: Option<std::time::Duration>) -> Refusa
                 agent.version,
                 agent.api.min,
                 agent.api.max,
-                crate::app().version,
+                crate::app().version(),
                 ours.min,
                 ours.max
             );
@@ -207,8 +208,11 @@ pub fn of_call(error: CallError, timeout: Option<std::time::Duration>) -> Refusa
                 .hint(hint)
                 .details(json!({ "state": "up", "duration_ms": null, "reason": why, "log": null }))
         }
-        CallError::Broken(error) => {
-            Refusal::new(Code::Internal, format!("the connection to the agent broke: {error}"))
+        CallError::Timeout { .. } => {
+            Refusal::new(Code::Timeout, error.to_string()).hint("hearth daemon status")
+        }
+        CallError::Refused(_) | CallError::Protocol { .. } | CallError::Broken(_) => {
+            Refusal::new(Code::Internal, error.to_string())
                 .hint("try again; the agent's log: `hearth daemon logs`")
         }
     }

@@ -264,7 +264,11 @@ fn take(heard: &mut Heard, line: Line) -> Result<(), Refusal> {
 fn not_ready(error: CallError, timeout: Option<Duration>) -> Told {
     let agent = match &error {
         CallError::NotReady(ready) => Some(agent::outcome(ready)),
-        CallError::Version { .. } | CallError::Broken(_) => None,
+        CallError::Version { .. }
+        | CallError::Refused(_)
+        | CallError::Timeout { .. }
+        | CallError::Protocol { .. }
+        | CallError::Broken(_) => None,
     };
     let refusal = refuse::of_call(error, timeout);
     let word = if refusal.code == Code::Timeout { Word::Timeout } else { Word::Failed };

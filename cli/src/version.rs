@@ -21,10 +21,10 @@ pub fn grammar() -> Command {
 /// Never starts an agent.
 pub fn run(context: &Context, _: &ArgMatches) -> Result<u8, Refusal> {
     let ready = agent::ready(context, Wish { timeout: Some(PATIENCE), ..Wish::default() });
-    let (min, max) = app().api;
+    let (min, max) = app().api_range();
     if context.json {
         output::print_json(&json!({
-            "version": app().version,
+            "version": app().version(),
             "api": { "min": min, "max": max },
             "agent": ready.version.as_ref().map(|version| json!({
                 "version": version.version, "api": version.api, "pid": version.pid,
@@ -35,7 +35,7 @@ pub fn run(context: &Context, _: &ArgMatches) -> Result<u8, Refusal> {
             Some(version) => format!("agent {} (pid {})", version.version, version.pid),
             None => format!("agent {}", ready.state.as_str()),
         };
-        output::print(format!("hearth {}\n{agent}\n", app().version).as_bytes())?;
+        output::print(format!("hearth {}\n{agent}\n", app().version()).as_bytes())?;
     }
     Ok(0)
 }

@@ -54,9 +54,9 @@ const BY_NATURE: [&str; 22] = [
 ];
 
 impl Capture {
-    /// The limits of who runs with it: where it says nothing of open files, those that the agent was
+    /// The limits of who runs with it. `open_files`: where it says nothing of those, what the agent was
     /// started with, whatever it needs itself.
-    pub(crate) fn limits(&self) -> BTreeMap<String, frames::Limit> {
+    pub(crate) fn limits(&self, open_files: Option<u64>) -> BTreeMap<String, frames::Limit> {
         let mut limits: BTreeMap<_, _> = self
             .limits
             .iter()
@@ -66,7 +66,7 @@ impl Capture {
             .collect();
         limits.entry("nofile".to_owned()).or_insert_with(|| {
             let hard = getrlimit(Resource::Nofile).maximum;
-            frames::Limit { soft: hearth_lifecycle::agent::open_files(), hard }
+            frames::Limit { soft: open_files, hard }
         });
         limits
     }

@@ -49,12 +49,9 @@ use std::process::ExitCode;
 
 use hearth_lifecycle::agent::{Agent, Mode, ServeError, StartError, Stopped};
 use hearth_lifecycle::sessions::Sessions;
-use hearth_lifecycle::{App, BoundedLog, Home, Luggage};
+use hearth_lifecycle::{App, Home, Luggage};
 use rustix::fs::Mode as FileMode;
 use tokio::sync::oneshot;
-use tracing::Level;
-use tracing::level_filters::LevelFilter;
-use tracing_subscriber::fmt::writer::{BoxMakeWriter, MakeWriterExt};
 
 use clock::Clock;
 use command::{Command, Port};
@@ -76,7 +73,7 @@ const BLOCKED: u8 = 3;
 /// told on stderr. Errors: it did not become the agent; the verb that waits for it has been told.
 pub fn main(app: &App, home: Home, mode: Mode) -> Result<ExitCode, StartError> {
     let mut agent = Agent::take(app, home, mode)?;
-    let prepared = prepare(&agent, mode).and_then(|(runtime, place)| {
+    let prepared = prepare(&agent).and_then(|(runtime, place)| {
         let luggage = agent.take_over().map_err(|error| format!("cannot take over: {error}"))?;
         Ok((runtime, place, luggage))
     });
@@ -88,8 +85,8 @@ pub fn main(app: &App, home: Home, mode: Mode) -> Result<ExitCode, StartError> {
             ended(app, served)
         }
         Err(reason) => {
-            eprintln!("{}: {reason}", app.name);
-            agent.fail(&reason);
+            eprintln!("{}: {reason}", app.name());
+            agent.failed(&reason);
             ExitCode::from(BLOCKED)
         }
     })
@@ -99,22 +96,23 @@ fn ended(app: &App, served: Result<Stopped, ServeError>) -> ExitCode {
     match served {
         Ok(stopped) if stopped.hung.is_empty() => ExitCode::SUCCESS,
         Ok(stopped) => {
-            eprintln!("{}: did not end in time: {}", app.name, stopped.hung.join(", "));
+            eprintln!("{}: did not end in time: {}", app.name(), stopped.hung.join(", "));
             ExitCode::from(REFUSED)
         }
         Err(error) => {
-            eprintln!("{}: {error}", app.name);
+            eprintln!("{}: {error}", app.name());
             ExitCode::from(BLOCKED)
         }
     }
 }
 
 /// Log, directories, runtime. Errors: in words for people.
-fn prepare(agent: &Agent, mode: Mode) -> Result<(tokio::runtime::Runtime, Place), String> {
+fn prepare(agent: &Agent) -> Result<(tokio::runtime::Runtime, Place), String> {
     rustix::process::umask(FileMode::from_raw_mode(0o077));
     // In the foreground too: a directory that the agent stands in can't be unmounted.
     std::env::set_current_dir("/").map_err(|error| format!("cannot go to /: {error}"))?;
-    write_log(agent, mode)
+    agent
+        .write_log()
         .map_err(|error| format!("cannot write {}: {error}", agent.home().log().display()))?;
     let place = Place::prepare(agent.home()).map_err(|error| error.to_string())?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -123,46 +121,6 @@ fn prepare(agent: &Agent, mode: Mode) -> Result<(tokio::runtime::Runtime, Place)
         .build()
         .map_err(|error| format!("cannot make the runtime: {error}"))?;
     Ok((runtime, place))
-}
-
-fn write_log(agent: &Agent, mode: Mode) -> std::io::Result<()> {
-    let config = &agent.config().log;
-    // launchd opens it for us: then stderr goes with it when it is rotated, and gets no line twice.
-    let own = mode != Mode::Foreground || stderr_is(&agent.home().log());
-    let log = BoundedLog::open(&agent.home().log(), config, own)?;
-    let file = move || log.clone();
-    let writer = match mode {
-        Mode::Inherited | Mode::Replacing => BoxMakeWriter::new(file),
-        Mode::Foreground if own => BoxMakeWriter::new(file),
-        // A manager keeps what is written there: what went wrong belongs to what it says of its unit,
-        // and every line of every day twice on the disk to nobody.
-        Mode::Foreground if agent.is_managed() => {
-            BoxMakeWriter::new(file.and(std::io::stderr.with_max_level(Level::WARN)))
-        }
-        Mode::Foreground => BoxMakeWriter::new(file.and(std::io::stderr)),
-    };
-    let level = match config.level.as_str() {
-        "error" => LevelFilter::ERROR,
-        "warn" => LevelFilter::WARN,
-        "debug" => LevelFilter::DEBUG,
-        "trace" => LevelFilter::TRACE,
-        _ => LevelFilter::INFO,
-    };
-    let logger =
-        tracing_subscriber::fmt().with_max_level(level).with_ansi(false).with_target(false);
-    // It would tell on stderr that a line could not be written, and panic where that is what broke:
-    // `hearth daemon run 2>&1 | head` must not end by its reader.
-    let logger = logger.log_internal_errors(false);
-    // Refused only where somebody has set one before: then that one is used.
-    let _ = logger.with_writer(writer).try_init();
-    Ok(())
-}
-
-/// Whether stderr is that file.
-fn stderr_is(path: &std::path::Path) -> bool {
-    let which = |found: rustix::fs::Stat| (found.st_dev, found.st_ino);
-    let stderr = rustix::fs::fstat(std::io::stderr()).map(which);
-    stderr.is_ok() && stderr == rustix::fs::stat(path).map(which)
 }
 
 async fn serve(
@@ -175,7 +133,7 @@ async fn serve(
     let (port, commands) = Port::open();
     let clock = Clock::start();
     let sessions = Sessions::open(agent.home());
-    let events = Events::new(handle.instance(), app.version);
+    let events = Events::new(handle.instance(), app.version());
     tokio::spawn(events.clone().wake_readers());
     let (to_owner, to_events) = (sessions.clone(), events.clone());
     let mut owner = Owner::new(place.clone(), clock, handle.clone(), to_owner, to_events);

@@ -33,7 +33,7 @@ pub fn write(command: &Command, dir: &Path) -> io::Result<()> {
 
 /// Who it comes from, at the foot of a page.
 pub fn source() -> String {
-    format!("hearth {}", hearth_cli::APP.version)
+    format!("hearth {}", hearth_cli::APP.version())
 }
 
 fn of_a_verb(name: &str) -> String {

@@ -4,13 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use hearth_lifecycle::{AgentConfig, Home, Presence, Record, Stage, inspect};
+use hearth_lifecycle::{AgentConfig, Home, Record, Running, Stage, running};
 use hearth_process::facts;
 
 use super::locks;
-use crate::agent::is_older;
 use crate::finding::Finding;
 use crate::{app, table};
+use hearth_lifecycle::is_older;
 
 /// Its findings.
 pub const NAMES: &[&str] =
@@ -21,9 +21,10 @@ const START: Duration = Duration::from_secs(10);
 
 /// Looks.
 pub fn look(home: &Home) -> Vec<Finding> {
-    let (living, last) = match inspect(home) {
-        Ok(Presence::Living(record)) => (Some(record), None),
-        Ok(Presence::None(record)) => (None, record),
+    let (living, last) = match running(home) {
+        Ok(Running::Living(record)) => (Some(record), None),
+        Ok(Running::Died(record)) => (None, Some(record)),
+        Ok(Running::Gone(record)) => (None, record),
         Err(_) => (None, None),
     };
     let record = living.as_ref().and_then(Option::as_ref);
@@ -82,7 +83,7 @@ fn itself(record: &Record) -> Finding {
 
 fn version(record: Option<&Record>) -> Finding {
     const NAME: &str = "agent-version";
-    let own = app().version;
+    let own = app().version();
     let Some(record) = record else {
         return Finding::ok(NAME, format!("no agent; this command is {own}"));
     };
@@ -124,7 +125,7 @@ fn executable(record: Option<&Record>) -> Finding {
 fn config(home: &Home) -> Finding {
     const NAME: &str = "agent-config";
     let path = home.config();
-    match AgentConfig::load(path) {
+    match AgentConfig::DEFAULT.with_file(path) {
         Ok(_) if path.exists() => Finding::ok(NAME, path.display().to_string()),
         Ok(_) => Finding::ok(NAME, format!("{} is not there: defaults", path.display())),
         Err(error) => Finding::fault(
@@ -140,7 +141,7 @@ fn end(home: &Home, last: Option<&Record>) -> Finding {
     const NAME: &str = "agent-end";
     let Some(last) = last else { return Finding::ok(NAME, "no end is on record") };
     let pid = last.process.pid;
-    if !last.is_unclean() {
+    if last.stage == Stage::Stopped {
         return match last.hung.is_empty() {
             true => Finding::ok(NAME, format!("the last agent (pid {pid}) has ended in order")),
             false => Finding::warning(
@@ -204,9 +205,9 @@ fn is_agent(pid: u32) -> bool {
     let words: Vec<_> = arguments.iter().map(|word| word.to_string_lossy()).collect();
     let name =
         words.first().map(|first| Path::new(&**first).file_name().unwrap_or_default().to_owned());
-    let named = name.is_some_and(|name| name == app().name);
+    let named = name.is_some_and(|name| name == app().name());
     let rest: Vec<&str> = words.iter().skip(1).map(|word| &**word).collect();
-    named && (rest.starts_with(app().spawn_args) || rest.starts_with(app().run_args))
+    named && app().is_run_by(&rest)
 }
 
 /// As it resolves it itself, by its environment.
@@ -216,6 +217,6 @@ fn home_of(pid: u32) -> Option<PathBuf> {
         value.map(PathBuf::from).filter(|path| path.is_absolute())
     };
     let own = variable(&app().var_name("HOME"));
-    own.or_else(|| Some(variable("XDG_STATE_HOME")?.join(app().name)))
-        .or_else(|| Some(variable("HOME")?.join(".local/state").join(app().name)))
+    own.or_else(|| Some(variable("XDG_STATE_HOME")?.join(app().name())))
+        .or_else(|| Some(variable("HOME")?.join(".local/state").join(app().name())))
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hearth_lifecycle::unit::{self, Kind};
-use hearth_lifecycle::{Home, Knock, Presence, Request, inspect, knock};
+use hearth_lifecycle::{Home, Knock, Request, Running, knock, running};
 use hearth_process::{ProcessId, ancestors, facts};
 
 use crate::finding::Finding;
@@ -118,7 +118,7 @@ fn runtime(home: &Home) -> Option<(String, String)> {
 
 fn ours(home: &Home) -> Finding {
     const NAME: &str = "environment-hearth";
-    let (prefix, mut wrong, mut told) = (format!("{}_", app().prefix), Vec::new(), Vec::new());
+    let (prefix, mut wrong, mut told) = (app().var_name(""), Vec::new(), Vec::new());
     if home.is_given() {
         told.push(format!("the home was named: {}", home.dir().display()));
     }
@@ -149,7 +149,7 @@ fn dead_session(home: &Home) -> Option<(String, String)> {
     let dead =
         |why: &str| Some((format!("{name} {why}: it is passed over"), format!("`unset {name}`")));
     let Some(id) = session::named() else { return dead("is no session's name") };
-    let Ok(Presence::Living(Some(_))) = inspect(home) else { return None };
+    let Ok(Running::Living(Some(_))) = running(home) else { return None };
     match knock(app(), home, &Request::get(format!("/v1/sessions/{id}")), PATIENCE) {
         Knock::Answered { reply: Some((404, _)), .. } => {
             dead(&format!("names {}, which has ended", value.to_string_lossy()))
@@ -165,7 +165,7 @@ fn service() -> Finding {
     let shim = above.iter().find_map(|ancestor| {
         let arguments = facts::arguments_of(ancestor.id.pid)?;
         let words: Vec<_> = arguments.iter().map(|word| word.to_string_lossy()).collect();
-        let named = Path::new(&**words.first()?).file_name()? == app().name;
+        let named = Path::new(&**words.first()?).file_name()? == app().name();
         (named && words.get(1)? == "shim").then(|| words.get(2).map(ToString::to_string))
     });
     match shim {

@@ -37,7 +37,7 @@ fn own() -> Finding {
         );
     }
     let path = hearth_process::executable();
-    Finding::ok(NAME, format!("{}, {}", path.display(), app().version))
+    Finding::ok(NAME, format!("{}, {}", path.display(), app().version()))
 }
 
 fn path() -> Finding {
@@ -56,7 +56,7 @@ fn path() -> Finding {
     let mut differ = false;
     for path in others {
         let version = version_of(path);
-        differ |= version.as_deref() != Some(app().version);
+        differ |= version.as_deref() != Some(app().version());
         words.push(format!(
             "{} ({})",
             path.display(),
@@ -73,7 +73,7 @@ fn path() -> Finding {
     let which = if is_own(first) { "is found first" } else { "is not the first that is found" };
     Finding::warning(
         NAME,
-        format!("this one ({}) {which}; others in PATH: {words}", app().version),
+        format!("this one ({}) {which}; others in PATH: {words}", app().version()),
         "keep one of them: a newer command and an older one put each other's agents out",
     )
 }
@@ -83,7 +83,7 @@ fn in_path() -> Vec<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut found: Vec<(PathBuf, PathBuf)> = Vec::new();
     for dir in std::env::split_paths(&path).filter(|dir| dir.is_absolute()) {
-        let file = dir.join(app().name);
+        let file = dir.join(app().name());
         let Ok(real) = file.canonicalize() else { continue };
         let may_run = fs::metadata(&real)
             .is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0);
@@ -105,6 +105,6 @@ fn version_of(path: &Path) -> Option<String> {
     let mut command = Command::new(path);
     command.arg("--version").current_dir("/").env(app().var_name("NO_AUTOSPAWN"), "1");
     let said = unit::asked(command, Instant::now() + PATIENCE)?;
-    let version = said.lines().next()?.strip_prefix(app().name)?.trim();
+    let version = said.lines().next()?.strip_prefix(app().name())?.trim();
     (!version.is_empty()).then(|| version.to_owned())
 }

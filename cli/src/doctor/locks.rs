@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use hearth_lifecycle::{Failures, Home, Presence, Stage, inspect, typed};
+use hearth_lifecycle::{Failures, Home, Running, Stage, running, typed};
 use hearth_process::{ProcessId, facts, locked, machine};
 
 use crate::finding::Finding;
@@ -79,8 +79,8 @@ fn spawn_lock(home: &Home) -> Finding {
     }
     // An agent that starts has it from the verb that took it, which may have ended since.
     let taker = machine::lock_taker(&path).filter(|pid| ProcessId::of(*pid).is_ok());
-    let taker = taker.or_else(|| match inspect(home) {
-        Ok(Presence::Living(Some(record))) if record.process.same_world() => {
+    let taker = taker.or_else(|| match running(home) {
+        Ok(Running::Living(Some(record))) if record.process.same_world() => {
             Some(record.process.pid)
         }
         Ok(_) | Err(_) => None,
@@ -129,16 +129,16 @@ fn agent_lock(home: &Home) -> Finding {
         Err(finding) => return finding,
     }
     let torn = || matches!(locked::read_path(&path), Ok(locked::Record::Torn));
-    match inspect(home) {
+    match running(home) {
         Err(blocked) => Finding::fault(NAME, blocked.reason, blocked.remedy),
-        Ok(Presence::Living(Some(record))) => {
+        Ok(Running::Living(Some(record))) => {
             let (pid, version) = (record.process.pid, &record.version);
             Finding::ok(
                 NAME,
                 format!("held by the agent (pid {pid}, {version}, {})", stage(record.stage)),
             )
         }
-        Ok(Presence::Living(None)) => {
+        Ok(Running::Living(None)) => {
             let taker =
                 machine::lock_taker(&path).map(|pid| format!(" (pid {pid})")).unwrap_or_default();
             Finding::ok(
@@ -146,10 +146,10 @@ fn agent_lock(home: &Home) -> Finding {
                 format!("held by somebody who has not said who it is{taker}: an agent starts"),
             )
         }
-        Ok(Presence::None(None)) if torn() => {
+        Ok(Running::Gone(None)) if torn() => {
             Finding::ok(NAME, "free; the record in it is torn: the next agent writes another one")
         }
-        Ok(Presence::None(_)) => Finding::ok(NAME, "free"),
+        Ok(Running::Gone(_) | Running::Died(_)) => Finding::ok(NAME, "free"),
     }
 }
 

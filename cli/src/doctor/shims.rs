@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use hearth_lifecycle::{Home, Presence, inspect};
+use hearth_lifecycle::{Home, Running, running};
 use hearth_process::{ProcessId, facts, locked};
 
 use crate::cold;
@@ -22,7 +22,7 @@ struct Record {
 pub fn look(home: &Home) -> Vec<Finding> {
     let (held, free): (Vec<PathBuf>, Vec<PathBuf>) =
         cold::records(home).into_iter().partition(|path| cold::is_held(path));
-    let agent = matches!(inspect(home), Ok(Presence::Living(_)));
+    let agent = matches!(running(home), Ok(Running::Living(_)));
     vec![living(&held, agent), records(&free, agent)]
 }
 

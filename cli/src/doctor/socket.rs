@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use hearth_api::HealthReport;
 use hearth_lifecycle::unit::{self, Installed};
-use hearth_lifecycle::{Home, Knock, Presence, Record, Request, Stage, inspect, knock, typed};
+use hearth_lifecycle::{Home, Knock, Record, Request, Running, Stage, knock, running, typed};
 use hearth_process::{facts, machine};
 
 use crate::app;
@@ -24,9 +24,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Looks.
 pub fn look(home: &Home) -> Vec<Finding> {
-    let living = match inspect(home) {
-        Ok(Presence::Living(record)) => Some(record),
-        Ok(Presence::None(_)) | Err(_) => None,
+    let living = match running(home) {
+        Ok(Running::Living(record)) => Some(record),
+        Ok(Running::Gone(_) | Running::Died(_)) | Err(_) => None,
     };
     let well = |words: &str| Finding::ok("agent-health", words);
     if let Some(finding) = in_the_way(home) {
@@ -81,7 +81,7 @@ fn without_an_agent(home: &Home) -> Finding {
             format!("{shown} is stale, nobody listens: the next agent takes its place"),
         ),
         // An agent has come up between the two looks.
-        Knock::Answered { .. } if matches!(inspect(home), Ok(Presence::Living(_))) => {
+        Knock::Answered { .. } if matches!(running(home), Ok(Running::Living(_))) => {
             Finding::ok(NAME, format!("{shown}, an agent listens"))
         }
         other => foreign(&shown, other),

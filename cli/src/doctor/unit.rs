@@ -8,11 +8,11 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use hearth_lifecycle::unit::{self, Answer, Installed, Kind, Standing, Unit};
-use hearth_lifecycle::{Home, Presence, inspect, typed};
+use hearth_lifecycle::{Home, Running, running, typed};
 
-use crate::agent::is_older;
 use crate::app;
 use crate::finding::Finding;
+use hearth_lifecycle::is_older;
 
 /// Its findings.
 pub const NAMES: &[&str] = &["unit", "unit-manager", "unit-version", "unit-executable"];
@@ -147,8 +147,8 @@ fn wrong(unit: &Unit, answer: &Answer) -> Option<(String, String)> {
 fn who_runs(home: &Home, unit: &Unit, in_charge: bool, answer: &Answer) -> Finding {
     const NAME: &str = "unit-manager";
     let ok = Finding::ok(NAME, answer.words.clone());
-    let living = match inspect(home) {
-        Ok(Presence::Living(Some(record))) if in_charge && record.process.same_world() => record,
+    let living = match running(home) {
+        Ok(Running::Living(Some(record))) if in_charge && record.process.same_world() => record,
         Ok(_) | Err(_) => return ok,
     };
     let pid = living.process.pid;
@@ -171,7 +171,7 @@ fn who_runs(home: &Home, unit: &Unit, in_charge: bool, answer: &Answer) -> Findi
 
 fn version(unit: &Unit) -> Finding {
     const NAME: &str = "unit-version";
-    let (own, file) = (app().version, unit.file().display());
+    let (own, file) = (app().version(), unit.file().display());
     if unit.edited {
         return Finding::warning(
             NAME,

@@ -18,26 +18,17 @@ use std::time::Duration;
 use hearth_lifecycle::agent::{Agent, Handle, Mode};
 use hearth_lifecycle::sessions::{Ask, Sessions};
 use hearth_lifecycle::{
-    App, CallError, Home, Luggage, Options, Ready, Request, call, replace, stop,
+    App, CallError, Home, Luggage, Options, Ready, Request, Stop, call, replace, stop,
 };
 use hearth_process::Peer;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 
-const APP: App = App {
-    name: "pair",
-    prefix: "PAIR",
-    version: "1.0.0",
-    api: (1, 1),
-    spawn_args: &["agent"],
-    run_args: &["run"],
-    label: "dev.pair.agent",
-    longest_socket: "agent.sock",
-};
+const APP: App = App::new("pair", "1.0.0").run_args(&["run"]).label("dev.pair.agent");
 
 /// What the same executable is under a name that ends in `next`: of a later version that speaks
 /// another API.
-const NEXT: App = App { version: "2.0.0", api: (2, 2), ..APP };
+const NEXT: App = APP.at_version("2.0.0").api(2, 2);
 
 fn app() -> &'static App {
     let own = std::env::current_exe().unwrap_or_default();
@@ -52,11 +43,10 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    if let Some(mode) = app().spawned() {
+        return agent(home, mode);
+    }
     match std::env::args().nth(1).as_deref() {
-        Some("agent") if std::env::args().any(|argument| argument == "--replace") => {
-            agent(home, Mode::Replacing)
-        }
-        Some("agent") => agent(home, Mode::Inherited),
         Some("run") => agent(home, Mode::Foreground),
         Some("get") => get(&home, false),
         Some("retry") => get(&home, true),
@@ -67,16 +57,18 @@ fn main() -> ExitCode {
         Some("child") => ask(&home, false, &Request::get("/child")),
         Some("sessions") => ask(&home, false, &Request::get("/v1/sessions")),
         Some("replace") => replaced(&home),
-        Some("stop") => match stop(app(), &home, Duration::from_secs(10)) {
-            Ok(ended) => {
-                println!("{ended:?}");
-                ExitCode::SUCCESS
+        Some("stop") => {
+            match stop(app(), &home, Stop { within: Some(Duration::from_secs(10)), force: false }) {
+                Ok(ended) => {
+                    println!("{ended:?}");
+                    ExitCode::SUCCESS
+                }
+                Err(error) => {
+                    println!("{error:?}");
+                    ExitCode::FAILURE
+                }
             }
-            Err(error) => {
-                println!("{error:?}");
-                ExitCode::FAILURE
-            }
-        },
+        }
         _ => {
             eprintln!("usage: pair get|retry|child|session PID|sessions|replace|stop|run");
             ExitCode::from(2)
@@ -166,7 +158,7 @@ fn agent(home: Home, mode: Mode) -> ExitCode {
             return ExitCode::from(7);
         }
         "refuse" => {
-            agent.fail("it is my day off");
+            agent.failed("it is my day off");
             return ExitCode::FAILURE;
         }
         "hang" => loop {
@@ -183,7 +175,7 @@ fn agent(home: Home, mode: Mode) -> ExitCode {
     let luggage = match agent.take_over() {
         Ok(luggage) => luggage,
         Err(error) => {
-            agent.fail(&error.to_string());
+            agent.failed(&error.to_string());
             return ExitCode::FAILURE;
         }
     };

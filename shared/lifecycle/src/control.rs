@@ -1,4 +1,4 @@
-//! Looking at an agent from outside, and ending it: what `daemon status` and `daemon down` need.
+//! Ending an agent from outside.
 //!
 //! "It said that it stops" is not "it has ended": a stop has ended when L is free.
 
@@ -8,35 +8,29 @@ use std::time::{Duration, Instant};
 
 use hearth_process::{ProcessHandle, Signal, locked};
 
-use crate::ensure::{CallError, Options, call};
+use crate::ensure::{Options, call};
 use crate::home::Blocked;
 use crate::http::Request;
 use crate::ready::{Ready, State};
 use crate::record::{self, Record, Stage};
 use crate::unit::{self, Unit};
 use crate::wait::{self, LockWait};
-use crate::{App, Home};
+use crate::{AgentConfig, App, CallError, Home, Running, running};
 
 /// How long a manager may take to say whether it runs the agent.
 const WORDS: Duration = Duration::from_secs(2);
 
-/// Whether an agent lives in a home, told by L alone, without asking it.
-#[derive(Clone, Debug)]
-pub enum Presence {
-    /// None lives. The record is that of the last one, where there is one.
-    None(Option<Record>),
-    /// One lives. No record: it has not written it yet.
-    Living(Option<Record>),
-}
+/// What an agent may take for ending beyond the time that its hooks have.
+const SLACK: Duration = Duration::from_secs(5);
 
-/// Tests L and reads its record.
-///
-/// Without S: a verb that takes L at this very moment loses a try by it and looks again.
-pub fn inspect(home: &Home) -> Result<Presence, Blocked> {
-    let path = home.agent_lock();
-    let held = locked::is_held(&path).map_err(|e| Blocked::io("test the lock of", &path, &e))?;
-    let record = Record::read(&path);
-    Ok(if held { Presence::Living(record) } else { Presence::None(record) })
+/// How an agent is to be stopped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stop {
+    /// How long its end is waited for; `None`: for as long as it says that its hooks may take, and
+    /// somewhat longer.
+    pub within: Option<Duration>,
+    /// Kill one that does not end by then, and wait until the kernel says that it is gone.
+    pub force: bool,
 }
 
 /// How a stop ended.
@@ -48,34 +42,82 @@ pub enum Ended {
     Stopped,
     /// It ended, and these did not end in time.
     Hung(Vec<String>),
+    /// It did not end by itself, and was killed.
+    Killed,
 }
 
 /// Why a stop did not succeed.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum StopError {
     /// The agent could not be told.
+    #[error("the agent could not be told: {}", .0.reason.as_deref().unwrap_or(.0.state.as_str()))]
     NotReady(Box<Ready>),
     /// It was told, and had not ended by the deadline.
+    #[error(
+        "the agent{} has not ended within {} ms",
+        record.as_ref().map_or(String::new(), |it| format!(" (pid {})", it.process.pid)),
+        after.as_millis()
+    )]
     Late {
         /// Its record, where it could be read.
         record: Option<Box<Record>>,
+        /// How long it was waited for.
+        after: Duration,
     },
     /// It refused, or something else went wrong.
+    #[error("{0}")]
     Failed(String),
     /// The home may not be used.
-    Blocked(Blocked),
+    #[error(transparent)]
+    Blocked(#[from] Blocked),
+}
+
+impl StopError {
+    /// Stable, for programs: the state's word, `shutdown-timeout`, `internal`, `blocked`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            StopError::NotReady(ready) => ready.state.as_str(),
+            StopError::Late { .. } => "shutdown-timeout",
+            StopError::Failed(_) => "internal",
+            StopError::Blocked(_) => "blocked",
+        }
+    }
 }
 
 /// Has the agent stop and waits until L is free. The manager of a unit that runs it is told to end it,
 /// and asked nothing more of; where it can't be told, the agent is, which comes to the same.
-pub fn stop(app: &App, home: &Home, timeout: Duration) -> Result<Ended, StopError> {
+///
+/// With [`Stop::force`], one that has not ended by then is killed through a verified handle.
+pub fn stop(app: &App, home: &Home, how: Stop) -> Result<Ended, StopError> {
+    let within = how.within.unwrap_or_else(|| patience(home));
+    match stop_in_order(app, home, within) {
+        Ok(ended) => Ok(ended),
+        Err(StopError::Blocked(blocked)) => Err(StopError::Blocked(blocked)),
+        Err(_) if how.force => match kill(home, SLACK)? {
+            // It has ended meanwhile.
+            Ended::WasDown => Ok(Ended::Stopped),
+            _ => Ok(Ended::Killed),
+        },
+        Err(StopError::Late { record, .. }) => Err(StopError::Late { record, after: within }),
+        Err(error) => Err(error),
+    }
+}
+
+/// How long the agent that lives may take to end.
+pub(crate) fn patience(home: &Home) -> Duration {
+    let record = Record::read(&home.agent_lock());
+    let says = record.map(|record| record.shutdown_ms).filter(|own| *own > 0);
+    says.map_or(AgentConfig::DEFAULT.shutdown_timeout, Duration::from_millis).saturating_add(SLACK)
+}
+
+fn stop_in_order(app: &App, home: &Home, timeout: Duration) -> Result<Ended, StopError> {
     let deadline = Instant::now() + timeout;
     let Some(unit) = unit::in_charge(app, home) else {
         return stop_directly(app, home, timeout);
     };
-    let record = match inspect(home).map_err(StopError::Blocked)? {
-        Presence::Living(record) => record,
-        Presence::None(_) => None,
+    let record = match running(home)? {
+        Running::Living(record) => record,
+        Running::Gone(_) | Running::Died(_) => None,
     };
     let left = || deadline.saturating_duration_since(Instant::now());
     if is_its_own(&unit, record.as_ref(), deadline.min(Instant::now() + WORDS)) {
@@ -85,7 +127,7 @@ pub fn stop(app: &App, home: &Home, timeout: Duration) -> Result<Ended, StopErro
                 return Ok(if record.is_none() { Ended::WasDown } else { ended });
             }
             Err(_) if left().is_zero() => {
-                return Err(StopError::Late { record: record.map(Box::new) });
+                return Err(StopError::Late { record: record.map(Box::new), after: timeout });
             }
             Err(_) => {}
         }
@@ -102,13 +144,12 @@ fn is_its_own(unit: &Unit, record: Option<&Record>, until: Instant) -> bool {
 /// Asks the agent itself to stop and waits until L is free.
 pub(crate) fn stop_directly(app: &App, home: &Home, timeout: Duration) -> Result<Ended, StopError> {
     let deadline = Instant::now() + timeout;
-    let record = match inspect(home).map_err(StopError::Blocked)? {
-        Presence::Living(record) => record,
-        Presence::None(record) => {
+    let record = match running(home)? {
+        Running::Living(record) => record,
+        Running::Gone(_) => return Ok(Ended::WasDown),
+        Running::Died(record) => {
             // It died a moment ago, and somebody may be about to bring one back.
-            if let Some(record) = record.filter(Record::is_unclean) {
-                note_that_it_was_to_end(home, record);
-            }
+            note_that_it_was_to_end(home, record);
             return Ok(Ended::WasDown);
         }
     };
@@ -125,16 +166,14 @@ pub(crate) fn stop_directly(app: &App, home: &Home, timeout: Duration) -> Result
         Err(CallError::NotReady(ready)) => return Err(StopError::NotReady(ready)),
         // Any agent knows this route: ask the older way, by signal.
         Err(CallError::Version { .. }) => drop(signal(record.as_ref(), Signal::TERM)?),
-        Err(CallError::Broken(e)) => return Err(StopError::Failed(e.to_string())),
+        Err(error) => return Err(StopError::Failed(error.to_string())),
     }
     wait_until_free(home, record.as_ref(), deadline)
 }
 
 /// Kills the agent that holds L, through a verified handle, and waits until L is free.
 pub fn kill(home: &Home, timeout: Duration) -> Result<Ended, StopError> {
-    let Presence::Living(record) = inspect(home).map_err(StopError::Blocked)? else {
-        return Ok(Ended::WasDown);
-    };
+    let Running::Living(record) = running(home)? else { return Ok(Ended::WasDown) };
     let deadline = Instant::now() + timeout;
     let killed = signal(record.as_ref(), Signal::KILL)?;
     let ended = wait_until_free(home, record.as_ref(), deadline)?;
@@ -177,7 +216,7 @@ fn wait_until_free(
     record: Option<&Record>,
     deadline: Instant,
 ) -> Result<Ended, StopError> {
-    let path = home.agent_lock();
+    let (path, began) = (home.agent_lock(), Instant::now());
     let failed =
         |e: io::Error| StopError::Failed(format!("cannot wait on {}: {e}", path.display()));
     let waiting = record::open(&path).and_then(LockWait::begin).map_err(failed)?;
@@ -186,7 +225,8 @@ fn wait_until_free(
     fds.extend(process.as_ref().map(AsFd::as_fd));
     let ended = wait::any_readable(&fds, deadline).map_err(failed)?;
     if !ended.contains(&true) {
-        return Err(StopError::Late { record: Record::read(&path).map(Box::new) });
+        let after = began.elapsed();
+        return Err(StopError::Late { record: Record::read(&path).map(Box::new), after });
     }
     waiting.take().transpose().map_err(failed)?;
     Ok(match Record::read(&path) {

@@ -128,6 +128,7 @@ impl Failures {
     }
 
     /// Adds a failure that the agent has itself a word for: the verb that started it may be gone.
+    #[cfg(feature = "agent")]
     pub(crate) fn note(home: &Home, reason: &str) {
         let path = home.failures();
         let executable = Executable::of(&spawn::executable());

@@ -21,6 +21,9 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use hearth_process::facts::boot_ms;
+use serde::{Serialize, Serializer};
+use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet, spawn_blocking};
 use tokio::time::timeout;
@@ -39,6 +42,8 @@ const PANICKED: &str = "it panicked";
 #[derive(Clone)]
 pub struct Checks {
     within: Duration,
+    /// On the clock of the boot, in milliseconds.
+    began: u64,
     // A std mutex is right: it is held for a push or a copy, never across an await.
     all: Arc<Mutex<Vec<(String, Ask)>>>,
 }
@@ -62,10 +67,33 @@ pub struct Checked {
 }
 
 /// How all came out, in the order in which they were registered.
+///
+/// As JSON: `{healthy, uptime_s, checks: {NAME: {status, healthy, message, at}}}`, `status` being `success`
+/// or `failure` and `at` RFC 3339.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
     /// Each once.
     pub checked: Vec<Checked>,
+    /// Since [`Checks::new`], time asleep included (Linux: `CLOCK_BOOTTIME`).
+    pub uptime: Duration,
+}
+
+impl Serialize for Report {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let check = |one: &Checked| {
+            let (status, message) = match &one.result {
+                Ok(message) => ("success", message),
+                Err(message) => ("failure", message),
+            };
+            let at = humantime::format_rfc3339_millis(one.at).to_string();
+            json!({ "status": status, "healthy": one.result.is_ok(), "message": message, "at": at })
+        };
+        let checks: Map<String, Value> =
+            self.checked.iter().map(|one| (one.name.clone(), check(one))).collect();
+        let uptime_s = self.uptime.as_secs_f64();
+        json!({ "healthy": self.healthy(), "uptime_s": uptime_s, "checks": checks })
+            .serialize(serializer)
+    }
 }
 
 impl Report {
@@ -78,7 +106,12 @@ impl Report {
 impl Checks {
     /// None yet; each will have `within` to answer.
     pub fn new(within: Duration) -> Self {
-        Self { within, all: Arc::default() }
+        Self { within, began: boot_ms(), all: Arc::default() }
+    }
+
+    /// How long there have been these checks, time asleep included: mostly as long as the agent.
+    pub fn uptime(&self) -> Duration {
+        Duration::from_millis(boot_ms().saturating_sub(self.began))
     }
 
     /// Registers a check, at any time; one of the same name is replaced. What it gives is run as a
@@ -166,7 +199,7 @@ impl Checks {
             let (_, result, at) = results.swap_remove(place);
             Some(Checked { name, result, at })
         });
-        Report { checked: checked.collect() }
+        Report { checked: checked.collect(), uptime: self.uptime() }
     }
 }
 

@@ -9,11 +9,16 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
-use crate::{App, typed};
+use crate::app::Sockets;
+use crate::{App, Record, typed};
 
 /// Usable bytes of `sun_path`, the NUL left out (unix(7); `sys/un.h` on macOS).
 const SUN_PATH: usize = if cfg!(target_os = "macos") { 103 } else { 107 };
+
+/// Name of the agent's socket.
+pub(crate) const SOCKET: &str = "agent.sock";
 
 /// Where the agent binds before it renames.
 pub(crate) const ASIDE: &str = "agent.sock.new";
@@ -41,19 +46,44 @@ pub enum HomeError {
     NotUtf8(PathBuf),
 }
 
+impl HomeError {
+    /// Stable, for programs: `relative-home`, `no-home`, `bad-home`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            HomeError::Relative(_) => "relative-home",
+            HomeError::Unset(_) => "no-home",
+            HomeError::NotUtf8(_) => "bad-home",
+        }
+    }
+}
+
 /// Why the home or the socket may not be used. Never leads to a spawn.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("{reason}")]
 pub struct Blocked {
     /// What is wrong, with path, owner and mode.
     pub reason: String,
     /// What to do about it.
     pub remedy: String,
+    /// What it is about, where it is a file or a directory.
+    pub path: Option<PathBuf>,
+    /// The system's own word, where it has refused something.
+    #[source]
+    pub source: Option<Arc<io::Error>>,
 }
 
 impl Blocked {
+    /// Stable, for programs: `blocked`.
+    pub fn code(&self) -> &'static str {
+        "blocked"
+    }
+
     pub(crate) fn new(reason: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { reason: reason.into(), remedy: remedy.into() }
+        Self { reason: reason.into(), remedy: remedy.into(), path: None, source: None }
+    }
+
+    pub(crate) fn about(self, path: &Path) -> Self {
+        Self { path: Some(path.to_owned()), ..self }
     }
 
     pub(crate) fn io(doing: &str, path: &Path, error: &io::Error) -> Self {
@@ -71,7 +101,13 @@ impl Blocked {
             }
             _ => "see who owns it with `ls -ld`, or name another home with --home",
         };
-        Self::new(format!("cannot {doing} {}: {error}", path.display()), remedy)
+        // An `io::Error` can't be cloned; what it was made of can.
+        let source = match error.raw_os_error() {
+            Some(errno) => io::Error::from_raw_os_error(errno),
+            None => io::Error::new(error.kind(), error.to_string()),
+        };
+        let blocked = Self::new(format!("cannot {doing} {}: {error}", path.display()), remedy);
+        Self { source: Some(Arc::new(source)), ..blocked.about(path) }
     }
 }
 
@@ -99,8 +135,14 @@ impl Home {
             return Err(HomeError::NotUtf8(dir));
         }
         let longest = app.longest_socket.len().max(ASIDE.len());
-        let too_long = dir.as_os_str().len() + 1 + longest > SUN_PATH;
-        let sockets = if too_long { short_directory(app, &dir) } else { dir.clone() };
+        let fits = |place: &PathBuf| place.as_os_str().len() + 1 + longest <= SUN_PATH;
+        let chosen = match app.sockets {
+            Sockets::Home => None,
+            Sockets::RuntimeDirectory => in_runtime_directory(app, &dir),
+        };
+        let home = || Some(dir.clone()).filter(fits);
+        let sockets = chosen.filter(fits).or_else(home);
+        let sockets = sockets.unwrap_or_else(|| short_directory(app, &dir));
         Ok(Self { dir, sockets, config, given })
     }
 
@@ -109,14 +151,29 @@ impl Home {
         &self.dir
     }
 
-    /// Where sockets stand: the home, or a short directory under `/tmp` if its path is too long.
+    /// Where sockets stand: the home, or below `$XDG_RUNTIME_DIR` where the app has chosen that, or a
+    /// short directory under `/tmp` if its path is too long.
     pub fn sockets(&self) -> &Path {
         &self.sockets
     }
 
-    /// The agent's socket.
+    /// The agent's socket, where an agent of this environment listens.
     pub fn socket(&self) -> PathBuf {
-        self.sockets.join("agent.sock")
+        self.sockets.join(SOCKET)
+    }
+
+    /// The socket of the agent that holds L, or was the last to, by its own word: one that was started
+    /// with another `$XDG_RUNTIME_DIR` listens elsewhere. `None`: there is no word of it.
+    pub fn published_socket(&self) -> Option<PathBuf> {
+        let record = Record::read(&self.agent_lock())?;
+        Some(record.socket).filter(|socket| socket.is_absolute() && socket.ends_with(SOCKET))
+    }
+
+    /// The same home with its sockets where that one stands.
+    #[cfg(feature = "agent")]
+    pub(crate) fn with_socket(&self, socket: &Path) -> Self {
+        let sockets = socket.parent().unwrap_or(&self.sockets).to_owned();
+        Self { sockets, ..self.clone() }
     }
 
     /// The spawn lock, S: who holds it is starting an agent.
@@ -127,6 +184,12 @@ impl Home {
     /// The lifetime lock, L: who holds it is the agent.
     pub fn agent_lock(&self) -> PathBuf {
         self.dir.join("agent.lock")
+    }
+
+    /// What the agent says of itself without being asked: [`Record`], in L itself, so that it can't
+    /// outlive the lock or disagree with it. To be read by [`crate::running`].
+    pub fn metadata(&self) -> PathBuf {
+        self.agent_lock()
     }
 
     /// Failures to start, for the backoff.
@@ -169,6 +232,20 @@ impl Home {
         Ok(())
     }
 
+    /// The same home with a directory for its sockets again, after that one has gone: made anew, else the
+    /// home itself.
+    #[cfg(feature = "agent")]
+    pub(crate) fn make_room_for_sockets(&self) -> Result<Self, Blocked> {
+        match self.prepare() {
+            Ok(()) => Ok(self.clone()),
+            Err(_) if self.dir.as_os_str().len() + 1 + ASIDE.len() <= SUN_PATH => {
+                check_directory(&self.dir)?;
+                Ok(Self { sockets: self.dir.clone(), ..self.clone() })
+            }
+            Err(blocked) => Err(blocked),
+        }
+    }
+
     /// Checks what is there of it as [`Home::prepare`] does, and makes nothing. Whether it is there.
     pub fn look(&self) -> Result<bool, Blocked> {
         if !check_directory(&self.dir)? {
@@ -190,7 +267,8 @@ impl Home {
             Ok(found) if !found.file_type().is_socket() => Err(Blocked::new(
                 format!("{} is in the way: it is no socket", path.display()),
                 format!("look at it, then `rm -r {}`", typed(&path)),
-            )),
+            )
+            .about(&path)),
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Blocked::io("look at", &path, &e)),
             Ok(_) | Err(_) => Ok(()),
         }
@@ -209,11 +287,24 @@ pub(crate) fn base(variable: &str, below_home: &str) -> Option<PathBuf> {
 }
 
 fn short_directory(app: &App, dir: &Path) -> PathBuf {
-    let hash =
-        dir.as_os_str().as_encoded_bytes().iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
-            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-    PathBuf::from(format!("/tmp/{}-{}/{hash:016x}", app.name, euid()))
+    PathBuf::from(format!("/tmp/{}-{}/{}", app.name, euid(), short_name(dir)))
+}
+
+/// A directory for each home of the app. `None`: there is no such base; a login without a session has
+/// the variable and not the directory.
+fn in_runtime_directory(app: &App, dir: &Path) -> Option<PathBuf> {
+    let base = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from)?;
+    let usable = base.is_absolute() && base.is_dir();
+    usable.then(|| tidy(&base).join(app.name).join(short_name(dir)))
+}
+
+/// FNV-1a, 64 bits, of a home's path.
+fn short_name(dir: &Path) -> String {
+    let bytes = dir.as_os_str().as_encoded_bytes();
+    let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    format!("{hash:016x}")
 }
 
 /// Our effective uid.
@@ -243,13 +334,15 @@ fn check_directory(path: &Path) -> Result<bool, Blocked> {
         return Err(Blocked::new(
             format!("{shown} is a symlink, and the home may not be one"),
             "name the directory itself with --home",
-        ));
+        )
+        .about(path));
     }
     if !found.is_dir() {
         return Err(Blocked::new(
             format!("{shown} is not a directory"),
             "move it away, or name another home",
-        ));
+        )
+        .about(path));
     }
     // Not setgid, which a directory inherits from the one that it is made in.
     let (owner, mode) = (found.uid(), found.mode() & 0o777);
@@ -257,13 +350,15 @@ fn check_directory(path: &Path) -> Result<bool, Blocked> {
         return Err(Blocked::new(
             format!("{shown} belongs to uid {owner} (mode {mode:04o}), and we are uid {}", euid()),
             format!("if it is yours: `sudo chown -R $(id -u) {}`", typed(path)),
-        ));
+        )
+        .about(path));
     }
     if mode != 0o700 {
         return Err(Blocked::new(
             format!("{shown} has mode {mode:04o} (owner uid {owner}), and must have 0700"),
             format!("`chmod 700 {}`", typed(path)),
-        ));
+        )
+        .about(path));
     }
     Ok(true)
 }

@@ -7,12 +7,14 @@
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SocketAddrUnix, SocketFlags, SocketType, sockopt};
+use serde::Serialize;
 
-use crate::wait;
+use crate::{App, CallError, wait};
 
 /// A reply's head may not be longer.
 const MAX_HEAD: usize = 64 * 1024;
@@ -30,6 +32,9 @@ pub struct Request {
     pub headers: Vec<(&'static str, String)>,
     /// Whether it may be sent again when the connection broke before the first byte of its reply.
     pub repeatable: bool,
+    /// Time for the whole reply, its body included, from the moment at which it was sent; `None`: what
+    /// the caller allows, and for a body as long as it takes.
+    pub within: Option<Duration>,
 }
 
 impl Request {
@@ -43,9 +48,31 @@ impl Request {
         Self { method: "POST", path: path.into(), body: Some(body), ..Self::default() }
     }
 
+    /// A command with this as its JSON body.
+    ///
+    /// Errors: [`CallError::Protocol`] for what has no JSON, such as a map whose keys are no text.
+    pub fn json(path: impl Into<String>, body: &impl Serialize) -> Result<Self, CallError> {
+        let path = path.into();
+        match serde_json::to_vec(body) {
+            Ok(body) => Ok(Self::post(path, body)),
+            Err(error) => Err(CallError::Protocol { path: path.into(), why: error.to_string() }),
+        }
+    }
+
     /// The same, which may be sent again.
     pub fn repeatable(mut self) -> Self {
         self.repeatable = true;
+        self
+    }
+
+    /// The removal of something; repeatable only if the caller says so.
+    pub fn delete(path: impl Into<String>) -> Self {
+        Self { method: "DELETE", path: path.into(), ..Self::default() }
+    }
+
+    /// The same with a deadline.
+    pub fn within(mut self, time: Duration) -> Self {
+        self.within = Some(time);
         self
     }
 
@@ -69,59 +96,149 @@ impl Request {
 }
 
 /// Why no connection came about.
-#[derive(Debug)]
-pub(crate) enum ConnectError {
-    /// ENOENT, ECONNREFUSED: nobody listens (or what stands there is no socket).
-    Nobody,
-    /// EAGAIN: its queue is full; it is busy or hangs, and it is not dead.
-    Full,
-    /// Whoever listens is another uid.
-    Foreign(u32),
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// ENOENT: there is no socket.
+    #[error("there is no socket at {}", path.display())]
+    Missing {
+        /// The path.
+        path: PathBuf,
+    },
+    /// ECONNREFUSED: what stands there is the socket of somebody who has ended, or no socket at all.
+    #[error("nobody listens on {}: who did so has ended", path.display())]
+    Stale {
+        /// The path.
+        path: PathBuf,
+    },
+    /// EAGAIN: its queue is full; who listens is busy or hangs, and is not dead.
+    #[error("the queue of {} was full for {} ms", path.display(), after.as_millis())]
+    Timeout {
+        /// The path.
+        path: PathBuf,
+        /// How long a place was waited for.
+        after: Duration,
+    },
+    /// Whoever listens is another user.
+    #[error("uid {uid} listens on {}, and we are uid {}", path.display(), crate::home::euid())]
+    Refused {
+        /// The path.
+        path: PathBuf,
+        /// Whose it is.
+        uid: u32,
+    },
     /// Anything else.
-    Os(io::Error),
+    #[error("cannot connect to {}: {source}", path.display())]
+    Os {
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
 }
 
-/// An open connection with the bytes that were read too far.
+impl ConnectError {
+    /// Stable, for programs: `missing`, `stale`, `timeout`, `refused`, `connect`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            ConnectError::Missing { .. } => "missing",
+            ConnectError::Stale { .. } => "stale",
+            ConnectError::Timeout { .. } => "timeout",
+            ConnectError::Refused { .. } => "refused",
+            ConnectError::Os { .. } => "connect",
+        }
+    }
+}
+
+/// What a reply says, read to its end.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// `content-type`, in lower case.
+    pub content_type: String,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// An open connection with the bytes that were read too far. Requests go over it one after the other.
 #[derive(Debug)]
-pub(crate) struct Connection {
+pub struct Connection {
     stream: UnixStream,
     buffer: Vec<u8>,
     start: usize,
     /// Reads fail with `TimedOut` from here on: a peer may be stopped in the middle of its reply.
     deadline: Option<Instant>,
+    /// The header by which versions are compared, and what we speak.
+    api: Option<(String, (u32, u32))>,
 }
 
 impl Connection {
-    /// Connects, waiting at most `patience` for a place in the queue, and checks the peer's uid.
-    pub(crate) fn open(path: &Path, patience: Duration) -> Result<Self, ConnectError> {
-        let address = SocketAddrUnix::new(path).map_err(|e| ConnectError::Os(e.into()))?;
-        let socket = cloexec_socket().map_err(|e| ConnectError::Os(e.into()))?;
+    /// Connects, waiting at most `patience` for a place in the queue, and checks the peer's uid. Nothing
+    /// is started, made or repaired, and nothing is sent.
+    pub fn open(path: &Path, patience: Duration) -> Result<Self, ConnectError> {
+        let path = path.to_owned();
+        let address = match SocketAddrUnix::new(&path) {
+            Ok(address) => address,
+            Err(error) => return Err(ConnectError::Os { path, source: error.into() }),
+        };
+        let socket = match cloexec_socket() {
+            Ok(socket) => socket,
+            Err(error) => return Err(ConnectError::Os { path, source: error.into() }),
+        };
         // For a Unix socket this bounds connect(2), which blocks while the queue is full.
         bound_sending(&socket, patience);
         loop {
             match rustix::net::connect(&socket, &address) {
                 Ok(()) => break,
-                Err(rustix::io::Errno::INTR) => {}
-                Err(rustix::io::Errno::NOENT | rustix::io::Errno::CONNREFUSED) => {
-                    return Err(ConnectError::Nobody);
-                }
-                Err(rustix::io::Errno::AGAIN) => return Err(ConnectError::Full),
-                Err(e) => return Err(ConnectError::Os(e.into())),
+                Err(Errno::INTR) => {}
+                Err(Errno::NOENT) => return Err(ConnectError::Missing { path }),
+                Err(Errno::CONNREFUSED) => return Err(ConnectError::Stale { path }),
+                Err(Errno::AGAIN) => return Err(ConnectError::Timeout { path, after: patience }),
+                Err(error) => return Err(ConnectError::Os { path, source: error.into() }),
             }
         }
-        let uid = hearth_process::peer_uid(&socket).map_err(ConnectError::Os)?;
-        if uid != crate::home::euid() {
-            return Err(ConnectError::Foreign(uid));
+        match hearth_process::peer_uid(&socket) {
+            Ok(uid) if uid == crate::home::euid() => {}
+            Ok(uid) => return Err(ConnectError::Refused { path, uid }),
+            Err(source) => return Err(ConnectError::Os { path, source }),
         }
-        Ok(Self { stream: UnixStream::from(socket), buffer: Vec::new(), start: 0, deadline: None })
+        Ok(Self::over(UnixStream::from(socket)))
+    }
+
+    fn over(stream: UnixStream) -> Self {
+        Self { stream, buffer: Vec::new(), start: 0, deadline: None, api: None }
+    }
+
+    /// The same, whose requests say which versions of the API this app speaks.
+    pub(crate) fn of(mut self, app: &App) -> Self {
+        self.api = Some((app.api_header(), app.api));
+        self
+    }
+
+    /// Sends a request and reads the reply to its end, whatever its status. After an error the
+    /// connection is of no use any more.
+    ///
+    /// Errors: `TimedOut` where [`Request::within`] is over; what [`std::io::Read`] and
+    /// [`std::io::Write`] say; `InvalidData` for what is no HTTP.
+    pub fn call(&mut self, request: &Request) -> io::Result<Answer> {
+        let mut bytes = Vec::with_capacity(512);
+        request.write_to(&mut bytes, self.api.as_ref().map(|(name, range)| (&**name, *range)));
+        self.deadline = request.within.and_then(|within| Instant::now().checked_add(within));
+        if let Some(within) = request.within {
+            self.send_within(within);
+        }
+        self.send(&bytes).map_err(late_if_full)?;
+        let Head { status, content_type, framing } = self.head()?;
+        Ok(Answer { status, content_type, body: self.whole(framing)? })
     }
 
     pub(crate) fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.write_all(bytes)
     }
 
-    /// The connection itself, before anything was read from it.
-    pub(crate) fn into_stream(self) -> UnixStream {
+    /// The connection itself, for another protocol; nothing that was read too far is in it, since
+    /// nobody answers unasked.
+    pub fn into_stream(self) -> UnixStream {
         self.stream
     }
 
@@ -143,7 +260,7 @@ impl Connection {
                 return Ok(head);
             }
             if self.buffer.len() - self.start > MAX_HEAD {
-                return Err(io::Error::other("the reply's head is too long"));
+                return Err(not_http("the reply's head is too long"));
             }
             if self.fill()? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
@@ -169,8 +286,8 @@ impl Connection {
         let got = loop {
             match rustix::net::recv(&self.stream, &mut self.buffer[old..], flags) {
                 Ok((got, _)) => break Ok(got),
-                Err(rustix::io::Errno::INTR) => {}
-                Err(rustix::io::Errno::AGAIN) => match self.await_bytes() {
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => match self.await_bytes() {
                     Ok(()) => {}
                     Err(error) => break Err(error),
                 },
@@ -198,6 +315,18 @@ impl Connection {
 impl AsFd for Connection {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.stream.as_fd()
+    }
+}
+
+fn not_http(why: impl Into<String>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, why.into())
+}
+
+/// A send whose time is over says that it would block (`SO_SNDTIMEO`, socket(7)).
+fn late_if_full(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => io::ErrorKind::TimedOut.into(),
+        _ => error,
     }
 }
 
@@ -255,14 +384,14 @@ pub(crate) fn parse_head(bytes: &[u8]) -> io::Result<Option<(Head, usize)>> {
     let length = match reply.parse(bytes) {
         Ok(httparse::Status::Complete(length)) => length,
         Ok(httparse::Status::Partial) => return Ok(None),
-        Err(e) => return Err(io::Error::other(format!("this is no HTTP reply: {e}"))),
+        Err(e) => return Err(not_http(format!("this is no HTTP reply: {e}"))),
     };
     let status = reply.code.unwrap_or(0);
     let mut head = Head { status, content_type: String::new(), framing: Framing::Close };
     for header in reply.headers.iter() {
         let value = || String::from_utf8_lossy(header.value).trim().to_ascii_lowercase();
         if header.name.eq_ignore_ascii_case("content-length") {
-            let length = value().parse().map_err(|_| io::Error::other("bad content-length"))?;
+            let length = value().parse().map_err(|_| not_http("bad content-length"))?;
             head.framing = Framing::Length(length);
         } else if header.name.eq_ignore_ascii_case("transfer-encoding") && value() == "chunked" {
             head.framing = Framing::Chunked { left: 0, first: true };
@@ -271,6 +400,13 @@ pub(crate) fn parse_head(bytes: &[u8]) -> io::Result<Option<(Head, usize)>> {
         }
     }
     Ok(Some((head, length)))
+}
+
+impl Answer {
+    /// Whether the status is 2xx.
+    pub fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
 }
 
 /// A reply: its head was read, its body is read as it comes.
@@ -295,7 +431,13 @@ impl Reply {
         (200..300).contains(&self.status)
     }
 
-    /// Reads the whole body. Unbounded: for replies of our own agent only.
+    /// All of it, read to its end.
+    pub fn whole(mut self) -> io::Result<Answer> {
+        let body = Self::bytes(&mut self)?;
+        Ok(Answer { status: self.status, content_type: self.content_type, body })
+    }
+
+    /// Reads the whole body. Unbounded in size: for replies of our own agent only.
     pub fn bytes(&mut self) -> io::Result<Vec<u8>> {
         let mut body = Vec::new();
         self.read_to_end(&mut body)?;
@@ -335,7 +477,7 @@ impl BodyReader<'_> {
             match byte {
                 b'\n' => return Ok(line),
                 b'\r' => {}
-                _ if line.len() > 1024 => return Err(io::Error::other("bad chunk")),
+                _ if line.len() > 1024 => return Err(not_http("bad chunk")),
                 _ => line.push(byte),
             }
         }
@@ -351,7 +493,7 @@ impl BodyReader<'_> {
         let size = std::str::from_utf8(size)
             .ok()
             .and_then(|text| u64::from_str_radix(text.trim(), 16).ok());
-        let left = size.ok_or_else(|| io::Error::other("bad chunk"))?;
+        let left = size.ok_or_else(|| not_http("bad chunk"))?;
         self.framing = Framing::Chunked { left, first: false };
         if left == 0 {
             while !self.line()?.is_empty() {}
@@ -401,7 +543,7 @@ mod tests {
     fn connection(reply: &[u8]) -> Connection {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         theirs.write_all(reply).unwrap();
-        Connection { stream: ours, buffer: Vec::new(), start: 0, deadline: None }
+        Connection::over(ours)
     }
 
     fn body_of(reply: &[u8]) -> io::Result<Vec<u8>> {

@@ -6,6 +6,7 @@
 
 use std::io;
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::http::{ConnectError, Connection, Request};
@@ -41,12 +42,12 @@ pub enum Knock {
 /// Connects, asks for the version and, in the same write, `request`, and waits so long for all of it.
 pub fn knock(app: &App, home: &Home, request: &Request, patience: Duration) -> Knock {
     let until = Instant::now() + patience;
-    let mut connection = match Connection::open(&home.socket(), patience) {
+    let mut connection = match Connection::open(&socket_of(home), patience) {
         Ok(connection) => connection,
-        Err(ConnectError::Nobody) => return Knock::Nobody,
-        Err(ConnectError::Full) => return Knock::Full,
-        Err(ConnectError::Foreign(uid)) => return Knock::Foreign(uid),
-        Err(ConnectError::Os(error)) => return Knock::Cannot(error.to_string()),
+        Err(ConnectError::Missing { .. } | ConnectError::Stale { .. }) => return Knock::Nobody,
+        Err(ConnectError::Timeout { .. }) => return Knock::Full,
+        Err(ConnectError::Refused { uid, .. }) => return Knock::Foreign(uid),
+        Err(ConnectError::Os { source, .. }) => return Knock::Cannot(source.to_string()),
     };
     let mut bytes = Vec::new();
     Request::get("/v1/version").write_to(&mut bytes, None);
@@ -76,6 +77,11 @@ pub fn knock(app: &App, home: &Home, request: &Request, patience: Duration) -> K
         Ok(version) => Knock::NotOurs(format!("it says that it is `{}`", version.name)),
         Err(error) => Knock::NotOurs(format!("its version cannot be read: {error}")),
     }
+}
+
+/// Where the agent that lives says that it listens; else where one would.
+fn socket_of(home: &Home) -> PathBuf {
+    home.published_socket().filter(|socket| socket.exists()).unwrap_or_else(|| home.socket())
 }
 
 fn next(connection: &mut Connection) -> io::Result<(u16, Vec<u8>)> {

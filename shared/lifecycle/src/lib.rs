@@ -15,44 +15,62 @@
 //!
 //! This crate knows nothing of what the agent is for.
 
+#[cfg(not(unix))]
+compile_error!("hearth-lifecycle supports Unix alone: Linux and macOS");
+
+#[cfg(feature = "agent")]
 pub mod agent;
 mod app;
+mod call;
+mod client;
 mod config;
 mod control;
 mod ensure;
 mod exec;
 mod failures;
+#[cfg(feature = "agent")]
 mod handover;
+#[cfg(feature = "agent")]
 pub mod health;
 mod home;
 mod http;
 pub mod kept;
 mod knock;
+mod lifetime;
 mod log;
 mod problem;
 mod ready;
 mod record;
+mod running;
+#[cfg(feature = "agent")]
 pub mod sessions;
 mod spawn;
 mod typed;
 pub mod unit;
+mod version;
 mod wait;
 
-pub use app::App;
-pub use config::{AgentConfig, ConfigError, LogConfig};
-pub use control::{Ended, Presence, StopError, inspect, kill, stop};
-pub use ensure::{CallError, Options, REPEATS_BY_MANAGER, call, ensure_ready, replace};
+pub use app::{App, AppError, Budgets, Renewal, Sockets};
+pub use call::CallError;
+pub use client::{Client, JSON_DEADLINE};
+pub use config::{AgentConfig, ConfigError, Level, LogConfig};
+pub use control::{Ended, Stop, StopError, kill, stop};
+pub use ensure::{Options, REPEATS_BY_MANAGER, call, ensure_ready, replace};
 pub use failures::{Executable, Failures};
+#[cfg(feature = "agent")]
 pub use handover::Luggage;
 pub use home::{Blocked, Home, HomeError};
-pub use http::{Reply, Request};
+pub use http::{Answer, ConnectError, Connection, Reply, Request};
 pub use knock::{Knock, knock};
+pub use lifetime::{LifetimeLock, LockError, PublishError};
 pub use log::BoundedLog;
 pub use problem::Problem;
 pub use ready::{ApiRange, Ready, State, Version};
-pub use record::{Record, Stage};
+pub use record::{FACTS, Facts, Record, Stage, TooLong};
+pub use running::{Running, running};
 pub use spawn::is_allowed;
 pub use typed::typed;
+pub use version::is_older;
 
 /// Fills it with random bytes, of the kernel's.
 fn random(bytes: &mut [u8]) {

@@ -69,6 +69,9 @@ pub struct Version {
     pub pid: u32,
     /// When it started: RFC 3339.
     pub started_at: String,
+    /// The file that it executes; `None` where it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub executable: Option<PathBuf>,
 }
 
 /// Versions of the API, both ends included.

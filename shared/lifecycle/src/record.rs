@@ -6,9 +6,13 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use hearth_process::{Liveness, ProcessId, locked};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::{App, Home};
 
 /// How far an agent has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +46,12 @@ pub struct Record {
     pub executable: PathBuf,
     /// Where it listens.
     pub socket: PathBuf,
+    /// Where else it can be reached, as it says itself: `http://127.0.0.1:8080`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<String>,
+    /// Whatever else the app says of itself.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub fields: Map<String, Value>,
     /// How far it has come.
     pub stage: Stage,
     /// When it started: RFC 3339.
@@ -49,13 +59,82 @@ pub struct Record {
     /// What did not end in time when it stopped.
     #[serde(default)]
     pub hung: Vec<String>,
+    /// How long its hooks may take when it stops, in milliseconds; 0: it does not say.
+    #[serde(default)]
+    pub shutdown_ms: u64,
     /// The soft limit of open files before it raised its own; `None`: unlimited, or an agent that did
     /// not say it.
     #[serde(default)]
     pub open_files: Option<u64>,
 }
 
+/// What an app says of itself beside what every agent says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// See [`Record::addresses`].
+    pub addresses: Vec<String>,
+    /// See [`Record::fields`].
+    pub fields: Map<String, Value>,
+}
+
+/// An app has more to say of itself than a record has room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("what the app says of itself takes {bytes} bytes, and has room for {}", FACTS)]
+pub struct TooLong {
+    /// As JSON.
+    pub bytes: usize,
+}
+
+impl TooLong {
+    /// Stable, for programs: `too-long`.
+    pub fn code(&self) -> &'static str {
+        "too-long"
+    }
+}
+
+/// Bytes of JSON that an app's own facts may take: the record has a fixed size, and its other half is
+/// for paths.
+pub const FACTS: usize = locked::CAPACITY / 2;
+
+impl Facts {
+    /// Whether there is room for them.
+    pub(crate) fn check(&self) -> Result<(), TooLong> {
+        let length = |it: serde_json::Result<String>| it.map_or(usize::MAX / 2, |text| text.len());
+        let bytes = length(serde_json::to_string(&self.addresses))
+            + length(serde_json::to_string(&self.fields));
+        if bytes > FACTS { Err(TooLong { bytes }) } else { Ok(()) }
+    }
+}
+
 impl Record {
+    /// Of this process, that is about to be the agent.
+    pub(crate) fn new(app: &App, home: &Home) -> Self {
+        let mut instance = [0; 8];
+        crate::random(&mut instance);
+        Self {
+            process: ProcessId::current(),
+            mount_ns: hearth_process::facts::mount_namespace(),
+            hostname: hearth_process::facts::hostname(),
+            // Never the same for two starts, whatever the clock and the pids do.
+            instance: format!("{:016x}", u64::from_ne_bytes(instance)),
+            version: app.version.to_owned(),
+            executable: std::env::current_exe().unwrap_or_default(),
+            socket: home.socket(),
+            addresses: Vec::new(),
+            fields: Map::new(),
+            stage: Stage::Starting,
+            started_at: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
+            hung: Vec::new(),
+            shutdown_ms: 0,
+            open_files: None,
+        }
+    }
+
+    /// The same with what the app says of itself.
+    pub(crate) fn tell(&mut self, facts: Facts) {
+        (self.addresses, self.fields) = (facts.addresses, facts.fields);
+    }
+
     /// The record in L; `None` where there is none, or a torn one (its writer is just starting).
     pub(crate) fn read(lock: &Path) -> Option<Self> {
         match locked::read_path(lock) {
@@ -72,11 +151,6 @@ impl Record {
     pub(crate) fn lives(&self) -> bool {
         let living = self.process.living();
         matches!(living, Liveness::Living | Liveness::Unknown | Liveness::OtherWorld)
-    }
-
-    /// Whether it stands for a process that did not say that it had ended.
-    pub fn is_unclean(&self) -> bool {
-        self.stage != Stage::Stopped
     }
 }
 

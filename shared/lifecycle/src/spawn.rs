@@ -25,13 +25,15 @@ use crate::home::Blocked;
 use crate::{App, Home, wait};
 
 /// Where the agent finds what it inherits, in this order.
+#[cfg(feature = "agent")]
 pub(crate) const INHERITED_S: i32 = 3;
+#[cfg(feature = "agent")]
 pub(crate) const INHERITED_L: i32 = 4;
 pub(crate) const INHERITED_PIPE: i32 = 5;
 /// Who is to replace another agent inherits S and this; L comes from that one.
 pub(crate) const HEIR_PIPE: i32 = 4;
 /// Behind [`App::spawn_args`], the argument that makes the difference.
-const REPLACE: &str = "--replace";
+pub(crate) const REPLACE: &str = "--replace";
 
 /// How much of the log a failure quotes.
 const TAIL_BYTES: u64 = 16 * 1024;
@@ -49,6 +51,7 @@ pub(crate) enum Word {
 
 impl Word {
     /// It gave up, for this reason.
+    #[cfg(feature = "agent")]
     pub(crate) fn error(reason: &str) -> Self {
         Self::Error { reason: reason.to_owned() }
     }

@@ -7,16 +7,7 @@ use std::process::{Command, Output};
 use hearth_lifecycle::unit::{Kind, Wanted, render};
 use hearth_lifecycle::{App, Home};
 
-const APP: App = App {
-    name: "pair",
-    prefix: "PAIR_TEST_UNSET",
-    version: "1.0.0",
-    api: (1, 1),
-    spawn_args: &["agent"],
-    run_args: &["daemon", "run"],
-    label: "dev.pair.agent",
-    longest_socket: "agent.sock",
-};
+const APP: App = App::new("pair", "1.0.0").prefix("PAIR_TEST_UNSET").label("dev.pair.agent");
 
 /// Whatever a path may hold that means something in XML, or to systemd.
 const ODD: &str = "/h/a b/%h/\"q\"'s/\\n/&amp;/<k>]]>--x---y/é 火/@LOG@";

@@ -55,6 +55,8 @@ pub(crate) struct Order {
     pub(crate) before: Arc<taken::Before>,
     /// What the shell gave.
     pub(crate) capture: Arc<Capture>,
+    /// How many files it may open where its capture does not say.
+    pub(crate) open_files: Option<u64>,
     /// For the agent that adopts it.
     pub(crate) keep: String,
     /// What it is to hold for its project.
@@ -193,7 +195,8 @@ async fn spawn_or_wait(mut child: Child, ended: bool) -> io::Result<()> {
 }
 
 async fn spec(order: Order, place: &Place) -> Result<Spec, String> {
-    let Order { id, life, service, resolved, before: _, capture, keep, held: _ } = order;
+    let Order { id, life, service, resolved, before: _, capture, open_files, keep, held: _ } =
+        order;
     let user = match service.user.clone() {
         None => None,
         // The user database may ask the network.
@@ -220,7 +223,7 @@ async fn spec(order: Order, place: &Place) -> Result<Spec, String> {
         env: environment(&capture.env, user.as_ref().filter(|_| becomes.is_some()), &resolved.env),
         user: becomes,
         umask: Some(capture.umask),
-        limits: capture.limits(),
+        limits: capture.limits(open_files),
         stop: convert::stop(&service.stop)?,
         log_dir: place.log(&id),
         log: LogLimits { max_size: service.log.max_size, keep: service.log.keep },

@@ -107,6 +107,7 @@ impl Owner {
             resolved: Arc::new(resolved),
             before: Arc::default(),
             capture: Arc::clone(capture),
+            open_files: self.handle.open_files(),
             keep: keep.to_text().map_err(Unready::Faulty)?,
             held: self.bundles.get(&id.project).cloned(),
         })

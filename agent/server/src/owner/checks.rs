@@ -55,6 +55,7 @@ impl Owner {
             }
         }
         let question = Asking {
+            open_files: self.handle.open_files(),
             answers: Answers { id: id.clone(), life, test, tell: self.tell.clone() },
             home: self.place.home().to_owned(),
             lives: self.faces.lives(),
@@ -120,6 +121,7 @@ impl Checking {
 
 /// One question and who is to hear the answer.
 struct Asking {
+    open_files: Option<u64>,
     answers: Answers,
     home: PathBuf,
     lives: one_shot::Lives,
@@ -140,7 +142,7 @@ impl Asking {
                     dir,
                     env: capture.env.clone(),
                     umask: capture.umask,
-                    limits: capture.limits(),
+                    limits: capture.limits(self.open_files),
                     timeout_ms: convert::milliseconds(test.timeout),
                 };
                 let name = format!("{}/{}", self.answers.id.project, self.answers.id.name);

@@ -5,9 +5,11 @@
 
 use std::convert::Infallible;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use http_body_util::combinators::UnsyncBoxBody;
@@ -17,13 +19,14 @@ use hyper::{Method, Request, Response, header};
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 use tower_service::Service;
-use tracing::{debug, warn};
+use tracing::{debug, error, warn};
 
 use super::Handle;
 use super::flow::{Flow, Paced};
 use super::stream::{BoundedHeaders, Serving};
 use crate::Problem;
 use crate::handover::PROTOCOL;
+use crate::health::Checks;
 use crate::ready::{ApiRange, Version};
 use crate::record::Stage;
 
@@ -51,12 +54,31 @@ where
 {
     Box::new(move |request| {
         let mut service = service.clone();
-        Box::pin(async move {
+        Box::pin(unless_it_panics(async move {
             let Ok(()) = std::future::poll_fn(|cx| service.poll_ready(cx)).await;
             let Ok(reply) = service.call(request).await;
             reply.map(|body| body.map_err(Into::into).boxed_unsync())
+        }))
+    })
+}
+
+/// A panic in a route is that request's alone, where the program is built to unwind: 500, and the agent
+/// lives on.
+async fn unless_it_panics(reply: impl Future<Output = Response<Boxed>> + Send) -> Response<Boxed> {
+    let mut reply = std::pin::pin!(reply);
+    std::future::poll_fn(move |cx| {
+        // What it leaves half done is the service's own, as with every panic in a thread of its own.
+        let polled = catch_unwind(AssertUnwindSafe(|| reply.as_mut().poll(cx)));
+        polled.unwrap_or_else(|panic| {
+            let said = panic.downcast_ref::<&str>().map(|it| (*it).to_owned());
+            let said = said.or_else(|| panic.downcast_ref::<String>().cloned());
+            let said = said.unwrap_or_default();
+            error!(said, "a request has made the service panic");
+            let words = "this request has met a defect of the agent; others are not touched by it";
+            Poll::Ready(refuse(Problem::new(500, "internal", words, "the agent's log tells more")))
         })
     })
+    .await
 }
 
 /// What every connection needs.
@@ -67,6 +89,8 @@ pub(super) struct Front {
     pub(super) api_header: String,
     /// A service manager listens, and has lent it.
     pub(super) is_given: bool,
+    /// By whose word `GET /v1/health` is answered; `None`: that is the service's to do.
+    pub(super) health: Option<Checks>,
 }
 
 /// Serves one connection to its end.
@@ -145,6 +169,7 @@ async fn answer(front: &Front, mut request: Request<Incoming>) -> Response<Boxed
         Route::Stop => {}
         Route::Replace if front.is_given => return not_ours_to_give(front),
         Route::Replace => return upgrade(front, &mut request),
+        Route::Health(checks) => return health(&checks).await,
         Route::Elsewhere => return pass_on(front, request).await,
     }
     match read_body(request.into_body()).await {
@@ -155,6 +180,13 @@ async fn answer(front: &Front, mut request: Request<Incoming>) -> Response<Boxed
         Ok(_) => refuse(Problem::new(400, "bad-request", "the body must be {} or empty", "")),
         Err(problem) => refuse(*problem),
     }
+}
+
+/// 200 where every check holds, else 503.
+async fn health(checks: &Checks) -> Response<Boxed> {
+    let report = checks.run().await;
+    let status = if report.healthy() { 200 } else { 503 };
+    json(status, serde_json::to_vec(&report).unwrap_or_default())
 }
 
 fn stopping(front: &Front) -> Response<Boxed> {
@@ -214,6 +246,7 @@ enum Route {
     Reply(Response<Boxed>),
     Stop,
     Replace,
+    Health(Checks),
     Elsewhere,
 }
 
@@ -234,6 +267,11 @@ fn own_route(front: &Front, request: &Request<Incoming>) -> Route {
         ("/v1/shutdown", _) => not_allowed("POST"),
         ("/v1/replace", &Method::POST) => Route::Replace,
         ("/v1/replace", _) => not_allowed("POST"),
+        ("/v1/health", method) => match &front.health {
+            Some(checks) if *method == Method::GET => Route::Health(checks.clone()),
+            Some(_) => not_allowed("GET"),
+            None => Route::Elsewhere,
+        },
         (_, _) => Route::Elsewhere,
     }
 }

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use tokio::net::UnixStream;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
@@ -11,7 +12,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use super::manager::Ending;
 use super::notify;
 use crate::handover::Luggage;
-use crate::record::Stage;
+use crate::record::{Facts, Stage, TooLong};
 
 /// Streams that may be open at once; half of the connections, so that streams never shut commands
 /// out.
@@ -22,8 +23,12 @@ type HookFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// Something to be done when the agent stops.
 pub(super) struct Hook {
     pub(super) name: String,
-    pub(super) run: Box<dyn FnOnce() -> HookFuture + Send>,
+    /// Its own time; `None`: what is left of that of all.
+    pub(super) within: Option<Duration>,
+    pub(super) run: Run,
 }
+
+pub(super) type Run = Box<dyn FnOnce() -> HookFuture + Send>;
 
 type LuggageFuture = Pin<Box<dyn Future<Output = Luggage> + Send>>;
 
@@ -59,6 +64,9 @@ pub(super) struct Shared {
     /// What the service manager is told in words, where there is one that listens.
     pub(super) words: watch::Sender<String>,
     pub(super) is_heard: bool,
+    pub(super) open_files: Option<u64>,
+    /// What the app says of itself; the server writes it into L's record.
+    pub(super) facts: watch::Sender<Facts>,
     pub(super) streams: Arc<Semaphore>,
     /// Connections on which a successor has asked for everything.
     pub(super) heirs: mpsc::UnboundedSender<UnixStream>,
@@ -67,7 +75,7 @@ pub(super) struct Shared {
 }
 
 impl Handle {
-    pub(super) fn new(instance: String, is_heard: bool) -> Self {
+    pub(super) fn new(instance: String, is_heard: bool, open_files: Option<u64>) -> Self {
         let (heirs, asked) = mpsc::unbounded_channel();
         Self(Arc::new(Shared {
             instance,
@@ -81,6 +89,8 @@ impl Handle {
             ending: OnceLock::new(),
             words: notify::words(),
             is_heard,
+            open_files,
+            facts: watch::Sender::new(Facts::default()),
             streams: Arc::new(Semaphore::new(STREAMS)),
             heirs,
             asked: Mutex::new(Some(asked)),
@@ -98,10 +108,49 @@ impl Handle {
         *self.0.stage.borrow()
     }
 
+    /// Every change of it from now on. The first that it gives is the one of now, so that none is
+    /// missed.
+    pub fn stages(&self) -> Stages {
+        let mut stages = self.0.stage.subscribe();
+        stages.mark_changed();
+        Stages(stages)
+    }
+
+    /// Returns when requests are answered; at once where they are. False: it has ended without that.
+    pub async fn running(&self) -> bool {
+        let is = |stage: &Stage| *stage != Stage::Starting;
+        self.until(is).await == Stage::Running
+    }
+
     /// Returns when the agent has begun to stop: streams end then, with a last word.
     pub async fn stopping(&self) {
-        let mut stage = self.0.stage.subscribe();
-        let _ = stage.wait_for(|stage| matches!(stage, Stage::Stopping | Stage::Stopped)).await;
+        self.until(|stage| matches!(stage, Stage::Stopping | Stage::Stopped)).await;
+    }
+
+    /// Returns when it has ended: its hooks have run, and nobody is answered any more.
+    pub async fn stopped(&self) {
+        self.until(|stage| *stage == Stage::Stopped).await;
+    }
+
+    async fn until(&self, is: impl Fn(&Stage) -> bool) -> Stage {
+        let mut stages = self.0.stage.subscribe();
+        // The sender is ours, so it is there.
+        stages.wait_for(is).await.map_or(Stage::Stopped, |stage| *stage)
+    }
+
+    /// The soft limit of open files that children of the agent are to have where nobody says otherwise:
+    /// the one that this process was started with, before it raised its own to the hard one; and in a
+    /// successor the one that the first of the agents was started with. `None`: unlimited.
+    pub fn open_files(&self) -> Option<u64> {
+        self.0.open_files
+    }
+
+    /// Says what the app wants known of it without its being asked: it is in L's record in a moment, all
+    /// of it or nothing. What was said before goes.
+    pub fn publish(&self, facts: Facts) -> Result<(), TooLong> {
+        facts.check()?;
+        self.0.facts.send_replace(facts);
+        Ok(())
     }
 
     /// Why the agent ends; ordinary for as long as it does not.
@@ -143,13 +192,28 @@ impl Handle {
     }
 
     /// Registers what is to be done at the stop. The last registered runs first; all of them share
-    /// `shutdown_timeout`, and what is not done by then is named and left.
+    /// `shutdown_timeout`, and what is not done by then is named and left. One that panics stops nobody;
+    /// one that is registered while they run, by another for example, runs next.
+    ///
+    /// Each runs in a thread of its own, so that one that blocks holds nobody up. What it spawns runs on
+    /// the runtime of [`super::Agent::serve`].
     pub fn on_stop<F>(&self, name: impl Into<String>, hook: impl FnOnce() -> F + Send + 'static)
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let hook = Hook { name: name.into(), run: Box::new(move || Box::pin(hook())) };
-        self.0.hooks.lock().unwrap_or_else(PoisonError::into_inner).push(hook);
+        push(&self.0.hooks, Hook::new(name.into(), None, hook));
+    }
+
+    /// The same with a bound of its own, within that of all.
+    pub fn on_stop_within<F>(
+        &self,
+        name: impl Into<String>,
+        within: Duration,
+        hook: impl FnOnce() -> F + Send + 'static,
+    ) where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        push(&self.0.hooks, Hook::new(name.into(), Some(within), hook));
     }
 
     /// Registers what is to be done before the hooks of [`Handle::on_stop`] where everything is to end
@@ -158,8 +222,7 @@ impl Handle {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let hook = Hook { name: name.into(), run: Box::new(move || Box::pin(hook())) };
-        self.0.last_hooks.lock().unwrap_or_else(PoisonError::into_inner).push(hook);
+        push(&self.0.last_hooks, Hook::new(name.into(), None, hook));
     }
 
     /// Says what is to be done when this agent hands over to a successor: `freeze` ends streams (they
@@ -190,6 +253,35 @@ impl Handle {
     /// A place among the streams that may be open at once; waits for one.
     pub async fn stream_place(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.0.streams).acquire_owned().await.ok()
+    }
+}
+
+fn push(hooks: &Mutex<Vec<Hook>>, hook: Hook) {
+    hooks.lock().unwrap_or_else(PoisonError::into_inner).push(hook);
+}
+
+impl Hook {
+    fn new<F>(
+        name: String,
+        within: Option<Duration>,
+        hook: impl FnOnce() -> F + Send + 'static,
+    ) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        Self { name, within, run: Box::new(move || Box::pin(hook())) }
+    }
+}
+
+/// An agent's stages, one after the other.
+#[derive(Debug)]
+pub struct Stages(watch::Receiver<Stage>);
+
+impl Stages {
+    /// The next one; where several have passed meanwhile, the latest. `None`: there will be none.
+    pub async fn next(&mut self) -> Option<Stage> {
+        self.0.changed().await.ok()?;
+        Some(*self.0.borrow_and_update())
     }
 }
 

@@ -41,7 +41,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_was_not_asked_yet_waits_for_the_first_and_then_no_longer_than_said() {
-        let (handle, short) = (Handle::new("x".into(), false), Duration::from_millis(1));
+        let (handle, short) = (Handle::new("x".into(), false, None), Duration::from_millis(1));
         let began = Instant::now();
         idle_for(&handle, short).await;
         assert!(began.elapsed() >= FIRST);

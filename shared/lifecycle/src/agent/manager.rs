@@ -78,7 +78,8 @@ impl Managed {
             None => notify.is_heard(),
         };
         let manager = by_systemd.then(Manager::of_this_process).flatten();
-        let by_launchd = env::var_os("XPC_SERVICE_NAME").is_some_and(|name| name == app.label);
+        let by_launchd =
+            env::var_os("XPC_SERVICE_NAME").is_some_and(|name| name == *app.launchd_label());
         let given = Given::take();
         for (name, _) in env::vars_os().filter(|(name, _)| is_managers(name)) {
             // SAFETY: there is one thread: our caller promises it (`Agent::take`).

@@ -19,9 +19,10 @@ mod stop;
 mod stream;
 mod succeed;
 mod take;
+#[cfg(feature = "log")]
+mod trace;
 
-pub use handle::{BusyGuard, Handle};
-pub use limits::open_files;
+pub use handle::{BusyGuard, Handle, Stages};
 pub use manager::Ending;
 pub use serve::ServeError;
 pub use stop::Stopped;

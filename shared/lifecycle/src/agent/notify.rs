@@ -132,7 +132,7 @@ mod tests {
         other.set_nonblocking(true).unwrap();
         other.connect(&path).unwrap();
         while other.send(b"STATUS=of another\n").is_ok() {}
-        let handle = Handle::new("x".into(), true);
+        let handle = Handle::new("x".into(), true, None);
         handle.say("ready: 1 service up".into());
         let telling = tokio::spawn(Notify::to(path.as_os_str()).keep_telling(handle));
         // It has tried by now, and found no room.

@@ -11,13 +11,12 @@ use std::time::Duration;
 
 use hearth_process::{ProcessHandle, Signal};
 use tokio::net::UnixStream;
-use tokio::signal::unix::Signal as SignalStream;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 
 use super::handle::{HandOver, Handle};
-use super::serve::Server;
+use super::serve::{Server, Signals};
 use super::stop::Stopped;
 use crate::handover::{Channel, Gives, Luggage, Says};
 use crate::record::Stage;
@@ -147,10 +146,11 @@ impl Server {
     }
 
     /// Another agent serves: socket, lock and its record are its own.
-    pub(super) async fn leave_to_the_other(mut self, signals: &mut [SignalStream; 2]) -> Stopped {
+    pub(super) async fn leave_to_the_other(mut self, signals: &mut Signals) -> Stopped {
         info!("replaced by another agent");
         let hung = self.hooks(signals, false).await;
         self.let_replies_run_out().await;
+        self.agent.handle.0.stage.send_replace(Stage::Stopped);
         Stopped { hung, _lock: self.agent.lock }
     }
 

@@ -31,7 +31,8 @@ use super::publish::{DYING, Inode, PublishError, Standing, publish, standing, wi
 use super::replace::Heir;
 use super::stop::{Stopped, run_all};
 use super::take::{same_file, say};
-use super::{Agent, idle};
+use super::{Agent, Mode, idle};
+use crate::Home;
 use crate::failures::Failures;
 use crate::ready::{ApiRange, Version};
 use crate::record::Stage;
@@ -75,7 +76,13 @@ enum Cause {
     Replaced,
 }
 
-type Opened = (UnixListener, Option<Inode>, Option<AsyncFd<DirWatch>>, [Signal; 2]);
+/// SIGTERM and SIGINT; none where the process is not the agent's alone.
+pub(super) type Signals = [Option<Signal>; 2];
+
+type Opened = (UnixListener, Option<Inode>, Watches, Signals);
+
+/// The home's directory, and that of the sockets where it is another one.
+type Watches = [Option<AsyncFd<DirWatch>>; 2];
 
 pub(super) struct Server {
     pub(super) agent: Agent,
@@ -83,7 +90,7 @@ pub(super) struct Server {
     pub(super) listener: UnixListener,
     /// The socket that we published; `None`: a service manager's, with which nothing is done.
     inode: Option<Inode>,
-    watch: Option<AsyncFd<DirWatch>>,
+    watches: Watches,
     places: Arc<Semaphore>,
     pub(super) connections: JoinSet<()>,
     /// A successor that is preparing itself; one at a time.
@@ -108,15 +115,15 @@ impl Agent {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         match self.open() {
-            Ok((listener, inode, watch, signals)) => {
+            Ok((listener, inode, watches, signals)) => {
                 let front = Arc::new(self.front(routes(service)));
-                self.announce();
+                self.ready();
                 let server = Server {
                     agent: self,
                     front,
                     listener,
                     inode,
-                    watch,
+                    watches,
                     places: Arc::new(Semaphore::new(CONNECTIONS)),
                     connections: JoinSet::new(),
                     heir: JoinSet::new(),
@@ -125,7 +132,7 @@ impl Agent {
                 Ok(server.run(signals).await)
             }
             Err(error) => {
-                self.fail(&error.to_string());
+                self.failed(&error.to_string());
                 Err(error)
             }
         }
@@ -133,14 +140,15 @@ impl Agent {
 
     fn open(&mut self) -> Result<Opened, ServeError> {
         let os = |doing| move |source| ServeError::Os { doing, source };
-        let signals = [
-            signal(SignalKind::terminate()).map_err(os("take SIGTERM"))?,
-            signal(SignalKind::interrupt()).map_err(os("take SIGINT"))?,
-        ];
+        let signals = match self.mode {
+            Mode::InProcess => [None, None],
+            Mode::Inherited | Mode::Foreground | Mode::Replacing => [
+                Some(signal(SignalKind::terminate()).map_err(os("take SIGTERM"))?),
+                Some(signal(SignalKind::interrupt()).map_err(os("take SIGINT"))?),
+            ],
+        };
         // Subscribe before publishing: nothing can happen to the socket unseen.
-        let watch = watch(self.home.sockets())
-            .inspect_err(|error| warn!(%error, "cannot watch the home: the socket is not guarded"))
-            .ok();
+        let watches = watch_over(&self.home);
         let (listener, inode) = match (self.managed.given.listener(), self.handed_over()) {
             (Some(given), _) => (given.map_err(os("listen"))?, None),
             (None, Some((listener, inode))) => (listener, Some(inode)),
@@ -149,7 +157,7 @@ impl Agent {
                 .map_err(|e| ServeError::Publish(e.to_string()))?,
         };
         let listener = UnixListener::from_std(listener).map_err(os("listen"))?;
-        Ok((listener, inode, watch, signals))
+        Ok((listener, inode, watches, signals))
     }
 
     /// The listener of the agent before this one, where it still stands at its path.
@@ -167,14 +175,18 @@ impl Agent {
             instance: self.record.instance.clone(),
             pid: self.record.process.pid,
             started_at: self.record.started_at.clone(),
+            executable: Some(self.record.executable.clone()),
         };
         let is_given = !self.managed.given.is_none();
         let (handle, api_header) = (self.handle.clone(), self.app.api_header());
-        Front { service, handle, version, api_header, is_given }
+        let health = self.health.clone();
+        Front { service, handle, version, api_header, is_given, health }
     }
 
-    /// Ready: the verb is told, the stage is written, S is let go by closing.
-    fn announce(&mut self) {
+    /// Says that it is ready: the verb that started it is told, the stage is written, S is let go by
+    /// closing. [`Agent::serve`] does it when the socket answers; it is for who serves by other means,
+    /// where its verbs would look for it.
+    pub fn ready(&mut self) {
         self.set_stage(Stage::Running);
         let word = Word::Ready {
             instance: self.record.instance.clone(),
@@ -213,7 +225,7 @@ impl Agent {
 }
 
 impl Server {
-    async fn run(mut self, mut signals: [Signal; 2]) -> Stopped {
+    async fn run(mut self, mut signals: Signals) -> Stopped {
         let cause = self.until_stop(&mut signals).await;
         let ending = match cause {
             Cause::Signal(_, ending) => ending,
@@ -252,13 +264,14 @@ impl Server {
         Stopped { hung, _lock: self.agent.lock }
     }
 
-    async fn until_stop(&mut self, signals: &mut [Signal; 2]) -> Cause {
+    async fn until_stop(&mut self, signals: &mut Signals) -> Cause {
         let handle = self.agent.handle.clone();
         let mut idle = std::pin::pin!(idle::idle_for(&handle, self.agent.config.idle_timeout));
         let [term, int] = signals;
         // Only where there is a failure to forgive: an idle agent has no timer.
         let forgive_at = Instant::now() + STARTED_WELL;
         let mut unforgiven = Failures::read(&self.agent.home.failures()).is_some();
+        let mut facts = handle.0.facts.subscribe();
         let heirs = handle.0.asked.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(mut heirs) = heirs else { return Cause::Asked };
         // What the manager is about, asked by a thread: until it is known this agent serves.
@@ -267,12 +280,12 @@ impl Server {
             let place = Arc::clone(&self.places);
             tokio::select! {
                 stream = accept(&self.listener, place) => self.take_connection(stream).await,
-                () = changed(self.watch.as_ref()) => {
+                () = changed(&self.watches) => {
                     if let Some(cause) = self.check_home().await {
                         return cause;
                     }
                 }
-                _ = term.recv() => match (&self.agent.managed.manager, asked.is_empty()) {
+                () = heard(term) => match (&self.agent.managed.manager, asked.is_empty()) {
                     (Some(manager), true) => {
                         let manager = manager.clone();
                         asked.spawn_blocking(move || manager.ask());
@@ -283,7 +296,12 @@ impl Server {
                 Some(ending) = asked.join_next() => {
                     return Cause::Signal("SIGTERM", ending.unwrap_or_default());
                 }
-                _ = int.recv() => return Cause::Signal("SIGINT", Ending::Ordinary),
+                () = heard(int) => return Cause::Signal("SIGINT", Ending::Ordinary),
+                Ok(()) = facts.changed() => {
+                    let said = facts.borrow_and_update().clone();
+                    self.agent.record.tell(said);
+                    self.agent.set_stage(Stage::Running);
+                }
                 () = handle.0.stop.notified() => return Cause::Asked,
                 () = idle.as_mut() => return Cause::Idle,
                 () = sleep_until(forgive_at), if unforgiven => {
@@ -354,11 +372,22 @@ impl Server {
     }
 
     fn publish_again(&mut self) -> Option<Cause> {
-        match publish(&self.agent.home, Duration::ZERO)
-            .map(|(listener, inode)| (UnixListener::from_std(listener), inode))
-        {
+        let published = match publish(&self.agent.home, Duration::ZERO) {
+            // The directory itself has gone, as one below XDG_RUNTIME_DIR does at a logout.
+            Err(PublishError::Blocked(_)) => match self.agent.home.make_room_for_sockets() {
+                Ok(home) => {
+                    self.agent.record.socket = home.socket();
+                    self.agent.home = home;
+                    publish(&self.agent.home, Duration::ZERO)
+                }
+                Err(blocked) => Err(blocked.into()),
+            },
+            published => published,
+        };
+        match published.map(|(listener, inode)| (UnixListener::from_std(listener), inode)) {
             Ok((Ok(listener), inode)) => {
-                warn!("the socket was gone from its path: published again");
+                let path = self.agent.home.socket();
+                warn!("the socket was gone from its path: published again at {}", path.display());
                 // Who is in the old queue found it before: the new one takes its place only after.
                 while let Some(stream) = take_queued(&self.listener) {
                     let front = Arc::clone(&self.front);
@@ -366,6 +395,9 @@ impl Server {
                 }
                 self.listener = listener;
                 self.inode = Some(inode);
+                self.watches = watch_over(&self.agent.home);
+                // Where it listens now is to be found there.
+                self.agent.set_stage(Stage::Running);
                 None
             }
             Ok((Err(source), _)) => {
@@ -385,11 +417,7 @@ impl Server {
 
     /// Runs the hooks while new requests get their 503, where we are still who answers. A second
     /// signal forces.
-    pub(super) async fn hooks(
-        &mut self,
-        signals: &mut [Signal; 2],
-        accepting: bool,
-    ) -> Vec<String> {
+    pub(super) async fn hooks(&mut self, signals: &mut Signals, accepting: bool) -> Vec<String> {
         let handle = self.agent.handle.clone();
         let budget = self.agent.config.shutdown_timeout;
         let mut hooks = std::pin::pin!(run_all(&handle, budget));
@@ -401,8 +429,8 @@ impl Server {
                 stream = accept(&self.listener, place), if accepting => {
                     self.take_connection(stream).await;
                 }
-                _ = term.recv() => return vec!["a second SIGTERM came first".into()],
-                _ = int.recv() => return vec!["a second SIGINT came first".into()],
+                () = heard(term) => return vec!["a second SIGTERM came first".into()],
+                () = heard(int) => return vec!["a second SIGINT came first".into()],
                 Some(_) = self.connections.join_next() => {}
             }
         }
@@ -438,12 +466,36 @@ fn watch(directory: &Path) -> io::Result<AsyncFd<DirWatch>> {
     Ok(unsafe { AsyncFd::register_with_interest(watch, Interest::READABLE) }?)
 }
 
-/// Returns when names in the watched directory have changed; never where there is no watch.
-async fn changed(watch: Option<&AsyncFd<DirWatch>>) {
+/// Watches on all that is guarded; what can't be watched is told, and not guarded.
+fn watch_over(home: &Home) -> Watches {
+    let elsewhere = Some(home.sockets()).filter(|sockets| *sockets != home.dir());
+    [Some(home.dir()), elsewhere].map(|directory| {
+        let cannot = "cannot watch the home: the socket is not guarded";
+        watch(directory?).inspect_err(|error| warn!(%error, "{cannot}")).ok()
+    })
+}
+
+/// Returns when names in the watched directories have changed; never where there is no watch.
+async fn changed([one, other]: &Watches) {
+    tokio::select! {
+        () = changed_in(one.as_ref()) => {}
+        () = changed_in(other.as_ref()) => {}
+    }
+}
+
+async fn changed_in(watch: Option<&AsyncFd<DirWatch>>) {
     let Some(watch) = watch else { return std::future::pending().await };
     if let Ok(mut ready) = watch.readable().await {
         let _ = ready.get_inner().drain();
         ready.clear_ready();
+    }
+}
+
+/// Returns when a signal comes; never where it is not ours to hear.
+pub(super) async fn heard(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
     }
 }
 

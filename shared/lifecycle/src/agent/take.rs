@@ -1,15 +1,13 @@
 //! Taking over what the verb prepared: S, L and the ready pipe; or L alone in the foreground.
 
-use std::env;
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
-use hearth_process::ProcessId;
-use hearth_process::locked::{LockedFile, TryError};
+use hearth_process::locked::LockedFile;
 use rustix::io::FdFlags;
 
 use super::given::Elsewhere;
@@ -18,16 +16,15 @@ use super::limits;
 use super::manager::Managed;
 use super::succeed::{self, Succession};
 use crate::failures::Failures;
+use crate::health::Checks;
 use crate::home::Blocked;
-use crate::record::{self, Record, Stage};
+use crate::lifetime::{self, LockError, PublishError};
+use crate::record::{Facts, Record, Stage};
 use crate::spawn::{HEIR_PIPE, INHERITED_L, INHERITED_PIPE, INHERITED_S, Word};
-use crate::wait::{self, LockWait};
 use crate::{AgentConfig, App, ConfigError, Home};
 
 /// How long an agent in the foreground waits for L: a verb may be testing it.
 const FOREGROUND_PATIENCE: Duration = Duration::from_secs(1);
-/// How long it waits for one that is stopping, where verbs wait in a queue meanwhile.
-const QUEUED_PATIENCE: Duration = Duration::from_secs(6);
 
 /// How this process became the agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +33,10 @@ pub enum Mode {
     Inherited,
     /// A person or a service manager runs it; nothing is inherited.
     Foreground,
+    /// It is a part of a process that does other things too, and leaves that process's environment,
+    /// descriptors, limits and signals alone. May be taken at any time, and more than once for several
+    /// apps or homes.
+    InProcess,
     /// A verb spawned it to take the place of the agent that lives, and handed down S and the ready
     /// pipe; L comes from that agent.
     Replacing,
@@ -54,6 +55,16 @@ pub enum StartError {
     AlreadyRunning {
         /// Its pid, where its record could be read.
         pid: Option<u32>,
+        /// Its lifetime lock.
+        path: PathBuf,
+    },
+    /// The lifetime lock can't be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Lock {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
     },
     /// The agent that lives does not hand over.
     #[error("the agent that lives does not hand over: {why}")]
@@ -80,12 +91,37 @@ pub enum StartError {
     Config(#[from] ConfigError),
 }
 
+impl From<LockError> for StartError {
+    fn from(error: LockError) -> Self {
+        match error {
+            LockError::Held { path, pid } => Self::AlreadyRunning { pid, path },
+            LockError::Blocked(blocked) => Self::Blocked(blocked),
+            LockError::Record { path, source } => Self::Lock { path, source },
+        }
+    }
+}
+
 impl StartError {
+    /// Stable, for programs: `not-inherited`, `already-running`, `lock`, `not-handed-over`,
+    /// `given-elsewhere`, `blocked`, `bad-config`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NotInherited => "not-inherited",
+            Self::AlreadyRunning { .. } => "already-running",
+            Self::Lock { .. } => "lock",
+            Self::NotHandedOver { .. } => "not-handed-over",
+            Self::GivenElsewhere { .. } => "given-elsewhere",
+            Self::Blocked(_) => "blocked",
+            Self::Config(_) => "bad-config",
+        }
+    }
+
     /// What to do about it; may be empty.
     pub fn remedy(&self, app: &App) -> String {
         match self {
             Self::NotInherited => format!("{} {}", app.name, app.run_args.join(" ")),
             Self::AlreadyRunning { .. } => format!("{} daemon status", app.name),
+            Self::Lock { .. } => "make room on that file system, then try again".to_owned(),
             Self::NotHandedOver { .. } => format!("{} daemon restart", app.name),
             Self::GivenElsewhere { .. } => {
                 format!("`{} install` writes the unit anew, for the home of today", app.name)
@@ -96,10 +132,11 @@ impl StartError {
     }
 
     /// The code by which who waits in a manager's queue is refused.
-    fn code(&self) -> &'static str {
+    fn code_in_queue(&self) -> &'static str {
         match self {
             Self::AlreadyRunning { .. } => "already-running",
             Self::NotInherited
+            | Self::Lock { .. }
             | Self::NotHandedOver { .. }
             | Self::GivenElsewhere { .. }
             | Self::Blocked(_)
@@ -122,6 +159,8 @@ pub struct Agent {
     pub(super) handle: Handle,
     pub(super) succession: Option<Succession>,
     pub(super) managed: Managed,
+    pub(super) mode: Mode,
+    pub(super) health: Option<Checks>,
 }
 
 /// What there is before anything of the agent's own.
@@ -134,13 +173,13 @@ struct Taken {
 }
 
 impl Agent {
-    /// Becomes the agent of `home`. To be called before any thread or child is made: what was
-    /// inherited must not be inherited further.
+    /// Becomes the agent of `home`. To be called before any thread or child is made, but for
+    /// [`Mode::InProcess`]: what was inherited must not be inherited further.
     ///
     /// A failure has been told to the verb that waits at the pipe when this returns, or to all that
     /// wait in the queue that a service manager gave. What the manager left in the environment is gone
     /// from it.
-    pub fn take(app: &App, home: Home, mode: Mode) -> Result<Self, StartError> {
+    pub fn take(app: &App, mut home: Home, mode: Mode) -> Result<Self, StartError> {
         let managed = Managed::default();
         let taken = match mode {
             Mode::Inherited => {
@@ -151,11 +190,25 @@ impl Agent {
             Mode::Foreground => {
                 let mut managed = Managed::take(app);
                 let lock = foreground(&home, &mut managed).inspect_err(|error| {
-                    managed.refuse(app, error.code(), &error.to_string(), &error.remedy(app))
+                    managed.refuse(
+                        app,
+                        error.code_in_queue(),
+                        &error.to_string(),
+                        &error.remedy(app),
+                    )
                 })?;
                 Taken { lock, spawn_lock: None, pipe: None, succession: None, managed }
             }
+            Mode::InProcess => {
+                home.prepare()?;
+                let lock = lifetime::take(&home, FOREGROUND_PATIENCE, || false)?;
+                Taken { lock, spawn_lock: None, pipe: None, succession: None, managed }
+            }
             Mode::Replacing => {
+                // The listener that is lent stands where it stands.
+                if let Some(socket) = home.published_socket() {
+                    home = home.with_socket(&socket);
+                }
                 let spawn_lock = inherited_lock(INHERITED_S, &home.spawn_lock())?;
                 let mut pipe = Some(File::from(take_descriptor(HEIR_PIPE)?));
                 let (succession, lock) = succeed::ask(&home)
@@ -164,19 +217,20 @@ impl Agent {
                 Taken { lock, spawn_lock, pipe, succession: Some(succession), managed }
             }
         };
-        Self::begin(app, home, taken)
+        Self::begin(app, home, taken, mode)
     }
 
-    fn begin(app: &App, home: Home, taken: Taken) -> Result<Self, StartError> {
+    fn begin(app: &App, home: Home, taken: Taken, mode: Mode) -> Result<Self, StartError> {
         let predecessor = Record::read(&home.agent_lock());
-        let mut record = new_record(app, &home);
+        let mut record = Record { open_files: limits::now(), ..Record::new(app, &home) };
         let Taken { lock, spawn_lock, pipe, succession, managed } = taken;
-        let handle = Handle::new(record.instance.clone(), managed.notify.is_heard());
         // What the services of a living agent may open does not change with its version.
         if let (Some(_), Some(before)) = (&succession, &predecessor) {
             record.open_files = before.open_files.or(record.open_files);
         }
-        let (known, config) = (app.clone(), AgentConfig::default());
+        let is_heard = managed.notify.is_heard();
+        let handle = Handle::new(record.instance.clone(), is_heard, record.open_files);
+        let (known, config) = (app.clone(), app.config.clone());
         let mut agent = Self {
             app: known,
             home,
@@ -189,17 +243,27 @@ impl Agent {
             handle,
             succession,
             managed,
+            mode,
+            health: None,
         };
         // Whose record L has until the predecessor has let go, is not ours to say.
         let written = if agent.succession.is_some() { Ok(()) } else { agent.write_record() };
         let path = agent.home.agent_lock();
         let config = written
             .map_err(|e| StartError::from(Blocked::io("write", &path, &e)))
-            .and_then(|()| AgentConfig::load(agent.home.config()).map_err(StartError::from));
+            .and_then(|()| Ok(app.config.clone().with_file(agent.home.config())?));
         match config {
             Ok(config) => {
-                limits::raise(agent.record.open_files);
-                let lock = agent.lock.let_go_first();
+                let lock = match mode {
+                    // The process is not ours alone, and neither are its limits and descriptors.
+                    Mode::InProcess => agent.lock,
+                    Mode::Inherited | Mode::Foreground | Mode::Replacing => {
+                        limits::raise();
+                        agent.lock.let_go_first()
+                    }
+                };
+                let own = u64::try_from(config.shutdown_timeout.as_millis()).unwrap_or(u64::MAX);
+                agent.record.shutdown_ms = own;
                 Ok(Self { config, lock, ..agent })
             }
             Err(error) => {
@@ -213,9 +277,25 @@ impl Agent {
         self.record.write(&self.lock)
     }
 
-    /// Gives up, and tells who waits why.
-    pub fn fail(mut self, reason: &str) {
+    /// Gives up, and tells who waits why: the verb that started it, through the pipe, or all that wait in
+    /// a manager's queue.
+    pub fn failed(mut self, reason: &str) {
         self.give_up(reason, "");
+    }
+
+    /// Says what the app wants known of it, before it serves; [`Handle::publish`] says it later.
+    pub fn publish(&mut self, facts: Facts) -> Result<(), PublishError> {
+        facts.check()?;
+        self.record.tell(facts);
+        let path = self.home.agent_lock();
+        // A successor writes its record when it has everything.
+        let written = if self.succession.is_some() { Ok(()) } else { self.write_record() };
+        Ok(written.map_err(|source| LockError::Record { path, source })?)
+    }
+
+    /// Has `GET /v1/health` answered by these checks.
+    pub fn with_health(self, checks: &Checks) -> Self {
+        Self { health: Some(checks.clone()), ..self }
     }
 
     /// Tells who waits, and notes it for those after it: that one may be gone, or have
@@ -232,6 +312,12 @@ impl Agent {
             self.record.stage = Stage::Stopped;
             let _ = self.write_record();
         }
+        self.handle.0.stage.send_replace(Stage::Stopped);
+    }
+
+    /// How it became the agent.
+    pub fn mode(&self) -> Mode {
+        self.mode
     }
 
     /// Its settings.
@@ -257,7 +343,7 @@ impl Agent {
     /// The agent that held L before and did not say that it had ended: it was killed, or the
     /// machine stopped under it.
     pub fn died_before(&self) -> Option<&Record> {
-        self.predecessor.as_ref().filter(|record| record.is_unclean())
+        self.predecessor.as_ref().filter(|record| record.stage != Stage::Stopped)
     }
 
     /// The handle by which the rest of the agent speaks to its lifecycle.
@@ -315,58 +401,9 @@ fn foreground(home: &Home, managed: &mut Managed) -> Result<LockedFile, StartErr
         .given
         .settle(home)
         .map_err(|Elsewhere(given)| StartError::GivenElsewhere { given, ours: home.socket() })?;
-    foreground_lock(home, !managed.given.is_none())
-}
-
-/// `queued`: verbs wait in a queue of ours, and another one may be about to step down.
-fn foreground_lock(home: &Home, queued: bool) -> Result<LockedFile, StartError> {
+    // Where verbs wait in a queue of ours, another one may be about to step down.
+    let queued = !managed.given.is_none();
     let path = home.agent_lock();
-    let open = || record::open(&path).map_err(|e| Blocked::io("open", &path, &e));
-    let file = match LockedFile::try_exclusive(open()?) {
-        Ok(lock) => return Ok(lock),
-        Err((file, TryError::Held)) => file,
-        Err((_, TryError::Unsupported(e))) => {
-            return Err(crate::ensure::locks::no_flock(home, &e).into());
-        }
-        Err((_, TryError::Os(e))) => {
-            return Err(Blocked::io("lock", &path, &e).into());
-        }
-    };
-    let cannot = |e: io::Error| Blocked::io("wait for", &path, &e);
-    let waiting = LockWait::begin(file).map_err(cannot)?;
-    let began = Instant::now();
-    wait::any_readable(&[waiting.as_fd()], began + FOREGROUND_PATIENCE).map_err(cannot)?;
     let stops = || Record::read(&path).is_some_and(|record| record.stage == Stage::Stopping);
-    if queued && stops() {
-        wait::any_readable(&[waiting.as_fd()], began + QUEUED_PATIENCE).map_err(cannot)?;
-    }
-    match waiting.take() {
-        Some(lock) => Ok(lock.map_err(cannot)?),
-        None => Err(StartError::AlreadyRunning {
-            pid: Record::read(&path).map(|record| record.process.pid),
-        }),
-    }
-}
-
-fn new_record(app: &App, home: &Home) -> Record {
-    Record {
-        process: ProcessId::current(),
-        mount_ns: hearth_process::facts::mount_namespace(),
-        hostname: hearth_process::facts::hostname(),
-        instance: new_instance(),
-        version: app.version.to_owned(),
-        executable: env::current_exe().unwrap_or_default(),
-        socket: home.socket(),
-        stage: Stage::Starting,
-        started_at: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
-        hung: Vec::new(),
-        open_files: limits::open_files(),
-    }
-}
-
-/// 64 random bits: never the same for two starts, whatever the clock and the pids do.
-fn new_instance() -> String {
-    let mut bytes = [0; 8];
-    crate::random(&mut bytes);
-    format!("{:016x}", u64::from_ne_bytes(bytes))
+    Ok(lifetime::take(home, FOREGROUND_PATIENCE, || queued && stops())?)
 }

@@ -5,16 +5,18 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use hearth_process::locked::{LockedFile, TryError};
 use hearth_process::watch::DirWatch;
 
-use super::{Attempt, CallError, SILENCE};
-use crate::Home;
-use crate::home::Blocked;
+use super::{Attempt, SILENCE};
+use crate::app::Sockets;
+use crate::home::{Blocked, SOCKET};
 use crate::record::{self, Record, Stage};
 use crate::wait::{self, LockWait};
+use crate::{CallError, Home};
 
 /// An agent that was killed has let go of L within this.
 const DYING: Duration = Duration::from_millis(30);
@@ -129,9 +131,19 @@ impl Attempt<'_> {
             return Ok(());
         }
         // A user's watches may be used up (inotify(7)): then the wait does without.
-        self.watch = DirWatch::names(self.home.sockets()).ok();
+        self.watch = DirWatch::names(&self.where_it_will_listen()).ok();
         self.agent_lock_wait = Some(waiting);
         Ok(())
+    }
+
+    /// In which directory the socket of the one that lives appears.
+    fn where_it_will_listen(&self) -> PathBuf {
+        let published = match self.app.sockets {
+            Sockets::Home => None,
+            Sockets::RuntimeDirectory => self.home.published_socket(),
+        };
+        let directory = published.as_deref().and_then(Path::parent);
+        directory.unwrap_or(self.home.sockets()).to_owned()
     }
 
     /// Somebody holds L. Subscribes, looks once more, and only then waits.
@@ -172,9 +184,7 @@ impl Attempt<'_> {
                 return Err(self.judge_late());
             }
             let changes = watch.drain().unwrap_or_default();
-            if changes
-                .iter()
-                .any(|change| change.name.as_deref().is_none_or(|name| name == "agent.sock"))
+            if changes.iter().any(|change| change.name.as_deref().is_none_or(|name| name == SOCKET))
             {
                 break;
             }

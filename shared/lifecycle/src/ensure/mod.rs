@@ -20,6 +20,7 @@ mod verdict;
 pub use self::replace::replace;
 
 use std::io;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use hearth_process::locked::LockedFile;
@@ -28,14 +29,10 @@ use hearth_process::watch::DirWatch;
 use self::socket::Probe;
 use self::unit::{Charge, Unanswered};
 use crate::http::{Connection, Reply, Request};
-use crate::ready::{ApiRange, Ready, State, Version};
+use crate::ready::{Ready, State};
 use crate::wait::LockWait;
-use crate::{App, Home};
+use crate::{App, CallError, Home, Renewal};
 
-/// A verb's time for getting an agent.
-const DEADLINE: Duration = Duration::from_secs(10);
-/// A new agent's time for becoming ready, inside the deadline.
-const SPAWN_BUDGET: Duration = Duration::from_secs(3);
 /// How long an agent may be silent before the slow path is taken; also when a wait is named.
 const SILENCE: Duration = Duration::from_millis(500);
 
@@ -44,28 +41,12 @@ const SILENCE: Duration = Duration::from_millis(500);
 pub struct Options<'a> {
     /// Never start an agent.
     pub no_spawn: bool,
-    /// Bounds getting an agent, below the 10 s that it may take anyway.
+    /// Bounds getting an agent, below the deadline of the app's [`crate::Budgets`].
     pub timeout: Option<Duration>,
     /// Start one although a recent failure is on record.
     pub past_backoff: bool,
     /// Called once, with the words for a person, when a wait takes more than 500 ms.
     pub on_wait: Option<&'a dyn Fn(&str)>,
-}
-
-/// Why a request got no reply.
-#[derive(Debug)]
-pub enum CallError {
-    /// There is no agent to be had: its state tells why.
-    NotReady(Box<Ready>),
-    /// The two sides have no version of the API in common. Nothing was done.
-    Version {
-        /// The agent.
-        agent: Version,
-        /// What we speak.
-        ours: ApiRange,
-    },
-    /// The connection broke before the reply, and the request may not be sent again.
-    Broken(io::Error),
 }
 
 /// Makes sure that an agent answers: starts one if there is none.
@@ -79,7 +60,7 @@ pub fn ensure_ready(app: &App, home: &Home, options: &Options<'_>) -> Ready {
             match replace(app, home, options) {
                 Ok(ready) => ready,
                 Err(CallError::NotReady(ready)) => *ready,
-                Err(CallError::Version { .. } | CallError::Broken(_)) => {
+                Err(_) => {
                     let attempt = Attempt::new(app, home, options, None);
                     Ready { version: Some(agent), ..attempt.told(State::Up, None, None) }
                 }
@@ -89,9 +70,9 @@ pub fn ensure_ready(app: &App, home: &Home, options: &Options<'_>) -> Ready {
             let attempt = Attempt::new(app, home, options, None);
             Ready { version: Some(agent), ..attempt.told(State::Up, None, None) }
         }
-        Err(CallError::Broken(e)) => Attempt::new(app, home, options, None).told(
+        Err(error) => Attempt::new(app, home, options, None).told(
             State::Unresponsive,
-            Some(format!("the agent broke the connection: {e}")),
+            Some(error.to_string()),
             None,
         ),
     }
@@ -112,6 +93,8 @@ pub fn call(
         {
             let replaced = replace(app, home, options)?;
             let mut attempt = Attempt::new(app, home, options, Some(request));
+            // Whoever is there now is the newest that there is.
+            attempt.may_be_older = true;
             let (ready, reply) = attempt.ask().map_err(|error| match error {
                 CallError::Version { agent, ours } => {
                     attempt.too_old(&agent, ours).unwrap_or(CallError::Version { agent, ours })
@@ -124,14 +107,46 @@ pub fn call(
     }
 }
 
+/// Makes sure that an agent answers, and gives the connection on which it did.
+pub(crate) fn connect(
+    app: &App,
+    home: &Home,
+    options: &Options<'_>,
+) -> Result<(Ready, Connection), CallError> {
+    let open = |may_be_older| {
+        let mut attempt = Attempt::new(app, home, options, None);
+        attempt.may_be_older = may_be_older;
+        let (ready, _) = attempt.run()?;
+        let broken = || CallError::Broken(io::ErrorKind::UnexpectedEof.into());
+        Ok((ready, attempt.answering.take().ok_or_else(broken)?))
+    };
+    match open(false) {
+        Err(CallError::Version { agent, ours })
+            if replace::may_replace(options, app, &agent, ours) =>
+        {
+            let replaced = replace(app, home, options)?;
+            let (ready, connection) = open(true)?;
+            let (state, duration) = (replaced.state, replaced.duration);
+            Ok((Ready { state, duration, ..ready }, connection))
+        }
+        opened => opened,
+    }
+}
+
 struct Attempt<'a> {
     app: &'a App,
     home: &'a Home,
+    /// Where the agent was found to listen, where that is not where one of our environment would.
+    elsewhere: Option<PathBuf>,
     options: &'a Options<'a>,
     request: Option<&'a Request>,
     began: Instant,
     deadline: Instant,
     open: Option<Connection>,
+    /// The one on which the agent has said who it is, where nothing was asked beside that.
+    answering: Option<Connection>,
+    /// An agent of an older version is good enough.
+    may_be_older: bool,
     spawn_lock: Option<LockedFile>,
     watch: Option<DirWatch>,
     agent_lock_wait: Option<LockWait>,
@@ -157,7 +172,8 @@ impl<'a> Attempt<'a> {
         request: Option<&'a Request>,
     ) -> Self {
         let began = Instant::now();
-        let deadline = began + options.timeout.unwrap_or(DEADLINE).min(DEADLINE);
+        let most = app.budgets.deadline;
+        let deadline = began + options.timeout.unwrap_or(most).min(most);
         Self {
             app,
             home,
@@ -165,7 +181,12 @@ impl<'a> Attempt<'a> {
             request,
             began,
             deadline,
+            elsewhere: None,
             open: None,
+            answering: None,
+            may_be_older: app.renewal != Renewal::Older
+                || options.no_spawn
+                || app.spawn_forbidden(),
             spawn_lock: None,
             watch: None,
             agent_lock_wait: None,
@@ -201,6 +222,9 @@ impl<'a> Attempt<'a> {
                 Probe::Declined(problem) => return Err(self.declined(&problem)),
                 Probe::Blocked(blocked) => return Err(self.blocked(blocked)),
                 Probe::Late => return Err(self.judge_late()),
+                Probe::Overdue(after) => {
+                    return Err(CallError::Timeout { path: self.socket(), after });
+                }
                 Probe::Lost(error) => {
                     self.repeat_or_fail(error)?;
                     Unanswered::Ended

@@ -9,10 +9,11 @@
 
 use std::time::Instant;
 
-use super::{Attempt, CallError, Options};
+use super::{Attempt, Options};
 use crate::ready::{ApiRange, Ready, State, Version};
 use crate::spawn::{self, Became};
-use crate::{App, Home};
+use crate::version::is_older;
+use crate::{App, CallError, Home, Renewal};
 
 /// Puts an agent of this executable into the place of the one that lives; where none does, starts
 /// one. What is under way at the old one is finished or ended with the word that it was replaced.
@@ -23,6 +24,7 @@ use crate::{App, Home};
 /// died, and the old one goes on; one that does not answer is [`State::Unresponsive`] and stays.
 pub fn replace(app: &App, home: &Home, options: &Options<'_>) -> Result<Ready, CallError> {
     let mut attempt = Attempt::new(app, home, options, None);
+    attempt.may_be_older = true;
     let old = match attempt.run() {
         // Whoever was started this moment is of the newest executable.
         Ok((ready, _)) if ready.state == State::Started => return Ok(ready),
@@ -39,15 +41,20 @@ pub fn replace(app: &App, home: &Home, options: &Options<'_>) -> Result<Ready, C
     }
 }
 
-/// Whether `call` may put a newer agent in the place of one that it has no version in common with.
+/// Whether `call` may put a newer agent in the place of this one: it has no version in common with it, or
+/// the app wants none that is older. One that is newer is never replaced.
 pub(super) fn may_replace(
     options: &Options<'_>,
     app: &App,
     agent: &Version,
     ours: ApiRange,
 ) -> bool {
-    let newer = ours.min > agent.api.max;
-    newer && !options.no_spawn && !app.spawn_forbidden()
+    let wanted = match app.renewal {
+        Renewal::Incompatible => ours.min > agent.api.max,
+        Renewal::Older => ours.min > agent.api.max || is_older(&agent.version, app.version),
+        Renewal::Never => false,
+    };
+    wanted && !options.no_spawn && !app.spawn_forbidden()
 }
 
 impl Attempt<'_> {
@@ -64,7 +71,9 @@ impl Attempt<'_> {
             spawn::spawn(self.app, self.home, spawn_lock, None).map_err(|b| self.blocked(b))?;
         match spawned.wait(self.deadline).map_err(CallError::Broken)? {
             Became::Ready(instance) => {
-                let mut ready = super::ensure_ready(self.app, self.home, self.options);
+                let mut next = Attempt::new(self.app, self.home, self.options, None);
+                next.may_be_older = true;
+                let (mut ready, _) = next.run()?;
                 let ours = ready.version.as_ref().is_some_and(|v| v.instance == instance);
                 if ours && ready.state == State::Up {
                     ready.state = State::Started;
@@ -91,6 +100,7 @@ impl Attempt<'_> {
         self.open = None;
         self.restarted_by_manager(old)?;
         let mut next = Attempt::new(self.app, self.home, self.options, None);
+        next.may_be_older = true;
         next.deadline = self.deadline;
         let mut ready = match next.run() {
             Ok((ready, _)) => ready,

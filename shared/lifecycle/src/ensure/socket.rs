@@ -2,14 +2,17 @@
 
 use std::io;
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::{Attempt, CallError, DEADLINE, SILENCE};
+use super::{Attempt, SILENCE};
+use crate::app::Sockets;
 use crate::home::Blocked;
 use crate::http::{ConnectError, Connection, Head, Reply, Request};
 use crate::problem::Problem;
 use crate::ready::{ApiRange, Version};
-use crate::wait;
+use crate::version::is_older;
+use crate::{CallError, wait};
 
 /// What one look at the socket told.
 pub(super) enum Probe {
@@ -27,6 +30,8 @@ pub(super) enum Probe {
     Full,
     /// Nobody listens.
     Nobody,
+    /// It is up, and has not answered the request within the request's own time.
+    Overdue(Duration),
     /// It broke before the first byte of the version.
     Broke,
     /// It began to answer, and went silent beyond the deadline.
@@ -41,7 +46,7 @@ impl Attempt<'_> {
     pub(super) fn probe(&mut self, patience: Duration) -> Probe {
         let connection = match self.open.take() {
             Some(connection) => connection,
-            None => match Connection::open(&self.home.socket(), patience.min(self.left())) {
+            None => match self.connect(patience.min(self.left())) {
                 Ok(mut connection) => {
                     if self.spawn_lock.is_some() {
                         // A stopped agent does not empty its socket, and is waited for.
@@ -52,14 +57,16 @@ impl Attempt<'_> {
                     }
                     connection
                 }
-                Err(ConnectError::Nobody) => return Probe::Nobody,
-                Err(ConnectError::Full) => return Probe::Full,
-                Err(ConnectError::Foreign(uid)) => return Probe::Blocked(self.foreign(uid)),
-                Err(ConnectError::Os(e)) => {
+                Err(ConnectError::Missing { .. } | ConnectError::Stale { .. }) => {
+                    return Probe::Nobody;
+                }
+                Err(ConnectError::Timeout { .. }) => return Probe::Full,
+                Err(ConnectError::Refused { uid, .. }) => return Probe::Blocked(self.foreign(uid)),
+                Err(ConnectError::Os { path, source }) => {
                     // A home that is wrong says more than the error of a path through it.
                     let home = self.home.prepare().err();
                     return Probe::Blocked(
-                        home.unwrap_or_else(|| Blocked::io("connect to", &self.home.socket(), &e)),
+                        home.unwrap_or_else(|| Blocked::io("connect to", &path, &source)),
                     );
                 }
             },
@@ -74,15 +81,46 @@ impl Attempt<'_> {
         }
     }
 
-    /// The version probe, and right behind it the verb's request.
+    /// Where the agent listens, as far as we know.
+    pub(super) fn socket(&self) -> PathBuf {
+        self.elsewhere.clone().unwrap_or_else(|| self.home.socket())
+    }
+
+    /// Where an agent of this environment listens; else, for an app whose socket may stand elsewhere,
+    /// where the one that lives says that it does.
+    fn connect(&mut self, patience: Duration) -> Result<Connection, ConnectError> {
+        let nobody = |error: &ConnectError| {
+            matches!(error, ConnectError::Missing { .. } | ConnectError::Stale { .. })
+        };
+        let tried = match Connection::open(&self.socket(), patience) {
+            Err(error) if nobody(&error) && self.app.sockets == Sockets::RuntimeDirectory => error,
+            opened => return opened,
+        };
+        let (ours, published) = (self.home.socket(), self.home.published_socket());
+        let others = [self.elsewhere.take().map(|_| ours.clone()), published];
+        for place in others.into_iter().flatten() {
+            if let Ok(connection) = Connection::open(&place, patience) {
+                self.elsewhere = Some(place).filter(|place| *place != ours);
+                return Ok(connection);
+            }
+        }
+        Err(tried)
+    }
+
+    /// The version probe, and right behind it the verb's request, where whoever answers may do it.
     pub(super) fn first_write(&self) -> Vec<u8> {
-        let header = self.app.api_header();
         let mut bytes = Vec::with_capacity(512);
         Request::get("/v1/version").write_to(&mut bytes, None);
-        if let Some(request) = self.request {
-            request.write_to(&mut bytes, Some((&header, self.app.api)));
+        if self.may_be_older {
+            self.write_request(&mut bytes);
         }
         bytes
+    }
+
+    fn write_request(&self, bytes: &mut Vec<u8>) {
+        if let Some(request) = self.request {
+            request.write_to(bytes, Some((&self.app.api_header(), self.app.api)));
+        }
     }
 
     pub(super) fn read_answer(&mut self, mut connection: Connection) -> Probe {
@@ -107,27 +145,43 @@ impl Attempt<'_> {
             Ok(version) => version,
             Err(why) => return Probe::Blocked(self.not_ours(&why)),
         };
+        if version.name != self.app.name {
+            return Probe::Blocked(
+                self.not_ours(&format!("it says that it is `{}`", version.name)),
+            );
+        }
         let ours = ApiRange { min: self.app.api.0, max: self.app.api.1 };
-        if !version.api.meets(ours) {
+        let too_old = !self.may_be_older && is_older(&version.version, self.app.version);
+        if too_old || !version.api.meets(ours) {
             return Probe::Refused(CallError::Version { agent: version, ours });
         }
-        if self.request.is_none() {
+        let Some(request) = self.request else {
+            connection.read_until(None);
+            self.answering = Some(connection.of(self.app));
             return Probe::Answered(version, None);
+        };
+        if !self.may_be_older {
+            let mut bytes = Vec::with_capacity(512);
+            self.write_request(&mut bytes);
+            if let Err(error) = connection.send(&bytes) {
+                return Probe::Lost(error);
+            }
         }
         // It is up. How long a command may take is the caller's to say; a question is answered at
         // once, or by nobody.
         let own = self.options.timeout.and_then(|it| self.began.checked_add(it));
-        let asks = self.request.is_some_and(|request| request.method == "GET");
-        let at_most = || Instant::now().checked_add(DEADLINE).filter(|_| asks);
-        connection.read_until(own.or_else(at_most));
+        let within = request.within.and_then(|it| Instant::now().checked_add(it));
+        let deadline = self.app.budgets.deadline;
+        let at_most = || Instant::now().checked_add(deadline).filter(|_| request.method == "GET");
+        connection.read_until(within.or(own).or_else(at_most));
         match connection.head() {
             // Between the two requests of one write it began to stop.
             Ok(head) if head.status == 503 && is_stopping(&head) => Probe::Stopping,
             Ok(head) => {
-                connection.read_until(None);
+                connection.read_until(within);
                 Probe::Answered(version, Some(Reply::new(connection, head)))
             }
-            Err(error) if is_late(&error) => Probe::Late,
+            Err(error) if is_late(&error) => request.within.map_or(Probe::Late, Probe::Overdue),
             Err(error) => Probe::Lost(error),
         }
     }

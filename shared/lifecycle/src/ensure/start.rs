@@ -4,9 +4,10 @@ use std::time::Instant;
 
 use hearth_process::locked::{LockedFile, TryError};
 
+use super::Attempt;
 use super::locks::no_flock;
 use super::verdict::with_tail;
-use super::{Attempt, CallError, SPAWN_BUDGET};
+use crate::CallError;
 use crate::failures::{Executable, Failures, Verdict};
 use crate::home::Blocked;
 use crate::ready::State;
@@ -42,7 +43,7 @@ impl Attempt<'_> {
         self.claim(&spawn_lock, &agent_lock).map_err(|b| self.blocked(b))?;
         let mut spawned = spawn::spawn(self.app, self.home, spawn_lock, Some(agent_lock))
             .map_err(|b| self.blocked(b))?;
-        let budget = self.deadline.min(Instant::now() + SPAWN_BUDGET);
+        let budget = self.deadline.min(Instant::now() + self.app.budgets.spawn);
         let became = spawned.wait(budget).map_err(CallError::Broken)?;
         self.after_spawn(became, last, executable, boot)
     }

@@ -17,7 +17,8 @@ use hearth_process::watch::DirWatch;
 use hearth_process::{ProcessHandle, ProcessId};
 
 use super::locks::UNTOLD;
-use super::{Attempt, CallError, SILENCE};
+use super::{Attempt, SILENCE};
+use crate::CallError;
 use crate::control::StopError;
 use crate::home::Blocked;
 use crate::http::Connection;
@@ -25,9 +26,6 @@ use crate::ready::Version;
 use crate::record::{Record, Stage};
 use crate::unit::{self, Refused, Standing, Unit};
 use crate::wait::LockWait;
-
-/// The manager's time for bringing an agent up, inside the deadline.
-const MANAGER_BUDGET: Duration = Duration::from_secs(8);
 
 /// More agents than this do not come and go within the manager's time: somebody else ends connections.
 const MANY: u32 = 200;
@@ -135,7 +133,7 @@ impl Attempt<'_> {
 
     /// Until when the manager has time.
     fn budget(&self) -> Instant {
-        self.deadline.min(self.began + MANAGER_BUDGET)
+        self.deadline.min(self.began + self.app.budgets.manager)
     }
 
     /// The connection is kept: whoever listens for the agent has it in a queue.

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Attempt, CallError};
+use super::Attempt;
+use crate::CallError;
 use crate::failures::Failures;
 use crate::home::Blocked;
 use crate::ready::{Ready, State, Version};
@@ -132,7 +133,7 @@ impl Attempt<'_> {
     /// L is held from a world in which our socket path means something else.
     pub(super) fn elsewhere(&self, record: &Record) -> Option<Blocked> {
         let ours = hearth_process::facts::mount_namespace();
-        let unreachable = self.open.is_none() && !self.home.socket().exists();
+        let unreachable = self.open.is_none() && !self.socket().exists();
         (unreachable && record.mount_ns != ours).then(|| {
             Blocked::new(
                 format!(
@@ -147,7 +148,7 @@ impl Attempt<'_> {
     }
 
     pub(super) fn foreign(&self, uid: u32) -> Blocked {
-        let socket = self.home.socket();
+        let socket = self.socket();
         Blocked::new(
             format!(
                 "uid {uid} listens on {}, and we are uid {}",
@@ -159,7 +160,7 @@ impl Attempt<'_> {
     }
 
     pub(super) fn not_ours(&self, why: &str) -> Blocked {
-        let socket = self.home.socket();
+        let socket = self.socket();
         Blocked::new(
             format!("what listens on {} is no agent of {}: {why}", socket.display(), self.app.name),
             "end it, or name another home with --home",

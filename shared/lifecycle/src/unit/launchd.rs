@@ -33,7 +33,7 @@ pub(super) fn directory() -> Option<PathBuf> {
 #[cfg_attr(not(target_os = "macos"), allow(dead_code, reason = "chosen on macOS"))]
 pub(super) fn installed(app: &App) -> Installed {
     directory().map_or(Installed::None, |directory| {
-        installed_at(app, &directory.join(format!("{}.plist", app.label)))
+        installed_at(app, &directory.join(format!("{}.plist", app.launchd_label())))
     })
 }
 
@@ -62,7 +62,7 @@ pub(super) fn installed_at(app: &App, path: &std::path::Path) -> Installed {
     Installed::Unit(Box::new(Unit {
         kind: Kind::Launchd,
         app: app.name,
-        name: app.label.to_owned(),
+        name: app.launchd_label(),
         files: vec![path.to_owned()],
         home: tidy(&home),
         executable: PathBuf::from(executable),

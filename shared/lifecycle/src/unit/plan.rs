@@ -18,15 +18,16 @@ use hearth_process::locked::{LockedFile, TryError};
 use super::launchd::{self, Launchctl};
 use super::run::{self, Trouble};
 use super::{Refused, Unit};
+use crate::ensure::ensure_ready;
 use crate::wait::{self, LockWait};
-use crate::{App, Home, Options, StopError, control, ensure_ready, kept, record, typed};
+use crate::{App, Home, Options, Stop, StopError, control, kept, record, typed};
 
 /// One command of a manager's may take this long; ending an agent may take its services' hooks.
 const COMMAND: Duration = Duration::from_secs(20);
 /// Verbs that start an agent hold S for less.
 const SPAWNING: Duration = Duration::from_secs(10);
 /// Beyond the agent's own time for its end.
-const ENDING: Duration = Duration::from_secs(15);
+const ENDING: Duration = Duration::from_secs(10);
 
 /// One step.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -253,8 +254,8 @@ fn hold(home: &Home) -> Result<Option<LockedFile>, Refused> {
 }
 
 fn end_agent(app: &App, home: &Home) -> Result<(), Refused> {
-    let own = crate::AgentConfig::load(home.config()).unwrap_or_default().shutdown_timeout;
-    let words = match control::stop(app, home, own.saturating_add(ENDING)) {
+    let within = Some(control::patience(home).saturating_add(ENDING));
+    let words = match control::stop(app, home, Stop { within, force: false }) {
         Ok(_) => return Ok(()),
         Err(StopError::Failed(words)) => words,
         Err(StopError::Blocked(blocked)) => blocked.reason,

@@ -12,7 +12,7 @@ use std::time::Instant;
 use super::plan::{Plan, Step};
 use super::template::{self, File, Wanted};
 use super::{Installed, Kind, Refused, Standing, Unit, in_charge, installed, stamp};
-use crate::{App, Home, Presence, inspect, typed};
+use crate::{App, Home, Running, running, typed};
 
 /// Why nothing can be installed. Nothing was written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -199,7 +199,7 @@ fn unit_of(app: &App, wanted: &Wanted, files: &[File]) -> Unit {
         app: app.name,
         name: match wanted.kind {
             Kind::Systemd => super::systemd::names(app)[0].clone(),
-            Kind::Launchd => app.label.to_owned(),
+            Kind::Launchd => app.launchd_label(),
         },
         files: files.iter().map(|file| file.path.clone()).collect(),
         home: wanted.home.dir().to_owned(),
@@ -212,7 +212,7 @@ fn unit_of(app: &App, wanted: &Wanted, files: &[File]) -> Unit {
 /// The end of an agent that lives and is not the manager's: a socket unit that starts would take the
 /// socket's path away from it.
 fn ending(home: &Home, standing: Standing) -> Option<Step> {
-    let Ok(Presence::Living(record)) = inspect(home) else { return None };
+    let Ok(Running::Living(record)) = running(home) else { return None };
     let pid = record.map(|record| record.process.pid);
     (!standing.has(pid)).then_some(Step::EndAgent { pid })
 }

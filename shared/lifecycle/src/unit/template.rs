@@ -5,9 +5,11 @@
 //! escape brings through (a line's end, bytes that are not UTF-8) is refused before anything is
 //! written.
 
+use std::env;
 use std::path::{Path, PathBuf};
 
 use super::{Kind, stamp};
+use crate::app::Sockets;
 use crate::{App, Home};
 
 /// What is to be written into a unit.
@@ -99,14 +101,14 @@ fn launchd(app: &App, wanted: &Wanted, directory: &Path, environment: &[(String,
     let environment: Vec<_> = environment.iter().map(pair).collect();
     let values = [
         ("@NAME@", app.name),
-        ("@LABEL@", app.label),
+        ("@LABEL@", &app.launchd_label()),
         ("@ARGUMENTS@", &arguments.join("\n")),
         ("@ENVIRONMENT@", &environment.join("\n")),
         ("@LOG@", &xml(&wanted.home.log().to_string_lossy())),
     ];
     let text = filled(include_str!("../../templates/agent.plist"), &values);
     File {
-        path: directory.join(format!("{}.plist", app.label)),
+        path: directory.join(format!("{}.plist", app.launchd_label())),
         text: stamp::on_plist(app, &text, wanted.home.dir()),
     }
 }
@@ -129,15 +131,22 @@ fn filled(template: &str, values: &[(&str, &str)]) -> String {
 /// configuration too, so it is there only where it was given.
 fn of_home(app: &App, home: &Home) -> Vec<(String, String)> {
     let text = |path: &Path| path.to_string_lossy().into_owned();
+    // The manager listens where this install has found it, whatever it gives its processes later.
+    let runtime = match app.sockets {
+        Sockets::Home => None,
+        Sockets::RuntimeDirectory => env::var("XDG_RUNTIME_DIR").ok(),
+    };
+    let runtime = runtime.map(|base| ("XDG_RUNTIME_DIR".to_owned(), base));
     if home.is_given() {
-        return vec![(app.var_name("HOME"), text(home.dir()))];
+        return [(app.var_name("HOME"), text(home.dir()))].into_iter().chain(runtime).collect();
     }
     let above = |path: &Path| path.parent().map(text).unwrap_or_default();
     let config = home.config().parent().unwrap_or(home.config());
-    vec![
+    let bases = [
         ("XDG_STATE_HOME".to_owned(), above(home.dir())),
         ("XDG_CONFIG_HOME".to_owned(), above(config)),
-    ]
+    ];
+    bases.into_iter().chain(runtime).collect()
 }
 
 fn tellable(path: &Path) -> Result<(), Unwritable> {

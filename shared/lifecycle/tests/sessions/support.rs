@@ -14,16 +14,7 @@ use hearth_process::{Peer, ProcessHandle, ProcessId};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-pub const APP: App = App {
-    name: "pair",
-    prefix: "PAIR_TEST_UNSET",
-    version: "1.0.0",
-    api: (1, 1),
-    spawn_args: &["agent"],
-    run_args: &["run"],
-    label: "dev.pair.agent",
-    longest_socket: "agent.sock",
-};
+pub const APP: App = App::new("pair", "1.0.0").prefix("PAIR_TEST_UNSET").label("dev.pair.agent");
 
 /// A home that is no more when the test ends.
 pub struct OwnHome {

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Attempt, CallError};
+use super::Attempt;
+use crate::CallError;
 use crate::ensure::verdict::with_tail;
 use crate::problem::Problem;
 use crate::ready::{ApiRange, State, Version};

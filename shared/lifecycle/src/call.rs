@@ -1,0 +1,118 @@
+//! Why a request got no reply, or none that is of use: one enum, mapped nowhere else.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+
+use crate::http::Answer;
+use crate::ready::{ApiRange, Ready, Version};
+use crate::{Home, Problem};
+
+/// Why a request got no reply, or none that is of use.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// There is no agent to be had: its state tells why.
+    #[error("{}", in_words(.0))]
+    NotReady(Box<Ready>),
+    /// The two sides have no version of the API in common. Nothing was done.
+    #[error(
+        "the agent (version {}, API {}-{}) speaks no version of the API that we speak ({}-{})",
+        agent.version, agent.api.min, agent.api.max, ours.min, ours.max
+    )]
+    Version {
+        /// The agent.
+        agent: Version,
+        /// What we speak.
+        ours: ApiRange,
+    },
+    /// It was refused: the agent says why, and what to do.
+    #[error("{}", .0.detail)]
+    Refused(Box<Problem>),
+    /// No whole reply within the request's own time. The agent may have done what it was asked.
+    #[error("no whole reply from {} within {} ms", path.display(), after.as_millis())]
+    Timeout {
+        /// The socket.
+        path: PathBuf,
+        /// The request's time.
+        after: Duration,
+    },
+    /// Whoever answers says what can't be understood.
+    #[error("what {} answers can't be understood: {why}", path.display())]
+    Protocol {
+        /// The socket.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The connection broke before the reply, and the request may not be sent again.
+    #[error("the connection to the agent broke: {0}")]
+    Broken(#[source] io::Error),
+}
+
+impl CallError {
+    /// Stable, for programs: the state's word (`down`, `spawn-failed`, ...), `version`, the code of
+    /// the agent's refusal, `timeout`, `protocol`, `broken`.
+    pub fn code(&self) -> &str {
+        match self {
+            CallError::NotReady(ready) => ready.state.as_str(),
+            CallError::Version { .. } => "version",
+            CallError::Refused(problem) => &problem.code,
+            CallError::Timeout { .. } => "timeout",
+            CallError::Protocol { .. } => "protocol",
+            CallError::Broken(_) => "broken",
+        }
+    }
+
+    /// What to type next; empty where there is nothing to do.
+    pub fn hint(&self) -> &str {
+        match self {
+            CallError::NotReady(ready) => ready.hint.as_deref().unwrap_or_default(),
+            CallError::Refused(problem) => &problem.hint,
+            CallError::Version { .. }
+            | CallError::Timeout { .. }
+            | CallError::Protocol { .. }
+            | CallError::Broken(_) => "",
+        }
+    }
+}
+
+fn in_words(ready: &Ready) -> String {
+    let state = ready.state.as_str();
+    match &ready.reason {
+        Some(reason) => format!("{state}: {reason}"),
+        None => state.to_owned(),
+    }
+}
+
+/// What a reply whose reading failed comes to.
+pub(crate) fn unread(home: &Home, within: Option<Duration>, error: io::Error) -> CallError {
+    let path = home.socket();
+    match (error.kind(), within) {
+        (io::ErrorKind::TimedOut, Some(after)) => CallError::Timeout { path, after },
+        (io::ErrorKind::InvalidData, _) => CallError::Protocol { path, why: error.to_string() },
+        (_, _) => CallError::Broken(error),
+    }
+}
+
+/// Understands a whole reply. A refusal is an error with the agent's own words; what is none of its
+/// own is told as the text that came.
+pub(crate) fn understood<T: DeserializeOwned>(
+    home: &Home,
+    answer: &Answer,
+) -> Result<T, CallError> {
+    let protocol = |why: String| CallError::Protocol { path: home.socket(), why };
+    if answer.is_success() {
+        // Nothing is what `()` and `Option` are read from.
+        let body = if answer.body.is_empty() { b"null" } else { &answer.body[..] };
+        return serde_json::from_slice(body).map_err(|error| protocol(error.to_string()));
+    }
+    match serde_json::from_slice::<Problem>(&answer.body) {
+        Ok(problem) => Err(CallError::Refused(Box::new(problem))),
+        Err(_) => {
+            let said: String = String::from_utf8_lossy(&answer.body).chars().take(200).collect();
+            Err(protocol(format!("status {}: {}", answer.status, said.trim())))
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! The client of one app: it knows the home, remembers that the agent is ready, and speaks JSON.
+//!
+//! Kept true here: what is remembered is remembered until a connection fails, and never longer; a client
+//! is a value, so two apps, or two homes of one app, have each its own.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::call::{understood, unread};
+use crate::ensure::{self, Options};
+use crate::home::Blocked;
+use crate::http::{Connection, Reply, Request};
+use crate::ready::Ready;
+use crate::{App, CallError, Ended, Home, HomeError, Running, Stop, StopError, control, running};
+
+/// How long an agent may take for the reply to a JSON call.
+pub const JSON_DEADLINE: Duration = Duration::from_secs(10);
+
+/// A client of one app's agent, blocking: no runtime, no thread.
+///
+/// ```no_run
+/// use hearth_lifecycle::{App, Client, Options};
+///
+/// const NOTES: App = App::new("notes", env!("CARGO_PKG_VERSION"));
+///
+/// let notes = Client::new(&NOTES)?;
+/// let all: Vec<String> = notes.get("/v1/notes", &Options::default())?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Client {
+    app: App,
+    home: Home,
+    // A std mutex is right: it is held for a look.
+    ready: Mutex<Option<Arc<Ready>>>,
+}
+
+impl Client {
+    /// Of the app's home by the rules ([`Home::resolve`]). Touches no file.
+    pub fn new(app: &App) -> Result<Self, HomeError> {
+        Ok(Self::at(app, Home::resolve(app, None)?))
+    }
+
+    /// The same where a person may have named the home (`--home`).
+    pub fn in_home(app: &App, home: Option<&Path>) -> Result<Self, HomeError> {
+        Ok(Self::at(app, Home::resolve(app, home)?))
+    }
+
+    /// Of this home.
+    pub fn at(app: &App, home: Home) -> Self {
+        Self { app: app.clone(), home, ready: Mutex::new(None) }
+    }
+
+    /// Whose agent.
+    pub fn app(&self) -> &App {
+        &self.app
+    }
+
+    /// Where.
+    pub fn home(&self) -> &Home {
+        &self.home
+    }
+
+    /// Makes sure that an agent answers: starts one if there is none and `options` allow it. Once it is
+    /// up or started that is remembered, until a connection fails or [`Client::forget`].
+    pub fn ensure_ready(&self, options: &Options<'_>) -> Arc<Ready> {
+        if let Some(ready) = self.remembered() {
+            return ready;
+        }
+        self.remember(ensure::ensure_ready(&self.app, &self.home, options))
+    }
+
+    /// An open connection on which the agent has just said who it is; requests go over it one after the
+    /// other.
+    pub fn connect(&self, options: &Options<'_>) -> Result<Connection, CallError> {
+        let opened = ensure::connect(&self.app, &self.home, options);
+        let (ready, connection) = opened.inspect_err(|_| self.forget())?;
+        self.remember(ready);
+        Ok(connection)
+    }
+
+    /// Gets an agent and sends `request` to it, both in one write when one is up. The reply may be read as
+    /// it comes.
+    ///
+    /// An agent that is too old to be talked to is replaced first ([`crate::Renewal`]); one that is too
+    /// new never is.
+    pub fn call(
+        &self,
+        options: &Options<'_>,
+        request: &Request,
+    ) -> Result<(Arc<Ready>, Reply), CallError> {
+        let answer = ensure::call(&self.app, &self.home, options, request);
+        let (ready, reply) = answer.inspect_err(|_| self.forget())?;
+        Ok((self.remember(ready), reply))
+    }
+
+    /// The same, with the reply read as JSON. Without a deadline of its own the request gets
+    /// [`JSON_DEADLINE`]. An empty body is JSON's `null`.
+    ///
+    /// Errors: also [`CallError::Refused`] where the agent says no, in its own words,
+    /// [`CallError::Timeout`] and [`CallError::Protocol`].
+    pub fn json<T: DeserializeOwned>(
+        &self,
+        options: &Options<'_>,
+        request: &Request,
+    ) -> Result<T, CallError> {
+        let within = request.within.unwrap_or(JSON_DEADLINE);
+        let request = request.clone().within(within);
+        let (_, reply) = self.call(options, &request)?;
+        let answer = reply.whole().map_err(|error| unread(&self.home, Some(within), error));
+        understood(&self.home, &answer.inspect_err(|_| self.forget())?)
+    }
+
+    /// Asks for something.
+    pub fn get<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        options: &Options<'_>,
+    ) -> Result<T, CallError> {
+        self.json(options, &Request::get(path))
+    }
+
+    /// Has something done. Sent once: where it may be repeated, say so by [`Request::repeatable`] and
+    /// [`Client::json`].
+    pub fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        options: &Options<'_>,
+    ) -> Result<T, CallError> {
+        self.json(options, &Request::json(path, body)?)
+    }
+
+    /// Has something removed. Sent once.
+    pub fn delete<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        options: &Options<'_>,
+    ) -> Result<T, CallError> {
+        self.json(options, &Request::delete(path))
+    }
+
+    /// Whether an agent lives, without asking it.
+    pub fn running(&self) -> Result<Running, Blocked> {
+        running(&self.home)
+    }
+
+    /// Has the agent stop and waits for its end; see [`control::stop`].
+    pub fn stop(&self, how: Stop) -> Result<Ended, StopError> {
+        self.forget();
+        control::stop(&self.app, &self.home, how)
+    }
+
+    /// Puts an agent of this executable into the place of the one that lives; see [`ensure::replace`].
+    pub fn replace(&self, options: &Options<'_>) -> Result<Arc<Ready>, CallError> {
+        self.forget();
+        let ready = ensure::replace(&self.app, &self.home, options)?;
+        Ok(self.remember(ready))
+    }
+
+    /// Forgets that the agent was ready: it is looked at anew.
+    pub fn forget(&self) {
+        *self.ready.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn remembered(&self) -> Option<Arc<Ready>> {
+        self.ready.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn remember(&self, ready: Ready) -> Arc<Ready> {
+        let ready = Arc::new(ready);
+        let kept = ready.state.is_ready().then(|| Arc::clone(&ready));
+        *self.ready.lock().unwrap_or_else(PoisonError::into_inner) = kept;
+        ready
+    }
+}
