@@ -4,13 +4,14 @@
 //! one too, and an agent older than this command is told in one line on stderr.
 
 use std::io::IsTerminal;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use hearth_api::{AgentRow, reply::Services, stream::OutcomeAgent};
 use hearth_lifecycle::{
-    CallError, Options, Ready, Reply, Request, Running, State, Version, call, ensure_ready,
-    is_older, running, unit,
+    CallError, Client, Options, Ready, Reply, Request, Running, State, Version, is_older, running,
+    unit,
 };
 
 use crate::args::Context;
@@ -39,10 +40,19 @@ impl Wish {
     }
 }
 
+/// The client of the home that was named.
+pub fn client(context: &Context) -> Client {
+    Client::at(app(), context.home.clone())
+}
+
 /// Sends `request`, in the same write as the question for the agent's version.
-pub fn ask(context: &Context, wish: Wish, request: &Request) -> Result<(Ready, Reply), CallError> {
+pub fn ask(
+    context: &Context,
+    wish: Wish,
+    request: &Request,
+) -> Result<(Arc<Ready>, Reply), CallError> {
     let (wish, say) = (wish.now(), say(context));
-    let answer = call(app(), &context.home, &options(context, wish, &say), request)?;
+    let answer = client(context).call(&options(context, wish, &say), request)?;
     tell(context, &answer.0);
     Ok(answer)
 }
@@ -52,7 +62,7 @@ pub fn fetch(
     context: &Context,
     wish: Wish,
     request: &Request,
-) -> Result<(Ready, Vec<u8>), Refusal> {
+) -> Result<(Arc<Ready>, Vec<u8>), Refusal> {
     let wish = wish.now();
     let (ready, mut reply) =
         ask(context, wish, request).map_err(|error| refuse::of_call(error, wish.timeout))?;
@@ -70,23 +80,24 @@ pub fn all_rows(context: &Context, wish: Wish) -> Result<Services, Refusal> {
 /// `patience` is spent; `None`: there is none.
 pub fn peek(context: &Context, patience: Duration, request: &Request) -> Option<Vec<u8>> {
     let options = Options { no_spawn: true, timeout: Some(patience), ..Options::default() };
-    let (_, mut reply) = call(app(), &context.home, &options, request).ok()?;
+    let (_, mut reply) = client(context).call(&options, request).ok()?;
     let body = reply.bytes().ok()?;
     reply.is_success().then_some(body)
 }
 
 /// Makes sure that an agent answers.
-pub fn ready(context: &Context, wish: Wish) -> Ready {
+pub fn ready(context: &Context, wish: Wish) -> Arc<Ready> {
     let say = say(context);
-    let ready = ensure_ready(app(), &context.home, &options(context, wish, &say));
+    let ready = client(context).ensure_ready(&options(context, wish, &say));
     tell(context, &ready);
     ready
 }
 
-/// Puts an agent of this executable into the place of the one that lives, or starts the first.
-pub fn replace(context: &Context, wish: Wish) -> Result<Ready, CallError> {
+/// Puts an agent of this executable into the place of the one that lives, or starts the first. With
+/// `force`, one that does not answer is killed.
+pub fn replace(context: &Context, wish: Wish, force: bool) -> Result<Arc<Ready>, CallError> {
     let say = say(context);
-    let ready = hearth_lifecycle::replace(app(), &context.home, &options(context, wish, &say))?;
+    let ready = client(context).replace(&options(context, wish, &say), force)?;
     tell(context, &ready);
     Ok(ready)
 }
@@ -207,38 +218,16 @@ fn tell(context: &Context, ready: &Ready) {
     if context.quiet || again {
         return;
     }
-    if let Some(version) = &ready.version
-        && is_older(&version.version, app().version())
+    let older = |version: &Version| is_older(&version.version, app().version());
+    if ready.version.as_ref().is_some_and(older)
+        && let Some(skew) = ready.skew(app(), &context.home)
     {
-        output::tell(&format!(
-            "hearth: the agent ({}) is older than this command ({}): `{}`",
-            version.version,
-            app().version(),
-            renewal(context)
-        ));
+        output::tell(&format!("hearth: {skew}"));
     }
     // Silent when warm, unless asked; one line when something was started.
     let started = ready.state == State::Started && !context.json;
     if started || context.verbose {
-        let pid = ready.version.as_ref().map(|version| format!(" (pid {})", version.pid));
-        output::tell(&format!(
-            "hearth: agent {}{} in {} ms",
-            ready.state.as_str(),
-            pid.unwrap_or_default(),
-            refuse::milliseconds(ready.duration)
-        ));
-    }
-}
-
-/// What puts an agent of this executable into the place of an older one: a manager runs what was
-/// installed, as often as it is told to.
-fn renewal(context: &Context) -> &'static str {
-    let ours = hearth_process::executable();
-    match unit::in_charge(app(), &context.home) {
-        Some(unit) if unit.executable.canonicalize().ok() != ours.canonicalize().ok() => {
-            "hearth install"
-        }
-        Some(_) | None => "hearth daemon restart",
+        output::tell(&format!("hearth: {}", ready.started()));
     }
 }
 

@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
-use hearth_lifecycle::{Home, Options, ensure_ready};
+use hearth_lifecycle::{Client, Home, Options};
 
 use crate::{app, cold};
 
@@ -21,7 +21,7 @@ pub fn main(argument: Option<&OsString>) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     // The shim's word of it went to the agent's log; whoever asks next is told by the record.
-    let ready = ensure_ready(app(), &home, &Options::default());
+    let ready = Client::at(app(), home).ensure_ready(&Options::default());
     if ready.state.is_ready() { ExitCode::SUCCESS } else { ExitCode::from(3) }
 }
 

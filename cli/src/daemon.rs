@@ -4,26 +4,21 @@
 //! when the lifetime lock is free; a living agent is never replaced by an older one. Where a service
 //! manager's unit is in charge of the home, it is the manager who does all of it.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{ArgMatches, Command};
 use hearth_api::Code;
 use hearth_lifecycle::agent::Mode;
-use hearth_lifecycle::unit::Unit;
-use hearth_lifecycle::{CallError, Ended, Ready, Running, State, Stop, StopError};
-use serde::Serialize;
-use serde_json::{Value, json};
+use hearth_lifecycle::unit::{self, Unit};
+use hearth_lifecycle::{CallError, Ended, Ready, Report, State, Stop, StopError, tail};
+use serde_json::json;
 
 use crate::agent::{self, Wish};
 use crate::args::{self, Context};
-use crate::manager::{self, Seen};
 use crate::refuse::{self, Refusal};
-use crate::{app, cold, down, output, tail};
-
-/// What an agent may take for ending beyond its own shutdown timeout.
-const SLACK: Duration = Duration::from_secs(5);
+use crate::{app, cold, down, output};
 
 /// Its grammar.
 pub fn grammar() -> Command {
@@ -66,7 +61,7 @@ pub fn run(context: &Context, matches: &ArgMatches) -> Result<u8, Refusal> {
         "run" => foreground(context),
         "logs" => {
             let last = matches.get_one::<usize>("lines").copied();
-            tail::show(&context.home.log(), last, matches.get_flag("follow"))
+            logs(&context.home.log(), last, matches.get_flag("follow"))
         }
         other => Err(Refusal::usage(format!("there is no `hearth daemon {other}`"))),
     }
@@ -76,18 +71,20 @@ pub fn run(context: &Context, matches: &ArgMatches) -> Result<u8, Refusal> {
 fn up(context: &Context, timeout: Option<Duration>) -> Result<u8, Refusal> {
     let ready =
         agent::ready(context, Wish { start: true, timeout, past_backoff: true, began: None });
-    told_and_usable(context, ready, timeout)
+    told_and_usable(context, &ready, timeout)
 }
 
 fn told_and_usable(
     context: &Context,
-    ready: Ready,
+    ready: &Ready,
     timeout: Option<Duration>,
 ) -> Result<u8, Refusal> {
     if context.json {
-        output::print_json(&report(context, &ready))?;
+        output::print_json(&Report::of(&context.home, ready))?;
     } else if ready.state == State::Up && !context.quiet {
-        let by = manager::unit(context).map(|unit| format!(", {}", unit.name)).unwrap_or_default();
+        let by = unit::in_charge(app(), &context.home)
+            .map(|unit| format!(", {}", unit.name))
+            .unwrap_or_default();
         let pid = ready.version.as_ref().map(|version| format!(" (pid {}{by})", version.pid));
         output::tell(&format!("hearth: agent {}{}", ready.state.as_str(), pid.unwrap_or_default()));
     }
@@ -96,86 +93,20 @@ fn told_and_usable(
 
 fn status(context: &Context) -> Result<u8, Refusal> {
     let ready = agent::ready(context, Wish::default());
-    let seen = manager::look(context);
-    let manager = seen.as_ref().map(Seen::line);
-    let report = Report { manager: seen, ..report(context, &ready) };
+    let report = Report::of(&context.home, &ready).with_manager(app(), &context.home);
     if context.json {
         output::print_json(&report)?;
     } else {
-        let report = serde_json::to_value(&report).unwrap_or_default();
-        let line = |name: &str| match &report[name] {
-            Value::Null => String::new(),
-            Value::String(text) => format!("{name:<10} {text}\n"),
-            Value::Object(last) => {
-                let started = last["started_at"].as_str().unwrap_or_default();
-                format!("{name:<10} pid {} died without stopping, started {started}\n", last["pid"])
-            }
-            other => format!("{name:<10} {other}\n"),
-        };
-        let names =
-            ["state", "reason", "pid", "version", "instance", "home", "socket", "log", "last"];
-        let manager = manager.map(|line| format!("{:<10} {line}\n", "manager"));
-        let lines = names.map(line).concat() + &manager.unwrap_or_default();
-        output::print(lines.as_bytes())?;
+        output::print(report.lines().as_bytes())?;
     }
-    usable(ready, None)
+    usable(&ready, None)
 }
 
-fn usable(ready: Ready, timeout: Option<Duration>) -> Result<u8, Refusal> {
+fn usable(ready: &Ready, timeout: Option<Duration>) -> Result<u8, Refusal> {
     if ready.state.is_ready() {
         return Ok(0);
     }
-    Err(refuse::of_call(CallError::NotReady(Box::new(ready)), timeout))
-}
-
-/// What `daemon up` and `daemon status` print.
-#[derive(Serialize)]
-struct Report {
-    state: &'static str,
-    duration_ms: f64,
-    reason: Option<String>,
-    pid: Option<u32>,
-    version: Option<String>,
-    instance: Option<String>,
-    home: PathBuf,
-    socket: PathBuf,
-    log: PathBuf,
-    last: Option<Last>,
-    /// Where a unit is in charge; `daemon status` alone asks.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    manager: Option<Seen>,
-}
-
-/// An agent that died without stopping.
-#[derive(Serialize)]
-struct Last {
-    pid: u32,
-    started_at: String,
-}
-
-/// Who does not answer is known by the record that it wrote into the lifetime lock.
-fn report(context: &Context, ready: &Ready) -> Report {
-    let home = &context.home;
-    let version = ready.version.as_ref();
-    let (living, last) = match hearth_lifecycle::running(home) {
-        Ok(Running::Living(record)) => (record, None),
-        Ok(Running::Died(record)) => (None, Some(record)),
-        Ok(Running::Gone(_)) | Err(_) => (None, None),
-    };
-    let living = living.as_ref();
-    Report {
-        state: ready.state.as_str(),
-        duration_ms: refuse::milliseconds(ready.duration),
-        reason: ready.reason.clone(),
-        pid: version.map(|v| v.pid).or(living.map(|record| record.process.pid)),
-        version: version.map(|v| &v.version).or(living.map(|record| &record.version)).cloned(),
-        instance: version.map(|v| &v.instance).or(living.map(|record| &record.instance)).cloned(),
-        home: home.dir().to_owned(),
-        socket: home.socket(),
-        log: home.log(),
-        last: last.map(|record| Last { pid: record.process.pid, started_at: record.started_at }),
-        manager: None,
-    }
+    Err(refuse::of_call(CallError::NotReady(Box::new(ready.clone())), timeout))
 }
 
 fn stop(context: &Context, matches: &ArgMatches) -> Result<u8, Refusal> {
@@ -198,7 +129,7 @@ fn stop(context: &Context, matches: &ArgMatches) -> Result<u8, Refusal> {
         )?;
     }
     if !context.quiet && !context.json {
-        tell(&ended, stay, manager::unit(context).as_ref());
+        tell(&ended, stay, unit::in_charge(app(), &context.home).as_ref());
     }
     match ended {
         Ended::WasDown | Ended::Stopped | Ended::Killed => Ok(0),
@@ -237,7 +168,7 @@ fn tell(ended: &Ended, stay: usize, unit: Option<&Unit>) {
 /// Ends the agent, and kills it with `force` where it does not end by itself.
 fn end(context: &Context, timeout: Option<Duration>, force: bool) -> Result<Ended, Refusal> {
     let how = Stop { within: timeout, force };
-    hearth_lifecycle::stop(app(), &context.home, how).map_err(|error| refusal(error, timeout))
+    agent::client(context).stop(how).map_err(|error| refusal(error, timeout))
 }
 
 /// `timeout`: the caller's own, where he gave one: it being over is what he asked to be told.
@@ -278,19 +209,28 @@ fn refusal(error: StopError, timeout: Option<Duration>) -> Refusal {
 fn restart(context: &Context, force: bool) -> Result<u8, Refusal> {
     agent::refuse_newer(context)?;
     let wish = Wish { start: true, past_backoff: true, ..Wish::default() };
-    match agent::replace(context, wish) {
-        Ok(ready) => told_and_usable(context, ready, None),
-        // Somebody has to end it first; its shims give the next one all that it knew.
-        Err(CallError::NotReady(ready)) if force && is_stuck(ready.state) => {
-            hearth_lifecycle::kill(&context.home, SLACK).map_err(|error| refusal(error, None))?;
-            up(context, None)
-        }
-        Err(error) => Err(refuse::of_call(error, None)),
-    }
+    // One that has to be ended first is; its shims give the next one all that it knew.
+    let ready =
+        agent::replace(context, wish, force).map_err(|error| refuse::of_call(error, None))?;
+    told_and_usable(context, &ready, None)
 }
 
-fn is_stuck(state: State) -> bool {
-    matches!(state, State::Unresponsive | State::Stopping | State::StillStarting)
+/// The agent's own log.
+fn logs(path: &Path, last: Option<usize>, follow: bool) -> Result<u8, Refusal> {
+    let mut refused = None;
+    let mut print = |bytes: &[u8]| {
+        output::print(bytes).map_err(|refusal| {
+            refused = Some(refusal);
+            std::io::ErrorKind::Other.into()
+        })
+    };
+    match (tail(path, last, follow, &mut print), refused) {
+        (_, Some(refusal)) => Err(refusal),
+        (Ok(()), None) => Ok(0),
+        (Err(error), None) => {
+            Err(Refusal::new(Code::Internal, format!("cannot read {}: {error}", path.display())))
+        }
+    }
 }
 
 /// Does not come back before the agent has ended.

@@ -54,7 +54,7 @@ pub fn run(context: &Context, _: &ArgMatches) -> Result<u8, Refusal> {
             let body = agent::body(&mut reply)?;
             return Err(Refusal::of_reply(reply.status, &body));
         }
-        let log = ready.log;
+        let log = ready.log.clone();
         let (how, has_said) = telling.tell(&Lines::of(reply, &bell))?;
         broken = if has_said { 0 } else { broken + 1 };
         match how {

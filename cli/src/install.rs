@@ -8,8 +8,6 @@
 mod checks;
 mod report;
 
-use std::env;
-use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
 use clap::{ArgMatches, Command};
@@ -27,18 +25,6 @@ use crate::{app, output};
 const SHELL: Duration = Duration::from_secs(5);
 /// How long the manager may take to say how it stands.
 const ASKING: Duration = Duration::from_secs(8);
-
-/// Set where nobody logs in: a unit there would be left behind, or belong to the wrong user.
-const CI: &[&str] = &[
-    "CI",
-    "GITHUB_ACTIONS",
-    "GITLAB_CI",
-    "BUILDKITE",
-    "CIRCLECI",
-    "JENKINS_URL",
-    "TEAMCITY_VERSION",
-    "TF_BUILD",
-];
 
 /// Its grammar.
 pub fn grammar() -> Command {
@@ -122,9 +108,7 @@ pub fn run(context: &Context, matches: &ArgMatches) -> Result<u8, Refusal> {
 
 /// Why there is to be no install in CI, where this is one and nobody insists.
 fn in_ci(force: bool) -> Option<Refusal> {
-    let off = |value: &str| matches!(value, "" | "0" | "false");
-    let set = |name: &&&str| env::var(name).is_ok_and(|value| !off(&value));
-    let name = CI.iter().find(set).filter(|_| !force)?;
+    let name = unit::in_ci().filter(|_| !force)?;
     let why = format!("this is CI ({name} is set), where nobody logs in: nothing was installed");
     let refusal = Refusal::usage(why);
     Some(refusal.hint("verbs start the agent themselves; if it is meant: `hearth install --force`"))
@@ -140,18 +124,13 @@ fn would_be_refused(refusal: Refusal) -> Finding {
 
 /// `sudo hearth install` would leave root's units in a person's home. `verb` is what was typed.
 pub fn is_our_own_home(verb: &str) -> Result<(), Refusal> {
-    let home = env::var_os("HOME").unwrap_or_default();
+    let Some((home, owner)) = unit::foreign_home() else { return Ok(()) };
     let ours = rustix::process::geteuid().as_raw();
-    let Ok(found) = std::fs::metadata(&home) else { return Ok(()) };
-    if found.uid() == ours {
-        return Ok(());
-    }
-    let home = std::path::PathBuf::from(home);
     let why = format!(
         "{} belongs to uid {}, and this runs as uid {ours}: the units of one user are no business of \
          another's",
         crate::trust::shown(&home),
-        found.uid()
+        owner
     );
     Err(Refusal::new(Code::Forbidden, why)
         .hint(format!("as that user, without sudo: `hearth {verb}`")))

@@ -1,6 +1,7 @@
 //! `hearth status`, also `ps`: what runs. Exit 0 whatever the states.
 
 use std::io::IsTerminal;
+use std::sync::Arc;
 
 use clap::{ArgMatches, Command};
 use hearth_api::reply::Services;
@@ -65,7 +66,7 @@ fn ask(
     whose: &Whose,
     start: bool,
     measure: bool,
-) -> Result<(Ready, Reply), CallError> {
+) -> Result<(Arc<Ready>, Reply), CallError> {
     let mut query = Vec::new();
     if let Whose::Of(place) = whose {
         query.push(("project", place.id.as_str()));

@@ -47,7 +47,7 @@ pub fn health(context: &Context, report: &mut Report) -> Result<(), Refusal> {
         let found: HealthReport = agent::parse(&agent::body(&mut reply)?)?;
         if !connected {
             connected = true;
-            let pid = ready.version.map(|version| format!("to pid {}", version.pid));
+            let pid = ready.version.as_ref().map(|version| format!("to pid {}", version.pid));
             let message = pid.unwrap_or_default();
             report.tell(context, Finding::ok("connected", message));
         }

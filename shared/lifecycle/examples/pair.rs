@@ -17,9 +17,7 @@ use std::time::Duration;
 
 use hearth_lifecycle::agent::{Agent, Handle, Mode};
 use hearth_lifecycle::sessions::{Ask, Sessions};
-use hearth_lifecycle::{
-    App, CallError, Home, Luggage, Options, Ready, Request, Stop, call, replace, stop,
-};
+use hearth_lifecycle::{App, CallError, Client, Home, Luggage, Options, Ready, Request, Stop};
 use hearth_process::Peer;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
@@ -58,7 +56,7 @@ fn main() -> ExitCode {
         Some("sessions") => ask(&home, false, &Request::get("/v1/sessions")),
         Some("replace") => replaced(&home),
         Some("stop") => {
-            match stop(app(), &home, Stop { within: Some(Duration::from_secs(10)), force: false }) {
+            match client(&home).stop(Stop { within: Some(Duration::from_secs(10)), force: false }) {
                 Ok(ended) => {
                     println!("{ended:?}");
                     ExitCode::SUCCESS
@@ -86,13 +84,17 @@ fn options() -> Options<'static> {
     }
 }
 
+fn client(home: &Home) -> Client {
+    Client::at(app(), home.clone())
+}
+
 fn get(home: &Home, past_backoff: bool) -> ExitCode {
     ask(home, past_backoff, &Request::get("/hello"))
 }
 
 fn ask(home: &Home, past_backoff: bool, request: &Request) -> ExitCode {
     let options = Options { past_backoff, ..options() };
-    let (ready, body) = match call(app(), home, &options, request) {
+    let (ready, body) = match client(home).call(&options, request) {
         Ok((ready, mut reply)) => match reply.bytes() {
             Ok(body) => (ready, String::from_utf8_lossy(&body).into_owned()),
             Err(error) => {
@@ -103,7 +105,7 @@ fn ask(home: &Home, past_backoff: bool, request: &Request) -> ExitCode {
                 return ExitCode::FAILURE;
             }
         },
-        Err(CallError::NotReady(ready)) => (*ready, String::new()),
+        Err(CallError::NotReady(ready)) => (Arc::new(*ready), String::new()),
         Err(error) => {
             println!(
                 "{}",
@@ -116,7 +118,7 @@ fn ask(home: &Home, past_backoff: bool, request: &Request) -> ExitCode {
 }
 
 fn replaced(home: &Home) -> ExitCode {
-    match replace(app(), home, &options()) {
+    match client(home).replace(&options(), false) {
         Ok(ready) => tell(&ready, ""),
         Err(CallError::NotReady(ready)) => tell(&ready, ""),
         Err(error) => {

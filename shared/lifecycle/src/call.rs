@@ -23,7 +23,7 @@ pub enum CallError {
     )]
     Version {
         /// The agent.
-        agent: Version,
+        agent: Box<Version>,
         /// What we speak.
         ours: ApiRange,
     },

@@ -3,7 +3,9 @@
 //! Kept true here: what is remembered is remembered until a connection fails, and never longer; a client
 //! is a value, so two apps, or two homes of one app, have each its own.
 
+use std::io::Write;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,7 +16,8 @@ use crate::call::{understood, unread};
 use crate::ensure::{self, Options};
 use crate::home::Blocked;
 use crate::http::{Connection, Reply, Request};
-use crate::ready::Ready;
+use crate::ready::{Ready, State};
+use crate::report::Report;
 use crate::{App, CallError, Ended, Home, HomeError, Running, Stop, StopError, control, running};
 
 /// How long an agent may take for the reply to a JSON call.
@@ -37,6 +40,33 @@ pub struct Client {
     home: Home,
     // A std mutex is right: it is held for a look.
     ready: Mutex<Option<Arc<Ready>>>,
+    /// What a person is told is told once.
+    told: AtomicBool,
+}
+
+/// How much a verb needs its agent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Need {
+    /// One is started where there is none; where it can't be had, that is told and the verb goes on
+    /// without.
+    #[default]
+    Auto,
+    /// One is started where there is none; where it can't be had, the verb fails.
+    Strict,
+    /// None is started. One that is there is used.
+    Never,
+}
+
+impl Need {
+    /// By the app's variables: `PREFIX_NO_AUTOSPAWN`, else `PREFIX_STRICT`; set to `0` they are not.
+    pub fn of_environment(app: &App) -> Self {
+        let set = |suffix: &str| app.var(suffix).is_some_and(|value| value != "0");
+        match (app.spawn_forbidden(), set("STRICT")) {
+            (true, _) => Need::Never,
+            (false, true) => Need::Strict,
+            (false, false) => Need::Auto,
+        }
+    }
 }
 
 impl Client {
@@ -52,7 +82,7 @@ impl Client {
 
     /// Of this home.
     pub fn at(app: &App, home: Home) -> Self {
-        Self { app: app.clone(), home, ready: Mutex::new(None) }
+        Self { app: app.clone(), home, ready: Mutex::new(None), told: AtomicBool::new(false) }
     }
 
     /// Whose agent.
@@ -149,17 +179,91 @@ impl Client {
         running(&self.home)
     }
 
-    /// Has the agent stop and waits for its end; see [`control::stop`].
+    /// Has the agent stop and waits for its end; see [`Stop`].
     pub fn stop(&self, how: Stop) -> Result<Ended, StopError> {
         self.forget();
         control::stop(&self.app, &self.home, how)
     }
 
-    /// Puts an agent of this executable into the place of the one that lives; see [`ensure::replace`].
-    pub fn replace(&self, options: &Options<'_>) -> Result<Arc<Ready>, CallError> {
+    /// Kills the agent that lives, through a verified handle, and waits until the kernel says that it is
+    /// gone, within 5 s.
+    pub fn kill(&self) -> Result<Ended, StopError> {
         self.forget();
-        let ready = ensure::replace(&self.app, &self.home, options)?;
-        Ok(self.remember(ready))
+        control::kill(&self.home)
+    }
+
+    /// Puts an agent of this executable into the place of the one that lives, with no client refused
+    /// meanwhile; where none does, starts one. What is under way at the old one is finished or ended with
+    /// the word that it was replaced. Where a unit is in charge, its manager is told to restart it, and
+    /// runs what was installed.
+    ///
+    /// Errors: those of [`Client::call`]; [`State::SpawnFailed`] where the new one failed, hung or died,
+    /// and the old one goes on; one that does not answer is [`State::Unresponsive`], and stays but with
+    /// `force`, which kills it and starts another.
+    pub fn replace(&self, options: &Options<'_>, force: bool) -> Result<Arc<Ready>, CallError> {
+        self.forget();
+        let stuck =
+            |state| matches!(state, State::Unresponsive | State::Stopping | State::StillStarting);
+        match ensure::replace(&self.app, &self.home, options) {
+            Ok(ready) => Ok(self.remember(ready)),
+            Err(CallError::NotReady(ready)) if force && stuck(ready.state) => {
+                if let Err(error) = self.kill() {
+                    let reason = Some(format!("it could not be killed: {error}"));
+                    return Err(CallError::NotReady(Box::new(Ready { reason, ..*ready })));
+                }
+                let ready = self.ensure_ready(&Options { past_backoff: true, ..*options });
+                match ready.state.is_ready() {
+                    true => Ok(ready),
+                    false => Err(CallError::NotReady(Box::new((*ready).clone()))),
+                }
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// How it stands, without starting anything.
+    pub fn report(&self) -> Report {
+        let options = Options { no_spawn: true, ..Options::default() };
+        let ready = ensure::ensure_ready(&self.app, &self.home, &options);
+        Report::of(&self.home, &ready)
+    }
+
+    /// Warms the agent for a verb: makes sure that it answers as far as the verb needs it, and tells in
+    /// one line on stderr, once a client, what a person should know: that one was started, that one could
+    /// not be had, that it is of another version. Silent where it is warm.
+    ///
+    /// `None`: there is none, and the verb goes on without it. Errors: [`CallError::NotReady`] where the
+    /// verb can't ([`Need::Strict`]).
+    pub fn warm(&self, need: Need, options: &Options<'_>) -> Result<Option<Arc<Ready>>, CallError> {
+        let options = Options { no_spawn: options.no_spawn || need == Need::Never, ..*options };
+        let ready = self.ensure_ready(&options);
+        match (ready.state.is_ready(), need) {
+            (true, _) => {
+                self.tell(&ready);
+                Ok(Some(ready))
+            }
+            (false, Need::Strict) => Err(CallError::NotReady(Box::new((*ready).clone()))),
+            (false, Need::Auto) => {
+                self.tell(&ready);
+                Ok(None)
+            }
+            (false, Need::Never) => Ok(None),
+        }
+    }
+
+    /// The same client, which tells nothing on stderr.
+    pub fn quietly(mut self) -> Self {
+        self.told = AtomicBool::new(true);
+        self
+    }
+
+    fn tell(&self, ready: &Ready) {
+        if !self.told.swap(true, Ordering::Relaxed)
+            && let Some(notice) = ready.notice(&self.app, &self.home)
+        {
+            // Stderr that is closed or full stops nobody.
+            let _ = std::io::stderr().write_all(format!("{notice}\n").as_bytes());
+        }
     }
 
     /// Forgets that the agent was ready: it is looked at anew.

@@ -88,12 +88,12 @@ impl StopError {
 /// and asked nothing more of; where it can't be told, the agent is, which comes to the same.
 ///
 /// With [`Stop::force`], one that has not ended by then is killed through a verified handle.
-pub fn stop(app: &App, home: &Home, how: Stop) -> Result<Ended, StopError> {
+pub(crate) fn stop(app: &App, home: &Home, how: Stop) -> Result<Ended, StopError> {
     let within = how.within.unwrap_or_else(|| patience(home));
     match stop_in_order(app, home, within) {
         Ok(ended) => Ok(ended),
         Err(StopError::Blocked(blocked)) => Err(StopError::Blocked(blocked)),
-        Err(_) if how.force => match kill(home, SLACK)? {
+        Err(_) if how.force => match kill(home)? {
             // It has ended meanwhile.
             Ended::WasDown => Ok(Ended::Stopped),
             _ => Ok(Ended::Killed),
@@ -172,9 +172,9 @@ pub(crate) fn stop_directly(app: &App, home: &Home, timeout: Duration) -> Result
 }
 
 /// Kills the agent that holds L, through a verified handle, and waits until L is free.
-pub fn kill(home: &Home, timeout: Duration) -> Result<Ended, StopError> {
+pub(crate) fn kill(home: &Home) -> Result<Ended, StopError> {
     let Running::Living(record) = running(home)? else { return Ok(Ended::WasDown) };
-    let deadline = Instant::now() + timeout;
+    let deadline = Instant::now() + SLACK;
     let killed = signal(record.as_ref(), Signal::KILL)?;
     let ended = wait_until_free(home, record.as_ref(), deadline)?;
     // The lock goes first: who asks for the pid after this is to find nobody. Where that takes longer,

@@ -15,7 +15,9 @@ use serde::{Deserialize, Serialize};
 
 use hearth_process::facts::boot_ms;
 
-use crate::{Home, spawn};
+#[cfg(feature = "agent")]
+use crate::Home;
+use crate::spawn;
 
 /// The first pause, and how far it doubles.
 const FIRST: Duration = Duration::from_secs(5);

@@ -4,8 +4,10 @@
 //! uid before a byte is sent, and a body ends where its framing says, so that a reply cut short by
 //! a dying agent is an error and never half an answer.
 
+use std::ffi::OsStr;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -15,6 +17,9 @@ use rustix::net::{AddressFamily, RecvFlags, SocketAddrUnix, SocketFlags, SocketT
 use serde::Serialize;
 
 use crate::{App, CallError, wait};
+
+/// End of the name of the header by which an agent tells what it executes: `hearth-executable`.
+pub(crate) const EXECUTABLE: &str = "-executable";
 
 /// A reply's head may not be longer.
 const MAX_HEAD: usize = 64 * 1024;
@@ -228,7 +233,7 @@ impl Connection {
             self.send_within(within);
         }
         self.send(&bytes).map_err(late_if_full)?;
-        let Head { status, content_type, framing } = self.head()?;
+        let Head { status, content_type, framing, .. } = self.head()?;
         Ok(Answer { status, content_type, body: self.whole(framing)? })
     }
 
@@ -362,6 +367,8 @@ fn cloexec_socket() -> rustix::io::Result<OwnedFd> {
 pub(crate) struct Head {
     pub(crate) status: u16,
     pub(crate) content_type: String,
+    /// What the agent executes, where it tells.
+    pub(crate) executable: Option<PathBuf>,
     pub(crate) framing: Framing,
 }
 
@@ -387,7 +394,8 @@ pub(crate) fn parse_head(bytes: &[u8]) -> io::Result<Option<(Head, usize)>> {
         Err(e) => return Err(not_http(format!("this is no HTTP reply: {e}"))),
     };
     let status = reply.code.unwrap_or(0);
-    let mut head = Head { status, content_type: String::new(), framing: Framing::Close };
+    let (content_type, framing) = (String::new(), Framing::Close);
+    let mut head = Head { status, content_type, executable: None, framing };
     for header in reply.headers.iter() {
         let value = || String::from_utf8_lossy(header.value).trim().to_ascii_lowercase();
         if header.name.eq_ignore_ascii_case("content-length") {
@@ -397,6 +405,8 @@ pub(crate) fn parse_head(bytes: &[u8]) -> io::Result<Option<(Head, usize)>> {
             head.framing = Framing::Chunked { left: 0, first: true };
         } else if header.name.eq_ignore_ascii_case("content-type") {
             head.content_type = value();
+        } else if header.name.ends_with(EXECUTABLE) {
+            head.executable = Some(OsStr::from_bytes(header.value).into());
         }
     }
     Ok(Some((head, length)))
@@ -422,7 +432,7 @@ pub struct Reply {
 
 impl Reply {
     pub(crate) fn new(connection: Connection, head: Head) -> Self {
-        let Head { status, content_type, framing } = head;
+        let Head { status, content_type, framing, .. } = head;
         Self { status, content_type, connection, framing }
     }
 

@@ -21,7 +21,11 @@ compile_error!("hearth-lifecycle supports Unix alone: Linux and macOS");
 #[cfg(feature = "agent")]
 pub mod agent;
 mod app;
+#[cfg(feature = "async-client")]
+mod async_client;
 mod call;
+#[cfg(feature = "clap")]
+pub mod cli;
 mod client;
 mod config;
 mod control;
@@ -38,24 +42,31 @@ pub mod kept;
 mod knock;
 mod lifetime;
 mod log;
+mod notice;
 mod problem;
 mod ready;
 mod record;
+mod report;
 mod running;
 #[cfg(feature = "agent")]
 pub mod sessions;
 mod spawn;
+mod tail;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod typed;
 pub mod unit;
 mod version;
 mod wait;
 
 pub use app::{App, AppError, Budgets, Renewal, Sockets};
+#[cfg(feature = "async-client")]
+pub use async_client::AsyncClient;
 pub use call::CallError;
-pub use client::{Client, JSON_DEADLINE};
+pub use client::{Client, JSON_DEADLINE, Need};
 pub use config::{AgentConfig, ConfigError, Level, LogConfig};
-pub use control::{Ended, Stop, StopError, kill, stop};
-pub use ensure::{Options, REPEATS_BY_MANAGER, call, ensure_ready, replace};
+pub use control::{Ended, Stop, StopError};
+pub use ensure::{Options, REPEATS_BY_MANAGER};
 pub use failures::{Executable, Failures};
 #[cfg(feature = "agent")]
 pub use handover::Luggage;
@@ -67,8 +78,10 @@ pub use log::BoundedLog;
 pub use problem::Problem;
 pub use ready::{ApiRange, Ready, State, Version};
 pub use record::{FACTS, Facts, Record, Stage, TooLong};
+pub use report::{Last, Report, Seen};
 pub use running::{Running, running};
 pub use spawn::is_allowed;
+pub use tail::tail;
 pub use typed::typed;
 pub use version::is_older;
 

@@ -22,6 +22,9 @@ pub struct Problem {
 }
 
 impl Problem {
+    /// The content type of a refusal.
+    pub const CONTENT_TYPE: &str = "application/problem+json";
+
     /// A refusal of that status and code.
     pub fn new(
         status: u16,

@@ -69,8 +69,8 @@ pub struct Version {
     pub pid: u32,
     /// When it started: RFC 3339.
     pub started_at: String,
-    /// The file that it executes; `None` where it does not say.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The file that it executes, which the head of the answer tells; `None` where it does not.
+    #[serde(skip)]
     pub executable: Option<PathBuf>,
 }
 

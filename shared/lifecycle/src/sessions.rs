@@ -79,6 +79,17 @@ pub enum RegisterError {
     Gone(String),
 }
 
+impl RegisterError {
+    /// Stable, for programs: `bad-request`, `forbidden`, `gone`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            RegisterError::Bad(_) => "bad-request",
+            RegisterError::Forbidden(_) => "forbidden",
+            RegisterError::Gone(_) => "gone",
+        }
+    }
+}
+
 /// The sessions of an agent. Clones are the same ones.
 #[derive(Clone, Debug)]
 pub struct Sessions(Arc<Inner>);

@@ -21,9 +21,9 @@ use tokio::net::UnixStream;
 use tower_service::Service;
 use tracing::{debug, error, warn};
 
-use super::Handle;
 use super::flow::{Flow, Paced};
 use super::stream::{BoundedHeaders, Serving};
+use super::{Handle, service};
 use crate::Problem;
 use crate::handover::PROTOCOL;
 use crate::health::Checks;
@@ -86,6 +86,8 @@ pub(super) struct Front {
     pub(super) service: Routes,
     pub(super) handle: Handle,
     pub(super) version: Version,
+    /// The header that tells what this process executes.
+    pub(super) executable: Option<(header::HeaderName, header::HeaderValue)>,
     pub(super) api_header: String,
     /// A service manager listens, and has lent it.
     pub(super) is_given: bool,
@@ -260,7 +262,9 @@ fn own_route(front: &Front, request: &Request<Incoming>) -> Route {
     };
     match (request.uri().path(), request.method()) {
         ("/v1/version", &Method::GET) => {
-            Route::Reply(json(200, serde_json::to_vec(&front.version).unwrap_or_default()))
+            let mut reply = json(200, serde_json::to_vec(&front.version).unwrap_or_default());
+            reply.headers_mut().extend(front.executable.clone());
+            Route::Reply(reply)
         }
         ("/v1/version", _) => not_allowed("GET"),
         ("/v1/shutdown", &Method::POST) => Route::Stop,
@@ -329,18 +333,13 @@ fn is_empty_object(body: &[u8]) -> bool {
 }
 
 fn refuse(problem: Problem) -> Response<Boxed> {
-    let mut reply = json(problem.status, serde_json::to_vec(&problem).unwrap_or_default());
-    let kind = header::HeaderValue::from_static("application/problem+json");
-    reply.headers_mut().insert(header::CONTENT_TYPE, kind);
-    reply
+    service::refuse(&problem).map(boxed)
 }
 
 fn json(status: u16, body: Vec<u8>) -> Response<Boxed> {
-    let mut reply =
-        Response::new(Full::new(Bytes::from(body)).map_err(|never| match never {}).boxed_unsync());
-    *reply.status_mut() =
-        hyper::StatusCode::from_u16(status).unwrap_or(hyper::StatusCode::INTERNAL_SERVER_ERROR);
-    let kind = header::HeaderValue::from_static("application/json");
-    reply.headers_mut().insert(header::CONTENT_TYPE, kind);
-    reply
+    service::reply(status, "application/json", body).map(boxed)
+}
+
+fn boxed(body: Full<Bytes>) -> Boxed {
+    body.map_err(|never| match never {}).boxed_unsync()
 }

@@ -111,9 +111,7 @@ impl Handle {
     /// Every change of it from now on. The first that it gives is the one of now, so that none is
     /// missed.
     pub fn stages(&self) -> Stages {
-        let mut stages = self.0.stage.subscribe();
-        stages.mark_changed();
-        Stages(stages)
+        Stages::of(&self.0.stage)
     }
 
     /// Returns when requests are answered; at once where they are. False: it has ended without that.
@@ -278,6 +276,12 @@ impl Hook {
 pub struct Stages(watch::Receiver<Stage>);
 
 impl Stages {
+    pub(super) fn of(stage: &watch::Sender<Stage>) -> Self {
+        let mut stages = stage.subscribe();
+        stages.mark_changed();
+        Self(stages)
+    }
+
     /// The next one; where several have passed meanwhile, the latest. `None`: there will be none.
     pub async fn next(&mut self) -> Option<Stage> {
         self.0.changed().await.ok()?;

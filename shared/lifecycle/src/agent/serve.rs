@@ -13,6 +13,7 @@ use std::time::Duration;
 use hearth_process::watch::DirWatch;
 use http_body_util::Full;
 use hyper::body::{Body, Bytes};
+use hyper::header::HeaderValue;
 use hyper::{Request, Response};
 use sd_notify::NotifyState;
 use tokio::io::Interest;
@@ -34,6 +35,7 @@ use super::take::{same_file, say};
 use super::{Agent, Mode, idle};
 use crate::Home;
 use crate::failures::Failures;
+use crate::http::EXECUTABLE;
 use crate::ready::{ApiRange, Version};
 use crate::record::Stage;
 use crate::spawn::Word;
@@ -97,6 +99,16 @@ pub(super) struct Server {
     pub(super) heir: JoinSet<io::Result<Heir>>,
     /// Its connection, by which it is told that nothing comes of it.
     pub(super) lent: Option<OwnedFd>,
+}
+
+impl ServeError {
+    /// Stable, for programs: `publish`, `os`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            ServeError::Publish(_) => "publish",
+            ServeError::Os { .. } => "os",
+        }
+    }
 }
 
 impl Agent {
@@ -175,12 +187,17 @@ impl Agent {
             instance: self.record.instance.clone(),
             pid: self.record.process.pid,
             started_at: self.record.started_at.clone(),
-            executable: Some(self.record.executable.clone()),
+            executable: None,
+        };
+        let executable = {
+            let name = format!("{}{EXECUTABLE}", self.app.name).parse().ok();
+            let path = self.record.executable.as_os_str().as_encoded_bytes();
+            name.zip(HeaderValue::from_bytes(path).ok())
         };
         let is_given = !self.managed.given.is_none();
         let (handle, api_header) = (self.handle.clone(), self.app.api_header());
         let health = self.health.clone();
-        Front { service, handle, version, api_header, is_given, health }
+        Front { service, handle, version, executable, api_header, is_given, health }
     }
 
     /// Says that it is ready: the verb that started it is told, the stage is written, S is let go by

@@ -17,7 +17,7 @@ mod start;
 mod unit;
 mod verdict;
 
-pub use self::replace::replace;
+pub(crate) use self::replace::replace;
 
 use std::io;
 use std::path::PathBuf;
@@ -50,7 +50,7 @@ pub struct Options<'a> {
 }
 
 /// Makes sure that an agent answers: starts one if there is none.
-pub fn ensure_ready(app: &App, home: &Home, options: &Options<'_>) -> Ready {
+pub(crate) fn ensure_ready(app: &App, home: &Home, options: &Options<'_>) -> Ready {
     match Attempt::new(app, home, options, None).run() {
         Ok((ready, _)) => ready,
         Err(CallError::NotReady(ready)) => *ready,
@@ -62,13 +62,13 @@ pub fn ensure_ready(app: &App, home: &Home, options: &Options<'_>) -> Ready {
                 Err(CallError::NotReady(ready)) => *ready,
                 Err(_) => {
                     let attempt = Attempt::new(app, home, options, None);
-                    Ready { version: Some(agent), ..attempt.told(State::Up, None, None) }
+                    Ready { version: Some(*agent), ..attempt.told(State::Up, None, None) }
                 }
             }
         }
         Err(CallError::Version { agent, .. }) => {
             let attempt = Attempt::new(app, home, options, None);
-            Ready { version: Some(agent), ..attempt.told(State::Up, None, None) }
+            Ready { version: Some(*agent), ..attempt.told(State::Up, None, None) }
         }
         Err(error) => Attempt::new(app, home, options, None).told(
             State::Unresponsive,
@@ -81,7 +81,7 @@ pub fn ensure_ready(app: &App, home: &Home, options: &Options<'_>) -> Ready {
 /// Gets an agent and sends `request` to it, both in one write when one is up.
 ///
 /// An agent that is too old to be talked to is replaced first; one that is too new never is.
-pub fn call(
+pub(crate) fn call(
     app: &App,
     home: &Home,
     options: &Options<'_>,

@@ -15,21 +15,15 @@ use crate::spawn::{self, Became};
 use crate::version::is_older;
 use crate::{App, CallError, Home, Renewal};
 
-/// Puts an agent of this executable into the place of the one that lives; where none does, starts
-/// one. What is under way at the old one is finished or ended with the word that it was replaced.
-///
-/// Where a unit is in charge, its manager is told to restart it, and runs what was installed.
-///
-/// Errors: those of [`super::ensure_ready`]; [`State::SpawnFailed`] where the new one failed, hung or
-/// died, and the old one goes on; one that does not answer is [`State::Unresponsive`] and stays.
-pub fn replace(app: &App, home: &Home, options: &Options<'_>) -> Result<Ready, CallError> {
+/// See [`crate::Client::replace`].
+pub(crate) fn replace(app: &App, home: &Home, options: &Options<'_>) -> Result<Ready, CallError> {
     let mut attempt = Attempt::new(app, home, options, None);
     attempt.may_be_older = true;
     let old = match attempt.run() {
         // Whoever was started this moment is of the newest executable.
         Ok((ready, _)) if ready.state == State::Started => return Ok(ready),
         Ok((ready, _)) => ready.version,
-        Err(CallError::Version { agent, .. }) => Some(agent),
+        Err(CallError::Version { agent, .. }) => Some(*agent),
         Err(error) => return Err(error),
     };
     if options.no_spawn || app.spawn_forbidden() {
@@ -105,7 +99,7 @@ impl Attempt<'_> {
         let mut ready = match next.run() {
             Ok((ready, _)) => ready,
             Err(CallError::Version { agent, .. }) => {
-                Ready { version: Some(agent), ..next.told(State::Up, None, None) }
+                Ready { version: Some(*agent), ..next.told(State::Up, None, None) }
             }
             Err(error) => return Err(error),
         };

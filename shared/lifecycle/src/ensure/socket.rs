@@ -153,7 +153,7 @@ impl Attempt<'_> {
         let ours = ApiRange { min: self.app.api.0, max: self.app.api.1 };
         let too_old = !self.may_be_older && is_older(&version.version, self.app.version);
         if too_old || !version.api.meets(ours) {
-            return Probe::Refused(CallError::Version { agent: version, ours });
+            return Probe::Refused(CallError::Version { agent: Box::new(version), ours });
         }
         let Some(request) = self.request else {
             connection.read_until(None);
@@ -201,7 +201,9 @@ fn read_version(head: &Head, body: &[u8]) -> Result<Version, String> {
     if head.status != 200 {
         return Err(format!("it answers {} to GET /v1/version", head.status));
     }
-    serde_json::from_slice(body).map_err(|e| format!("its version cannot be read: {e}"))
+    let version: Result<Version, _> = serde_json::from_slice(body);
+    let version = version.map_err(|e| format!("its version cannot be read: {e}"))?;
+    Ok(Version { executable: head.executable.clone(), ..version })
 }
 
 /// A 503 of the agent's own, as opposed to a health report that says no.

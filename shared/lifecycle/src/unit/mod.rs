@@ -16,6 +16,7 @@ mod seal;
 mod setup;
 mod stamp;
 mod stand;
+mod surroundings;
 #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "chosen on Linux"))]
 mod systemd;
 mod template;
@@ -32,6 +33,7 @@ pub use login::{Environment, environment};
 pub use plan::{Done, Plan, Step};
 pub use setup::{Obstacle, install, uninstall, would_install};
 pub use stand::{Answer, Refused, Standing};
+pub use surroundings::{foreign_home, in_ci};
 pub use template::{File, Unwritable, Wanted, render};
 
 use std::os::unix::fs::MetadataExt;

@@ -1,0 +1,116 @@
+//! A refusal: what happened, why, what to type next, and the exit code that goes with it.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use serde_json::{Value, json};
+
+use crate::notice::milliseconds;
+use crate::unit::Refused;
+use crate::{App, CallError, HomeError, Ready, StopError};
+
+/// Why a verb did not do what it was asked.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    /// Stable, for programs: as the error's own `code()`.
+    pub code: String,
+    /// What happened and why.
+    pub message: String,
+    /// What to type next; may be empty.
+    pub hint: String,
+    /// Facts for programs.
+    pub details: Value,
+}
+
+impl Refusal {
+    /// One without facts.
+    pub fn new(code: &str, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        let (message, hint) = (message.into(), hint.into());
+        Self { code: code.to_owned(), message, hint, details: json!({}) }
+    }
+
+    pub(super) fn of_home(app: &App, error: &HomeError) -> Self {
+        let hint = format!("name an absolute path with --home or {}", app.var_name("HOME"));
+        Self::new(error.code(), error.to_string(), hint)
+    }
+
+    pub(super) fn of_manager(refused: Refused) -> Self {
+        Self::new("service-not-ready", refused.words, refused.remedy)
+    }
+
+    /// There is no agent to be had.
+    pub fn not_ready(ready: &Ready) -> Self {
+        let state = ready.state.as_str();
+        let reason = ready.reason.clone().unwrap_or_default();
+        let details = json!({
+            "state": state,
+            "duration_ms": milliseconds(ready.duration),
+            "reason": ready.reason,
+            "log": ready.log,
+            "retry_at": ready.retry_at.map(|at| humantime::format_rfc3339_millis(at).to_string()),
+        });
+        let hint = ready.hint.clone().unwrap_or_default();
+        Self { details, ..Self::new(state, format!("{state}: {reason}"), hint) }
+    }
+
+    /// 1: refused by what is there; 2: wrong usage or a faulty file; 3: no agent; 4: not in time.
+    pub fn exit(&self) -> u8 {
+        match self.code.as_str() {
+            "relative-home" | "no-home" | "bad-home" | "usage" | "bad-config" | "bad-request"
+            | "forbidden" => 2,
+            "down" | "spawn-failed" | "spawn-suppressed" | "still-starting" | "stopping"
+            | "unresponsive" | "service-not-ready" | "blocked" | "version" => 3,
+            "timeout" | "shutdown-timeout" => 4,
+            _ => 1,
+        }
+    }
+
+    /// Writes it to stderr in one write, as a line of JSON or for people; the exit code.
+    pub fn show(&self, app: &App, json: bool) -> ExitCode {
+        let Self { code, message, hint, details } = self;
+        let text = match (json, hint.is_empty()) {
+            (true, _) => {
+                let error =
+                    json!({ "code": code, "message": message, "hint": hint, "details": details });
+                json!({ "error": error }).to_string()
+            }
+            (false, true) => format!("{}: {message}", app.name()),
+            (false, false) => format!("{}: {message}\n  hint: {hint}", app.name()),
+        };
+        let _ = std::io::stderr().write_all(format!("{text}\n").as_bytes());
+        ExitCode::from(self.exit())
+    }
+}
+
+impl From<CallError> for Refusal {
+    fn from(error: CallError) -> Self {
+        match &error {
+            CallError::NotReady(ready) => Self::not_ready(ready),
+            CallError::Version { .. }
+            | CallError::Refused(_)
+            | CallError::Timeout { .. }
+            | CallError::Protocol { .. }
+            | CallError::Broken(_) => Self::new(error.code(), error.to_string(), error.hint()),
+        }
+    }
+}
+
+impl From<StopError> for Refusal {
+    fn from(error: StopError) -> Self {
+        let hint = match &error {
+            StopError::NotReady(ready) => ready.hint.clone().unwrap_or_default(),
+            StopError::Late { .. } => "`daemon down --force` kills it".to_owned(),
+            StopError::Failed(_) => "`daemon logs` tells more".to_owned(),
+            StopError::Blocked(blocked) => blocked.remedy.clone(),
+        };
+        let refusal = Self::new(error.code(), error.to_string(), hint);
+        match error {
+            StopError::Late { record: Some(record), after } => {
+                let (pid, hung) = (record.process.pid, &record.hung);
+                let details = json!({ "pid": pid, "after_ms": milliseconds(after), "hung": hung });
+                Self { details, ..refusal }
+            }
+            _ => refusal,
+        }
+    }
+}
