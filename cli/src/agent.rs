@@ -10,8 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use hearth_api::{AgentRow, reply::Services, stream::OutcomeAgent};
 use hearth_lifecycle::{
-    CallError, Client, Options, Ready, Reply, Request, Running, State, Version, is_older, running,
-    unit,
+    CallError, Client, Options, Ready, Reply, Request, State, Version, is_older,
 };
 
 use crate::args::Context;
@@ -102,33 +101,6 @@ pub fn replace(context: &Context, wish: Wish, force: bool) -> Result<Arc<Ready>,
     Ok(ready)
 }
 
-/// Refuses where the agent that lives is of a later version than this command.
-pub fn refuse_newer(context: &Context) -> Result<(), Refusal> {
-    // A manager runs what was installed, whoever asks it to.
-    if unit::in_charge(app(), &context.home).is_some() {
-        return Ok(());
-    }
-    // By its record: one that does not answer is not waited for twice.
-    let Ok(Running::Living(Some(living))) = running(&context.home) else { return Ok(()) };
-    if !is_older(app().version(), &living.version) {
-        return Ok(());
-    }
-    let newer = living;
-    let why = format!(
-        "the agent (pid {}, version {}) is newer than this command ({}), and is not replaced by an \
-         older one",
-        newer.process.pid,
-        newer.version,
-        app().version()
-    );
-    let details = serde_json::json!({
-        "state": "up", "duration_ms": 0.0, "reason": why, "log": context.home.log(),
-    });
-    Err(Refusal::new(hearth_api::Code::Version, why)
-        .details(details)
-        .hint("use the newer `hearth`; if the older one is meant: `hearth daemon down`, then `hearth daemon up`"))
-}
-
 /// Reads the rest of a reply.
 pub fn body(reply: &mut Reply) -> Result<Vec<u8>, Refusal> {
     reply.bytes().map_err(|error| refuse::of_call(CallError::Broken(error), None))
@@ -196,7 +168,7 @@ fn options<'a>(context: &Context, wish: Wish, say: &'a Option<fn(&str)>) -> Opti
         no_spawn: context.no_spawn || !wish.start,
         timeout: wish.timeout,
         past_backoff: wish.past_backoff,
-        on_wait: say.as_ref().map(|say| say as &dyn Fn(&str)),
+        on_wait: say.as_ref().map(|say| say as &(dyn Fn(&str) + Sync)),
     }
 }
 

@@ -207,11 +207,11 @@ fn refusal(error: StopError, timeout: Option<Duration>) -> Refusal {
 
 /// Puts an agent of this executable into the place of the one that lives; services notice nothing.
 fn restart(context: &Context, force: bool) -> Result<u8, Refusal> {
-    agent::refuse_newer(context)?;
     let wish = Wish { start: true, past_backoff: true, ..Wish::default() };
     // One that has to be ended first is; its shims give the next one all that it knew.
-    let ready =
-        agent::replace(context, wish, force).map_err(|error| refuse::of_call(error, None))?;
+    let ready = agent::replace(context, wish, force).map_err(|error| {
+        refuse::of_call(error, None).and_details(json!({ "log": context.home.log() }))
+    })?;
     told_and_usable(context, &ready, None)
 }
 

@@ -208,6 +208,14 @@ pub fn of_call(error: CallError, timeout: Option<std::time::Duration>) -> Refusa
                 .hint(hint)
                 .details(json!({ "state": "up", "duration_ms": null, "reason": why, "log": null }))
         }
+        CallError::Newer { .. } => {
+            let why = error.to_string();
+            let details = json!({ "state": "up", "duration_ms": 0.0, "reason": why, "log": null });
+            Refusal::new(Code::Version, why).details(details).hint(
+                "use the newer `hearth`; if the older one is meant: `hearth daemon down`, then \
+                 `hearth daemon up`",
+            )
+        }
         CallError::Timeout { .. } => {
             Refusal::new(Code::Timeout, error.to_string()).hint("hearth daemon status")
         }

@@ -265,6 +265,7 @@ fn not_ready(error: CallError, timeout: Option<Duration>) -> Told {
     let agent = match &error {
         CallError::NotReady(ready) => Some(agent::outcome(ready)),
         CallError::Version { .. }
+        | CallError::Newer { .. }
         | CallError::Refused(_)
         | CallError::Timeout { .. }
         | CallError::Protocol { .. }

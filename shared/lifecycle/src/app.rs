@@ -37,6 +37,7 @@ pub struct App {
     pub(crate) spawn_args: &'static [&'static str],
     pub(crate) run_args: &'static [&'static str],
     pub(crate) longest_socket: &'static str,
+    pub(crate) variables: &'static [&'static str],
     pub(crate) sockets: Sockets,
     pub(crate) renewal: Renewal,
     pub(crate) config: AgentConfig,
@@ -159,6 +160,7 @@ impl App {
             spawn_args: &["agent"],
             run_args: &["daemon", "run"],
             longest_socket: "agent.sock",
+            variables: &[],
             sockets: Sockets::Home,
             renewal: Renewal::Incompatible,
             config: AgentConfig::DEFAULT,
@@ -202,7 +204,15 @@ impl App {
     /// Arguments by which the executable is the agent in the foreground, which is what a service manager
     /// runs; by default `daemon run`.
     pub const fn run_args(mut self, arguments: &'static [&'static str]) -> Self {
+        assert!(!arguments.is_empty(), "without an argument of its own an agent would be a verb");
         self.run_args = arguments;
+        self
+    }
+
+    /// Names of further variables that an agent takes from the verb that happens to start it; by default
+    /// none beside [`crate::is_allowed`]. What differs from shell to shell is better sent with a request.
+    pub const fn keep_variables(mut self, names: &'static [&'static str]) -> Self {
+        self.variables = names;
         self
     }
 

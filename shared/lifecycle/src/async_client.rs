@@ -81,8 +81,7 @@ impl AsyncClient {
                 None => sent.await,
             };
             match got {
-                Ok(reply) if reply.status() == 503 && is_problem(&reply) && !again => {
-                    // It is shutting down; what says anything else is the caller's to read.
+                Ok(reply) if is_stopping(&reply) && !again => {
                     again = true;
                     self.client.forget();
                 }
@@ -199,7 +198,9 @@ fn kind_of(reply: &Response<Incoming>) -> &str {
     kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default()
 }
 
-/// A 503 of the agent's own, as opposed to a health report that says no.
-fn is_problem(reply: &Response<Incoming>) -> bool {
-    kind_of(reply).starts_with(Problem::CONTENT_TYPE)
+/// The refusal of an agent that is shutting down, which ends the connection with it; a service's own 503
+/// does not.
+fn is_stopping(reply: &Response<Incoming>) -> bool {
+    let closes = reply.headers().get(header::CONNECTION).is_some_and(|value| value == "close");
+    reply.status() == 503 && closes && kind_of(reply).starts_with(Problem::CONTENT_TYPE)
 }

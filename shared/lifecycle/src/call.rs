@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use crate::http::Answer;
 use crate::ready::{ApiRange, Ready, Version};
-use crate::{Home, Problem};
+use crate::{Home, Problem, Record};
 
 /// Why a request got no reply, or none that is of use.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +26,18 @@ pub enum CallError {
         agent: Box<Version>,
         /// What we speak.
         ours: ApiRange,
+    },
+    /// The agent is newer than this command, and is not replaced by an older one. Nothing was done.
+    #[error(
+        "the agent (pid {}, version {}) is newer than this command ({ours}), and is not replaced by an \
+         older one",
+        agent.process.pid, agent.version
+    )]
+    Newer {
+        /// Its record.
+        agent: Box<Record>,
+        /// Our version.
+        ours: &'static str,
     },
     /// It was refused: the agent says why, and what to do.
     #[error("{}", .0.detail)]
@@ -57,7 +69,7 @@ impl CallError {
     pub fn code(&self) -> &str {
         match self {
             CallError::NotReady(ready) => ready.state.as_str(),
-            CallError::Version { .. } => "version",
+            CallError::Version { .. } | CallError::Newer { .. } => "version",
             CallError::Refused(problem) => &problem.code,
             CallError::Timeout { .. } => "timeout",
             CallError::Protocol { .. } => "protocol",
@@ -70,6 +82,7 @@ impl CallError {
         match self {
             CallError::NotReady(ready) => ready.hint.as_deref().unwrap_or_default(),
             CallError::Refused(problem) => &problem.hint,
+            CallError::Newer { .. } => "use the newer one, or end the agent first",
             CallError::Version { .. }
             | CallError::Timeout { .. }
             | CallError::Protocol { .. }
@@ -104,9 +117,7 @@ pub(crate) fn understood<T: DeserializeOwned>(
 ) -> Result<T, CallError> {
     let protocol = |why: String| CallError::Protocol { path: home.socket(), why };
     if answer.is_success() {
-        // Nothing is what `()` and `Option` are read from.
-        let body = if answer.body.is_empty() { b"null" } else { &answer.body[..] };
-        return serde_json::from_slice(body).map_err(|error| protocol(error.to_string()));
+        return answer.json().map_err(|error| protocol(error.to_string()));
     }
     match serde_json::from_slice::<Problem>(&answer.body) {
         Ok(problem) => Err(CallError::Refused(Box::new(problem))),

@@ -15,10 +15,13 @@ use serde::de::DeserializeOwned;
 use crate::call::{understood, unread};
 use crate::ensure::{self, Options};
 use crate::home::Blocked;
-use crate::http::{Connection, Reply, Request};
-use crate::ready::{Ready, State};
+use crate::http::{Answer, Connection, Reply, Request};
+use crate::ready::{ApiRange, Ready, State};
 use crate::report::Report;
-use crate::{App, CallError, Ended, Home, HomeError, Running, Stop, StopError, control, running};
+use crate::{
+    App, CallError, Ended, Home, HomeError, Running, Stop, StopError, control, is_older, running,
+    unit,
+};
 
 /// How long an agent may take for the reply to a JSON call.
 pub const JSON_DEADLINE: Duration = Duration::from_secs(10);
@@ -58,14 +61,19 @@ pub enum Need {
 }
 
 impl Need {
-    /// By the app's variables: `PREFIX_NO_AUTOSPAWN`, else `PREFIX_STRICT`; set to `0` they are not.
+    /// By the app's variables: `PREFIX_STRICT`, else `PREFIX_NO_AUTOSPAWN`; set to `0` they are not. That
+    /// none may be started holds whatever a verb needs.
     pub fn of_environment(app: &App) -> Self {
-        let set = |suffix: &str| app.var(suffix).is_some_and(|value| value != "0");
-        match (app.spawn_forbidden(), set("STRICT")) {
-            (true, _) => Need::Never,
-            (false, true) => Need::Strict,
+        match (app.var("STRICT").is_some_and(|value| value != "0"), app.spawn_forbidden()) {
+            (true, _) => Need::Strict,
+            (false, true) => Need::Never,
             (false, false) => Need::Auto,
         }
+    }
+
+    /// Whether it is this that forbids starting one; where a variable does, that is told instead.
+    pub(crate) fn forbids(self, app: &App) -> bool {
+        self == Need::Never && !app.spawn_forbidden()
     }
 }
 
@@ -138,11 +146,16 @@ impl Client {
         options: &Options<'_>,
         request: &Request,
     ) -> Result<T, CallError> {
+        understood(&self.home, &self.answer(options, request)?)
+    }
+
+    /// The same with the reply as it is, whatever its status: a health report that says no, for example.
+    pub fn answer(&self, options: &Options<'_>, request: &Request) -> Result<Answer, CallError> {
         let within = request.within.unwrap_or(JSON_DEADLINE);
         let request = request.clone().within(within);
         let (_, reply) = self.call(options, &request)?;
         let answer = reply.whole().map_err(|error| unread(&self.home, Some(within), error));
-        understood(&self.home, &answer.inspect_err(|_| self.forget())?)
+        answer.inspect_err(|_| self.forget())
     }
 
     /// Asks for something.
@@ -200,8 +213,10 @@ impl Client {
     /// Errors: those of [`Client::call`]; [`State::SpawnFailed`] where the new one failed, hung or died,
     /// and the old one goes on; one that does not answer is [`State::Unresponsive`], and stays but with
     /// `force`, which kills it and starts another.
+    /// One that is newer than this app is not replaced: [`CallError::Newer`].
     pub fn replace(&self, options: &Options<'_>, force: bool) -> Result<Arc<Ready>, CallError> {
         self.forget();
+        self.refuse_newer()?;
         let stuck =
             |state| matches!(state, State::Unresponsive | State::Stopping | State::StillStarting);
         match ensure::replace(&self.app, &self.home, options) {
@@ -221,6 +236,18 @@ impl Client {
         }
     }
 
+    /// A manager runs what was installed, whoever asks it to.
+    fn refuse_newer(&self) -> Result<(), CallError> {
+        // By its record: one that does not answer is not waited for twice.
+        let Ok(Running::Living(Some(agent))) = self.running() else { return Ok(()) };
+        let ours = self.app.version;
+        let is_newer = is_older(ours, &agent.version);
+        if is_newer && unit::in_charge(&self.app, &self.home).is_none() {
+            return Err(CallError::Newer { agent: Box::new(agent), ours });
+        }
+        Ok(())
+    }
+
     /// How it stands, without starting anything.
     pub fn report(&self) -> Report {
         let options = Options { no_spawn: true, ..Options::default() };
@@ -235,19 +262,17 @@ impl Client {
     /// `None`: there is none, and the verb goes on without it. Errors: [`CallError::NotReady`] where the
     /// verb can't ([`Need::Strict`]).
     pub fn warm(&self, need: Need, options: &Options<'_>) -> Result<Option<Arc<Ready>>, CallError> {
-        let options = Options { no_spawn: options.no_spawn || need == Need::Never, ..*options };
+        let options = Options { no_spawn: options.no_spawn || need.forbids(&self.app), ..*options };
         let ready = self.ensure_ready(&options);
-        match (ready.state.is_ready(), need) {
-            (true, _) => {
-                self.tell(&ready);
-                Ok(Some(ready))
-            }
-            (false, Need::Strict) => Err(CallError::NotReady(Box::new((*ready).clone()))),
-            (false, Need::Auto) => {
-                self.tell(&ready);
-                Ok(None)
-            }
-            (false, Need::Never) => Ok(None),
+        let usable = self.speaks(&ready);
+        match (&usable, need) {
+            (Ok(()), _) | (Err(_), Need::Auto) => self.tell(&ready),
+            (Err(_), Need::Strict | Need::Never) => {}
+        }
+        match (usable, need) {
+            (Ok(()), _) => Ok(Some(ready)),
+            (Err(error), Need::Strict) => Err(error),
+            (Err(_), Need::Auto | Need::Never) => Ok(None),
         }
     }
 
@@ -255,6 +280,18 @@ impl Client {
     pub fn quietly(mut self) -> Self {
         self.told = AtomicBool::new(true);
         self
+    }
+
+    /// Whether it answers, and can be talked to.
+    fn speaks(&self, ready: &Ready) -> Result<(), CallError> {
+        let ours = ApiRange { min: self.app.api.0, max: self.app.api.1 };
+        match &ready.version {
+            _ if !ready.state.is_ready() => Err(CallError::NotReady(Box::new(ready.clone()))),
+            Some(agent) if !agent.api.meets(ours) => {
+                Err(CallError::Version { agent: Box::new(agent.clone()), ours })
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     fn tell(&self, ready: &Ready) {

@@ -126,8 +126,10 @@ impl Home {
         }
         let unset = || HomeError::Unset(app.var_name("HOME"));
         let dir = base("XDG_STATE_HOME", ".local/state").ok_or_else(unset)?.join(app.name);
-        let config = base("XDG_CONFIG_HOME", ".config").ok_or_else(unset)?;
-        Self::at(app, dir, config.join(app.name).join("agent.toml"), false)
+        // Without a place for configurations it is looked for in the home.
+        let config = base("XDG_CONFIG_HOME", ".config").map(|base| base.join(app.name));
+        let config = config.unwrap_or_else(|| dir.clone()).join("agent.toml");
+        Self::at(app, dir, config, false)
     }
 
     fn at(app: &App, dir: PathBuf, config: PathBuf, given: bool) -> Result<Self, HomeError> {

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::{App, CallError, wait};
 
@@ -280,6 +281,15 @@ impl Connection {
         Ok(body)
     }
 
+    /// Puts a body back that was read to its end, as that of a reply with this head.
+    pub(crate) fn give_back(&mut self, head: Head, body: Vec<u8>) -> Head {
+        let framing = Framing::Length(body.len() as u64);
+        let rest = self.buffer.split_off(self.start);
+        self.buffer = [body, rest].concat();
+        self.start = 0;
+        Head { framing, ..head }
+    }
+
     fn fill(&mut self) -> io::Result<usize> {
         if self.start == self.buffer.len() {
             self.buffer.clear();
@@ -413,6 +423,12 @@ pub(crate) fn parse_head(bytes: &[u8]) -> io::Result<Option<(Head, usize)>> {
 }
 
 impl Answer {
+    /// The body as JSON; an empty one is `null`. Errors: it is none, or another than asked for.
+    pub fn json<T: DeserializeOwned>(&self) -> serde_json::Result<T> {
+        let body = if self.body.is_empty() { b"null" } else { &self.body[..] };
+        serde_json::from_slice(body)
+    }
+
     /// Whether the status is 2xx.
     pub fn is_success(&self) -> bool {
         (200..300).contains(&self.status)

@@ -85,6 +85,8 @@ pub use tail::tail;
 pub use typed::typed;
 pub use version::is_older;
 
+pub use hearth_process::{ProcessId, Signal};
+
 /// Fills it with random bytes, of the kernel's.
 fn random(bytes: &mut [u8]) {
     #[cfg(target_os = "linux")]

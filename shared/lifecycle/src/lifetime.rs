@@ -66,7 +66,7 @@ impl LifetimeLock {
     /// their deadlines; a process that keeps it for good keeps agents away for good.
     pub fn take(app: &App, home: &Home, patience: Duration) -> Result<Self, LockError> {
         home.prepare()?;
-        let lock = take(home, patience, || false)?;
+        let lock = take(app, home, patience, || false)?;
         let mut held = Self { lock, record: Record::new(app, home), path: home.agent_lock() };
         held.set(Stage::Running)?;
         Ok(held)
@@ -125,6 +125,7 @@ impl PublishError {
 /// Takes L in a home that is prepared: at once, else within `patience`, and beyond it for as long again
 /// as `further` says that its holder is about to let go.
 pub(crate) fn take(
+    app: &App,
     home: &Home,
     patience: Duration,
     further: impl Fn() -> bool,
@@ -137,7 +138,7 @@ pub(crate) fn take(
         Ok(lock) => return Ok(lock),
         Err((file, TryError::Held)) => file,
         Err((_, TryError::Unsupported(e))) => {
-            return Err(crate::ensure::locks::no_flock(home, &e).into());
+            return Err(crate::ensure::locks::no_flock(app, home, &e).into());
         }
         Err((_, TryError::Os(e))) => return Err(Blocked::io("lock", &path, &e).into()),
     };

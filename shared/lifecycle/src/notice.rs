@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::ready::{Ready, State};
+use crate::ready::{ApiRange, Ready, State};
 use crate::version::is_older;
 use crate::{App, Home, unit};
 
@@ -46,6 +46,17 @@ impl Ready {
     pub fn skew(&self, app: &App, home: &Home) -> Option<String> {
         let agent = self.version.as_ref()?;
         let (theirs, ours) = (&agent.version, app.version);
+        let (api, range) = (agent.api, ApiRange { min: app.api.0, max: app.api.1 });
+        if theirs == ours && !api.meets(range) {
+            return Some(format!(
+                "the agent speaks versions {}-{} of the API, and this command {}-{}: `{}`",
+                api.min,
+                api.max,
+                range.min,
+                range.max,
+                renewal(app, home)
+            ));
+        }
         if is_older(theirs, ours) {
             let renewal = renewal(app, home);
             return Some(format!(
@@ -98,7 +109,7 @@ pub(crate) fn milliseconds(duration: Duration) -> f64 {
 mod tests {
     use super::*;
     use crate::app::tests::APP;
-    use crate::ready::{ApiRange, Version};
+    use crate::ready::Version;
 
     fn ready(state: State, version: &str, executable: Option<&str>) -> Ready {
         let version = Version {

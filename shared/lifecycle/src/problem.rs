@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// Code of the refusal of an agent that is shutting down: who is told so comes again.
+pub(crate) const STOPPING: &str = "stopping";
+
 /// One refusal on the wire.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
@@ -14,7 +17,9 @@ pub struct Problem {
     pub status: u16,
     /// What happened and why.
     pub detail: String,
-    /// Stable code: `stopping`, `version`, `bad-request`.
+    /// Stable code. Of the pair itself: `stopping`, `version`, `bad-request`, `forbidden`, `internal`,
+    /// and where a manager listens for an agent that may not serve, `spawn-failed` and `already-running`.
+    /// Others are the app's.
     pub code: String,
     /// What to do next; may be empty.
     #[serde(default)]

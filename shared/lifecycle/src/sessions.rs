@@ -25,6 +25,7 @@ use tokio::sync::Notify;
 use tracing::warn;
 
 use crate::Home;
+use crate::agent::{BusyGuard, Handle};
 use hooks::Hooks;
 use table::Table;
 
@@ -104,6 +105,8 @@ struct Inner {
     hooks: Hooks,
     /// There is something to be done again and again.
     stirred: Notify,
+    /// Whom sessions keep from exiting for idleness, and whether there are any.
+    kept: Mutex<Option<(Handle, Option<BusyGuard>)>>,
 }
 
 impl Sessions {
@@ -122,7 +125,25 @@ impl Sessions {
             table: Mutex::new(table),
             hooks: Hooks::default(),
             stirred: Notify::new(),
+            kept: Mutex::new(None),
         }))
+    }
+
+    /// Keeps the agent from exiting for idleness for as long as there are any. What sessions hold beside
+    /// that is for hooks.
+    pub fn keep_busy(&self, handle: &Handle) {
+        *self.0.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some((handle.clone(), None));
+        self.hold();
+    }
+
+    fn hold(&self) {
+        let any = !self.table().entries.is_empty();
+        let mut kept = self.0.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((handle, guard)) = &mut *kept
+            && any != guard.is_some()
+        {
+            *guard = any.then(|| handle.busy());
+        }
     }
 
     /// Registers a process. The same process again is the same session (and `true`); what is said of
@@ -215,6 +236,7 @@ impl Sessions {
     /// Runs the hooks for what has happened.
     fn tell(&self) {
         self.0.hooks.tell(|| self.table().news.pop_front());
+        self.hold();
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -256,6 +278,7 @@ mod tests {
             table: Mutex::new(Table::open(&dir.path().join("sessions.json"), None)),
             hooks: Hooks::default(),
             stirred: Notify::new(),
+            kept: Mutex::new(None),
         }));
         let told = Arc::new(Mutex::new(Vec::new()));
         let ended = Arc::clone(&told);

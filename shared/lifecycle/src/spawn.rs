@@ -145,7 +145,8 @@ fn as_raw(lock: &LockedFile) -> i32 {
 }
 
 fn environment(app: &App, home: &Home) -> impl Iterator<Item = (OsString, OsString)> {
-    let theirs = env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_allowed));
+    let keeps = |name: &str| is_allowed(name) || app.variables.contains(&name);
+    let theirs = env::vars_os().filter(move |(name, _)| name.to_str().is_some_and(keeps));
     let home = home.is_given().then(|| (app.var_name("HOME").into(), home.dir().into()));
     theirs.chain([(app.var_name("NO_AUTOSPAWN").into(), "1".into())]).chain(home)
 }

@@ -1,18 +1,21 @@
 //! The floor of the benchmarks: what any client of a Unix socket has to do, and nothing else.
 //!
-//! `floor SOCKET` connects, writes the version probe and the request in one write, reads both
-//! replies to their ends by their content-length, and prints the second body. Std only; no checks.
+//! `floor SOCKET [PATH]` connects, writes the version probe and the request (`/v1/services`) in one write,
+//! reads both replies to their ends by their content-length, and prints the second body. Std only; no
+//! checks.
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 
-const REQUESTS: &[u8] = b"GET /v1/version HTTP/1.1\r\nhost: localhost\r\n\r\n\
-GET /v1/services HTTP/1.1\r\nhost: localhost\r\n\r\n";
+const VERSION: &str = "GET /v1/version HTTP/1.1\r\nhost: localhost\r\n\r\n";
 
 fn main() -> io::Result<()> {
     let socket = std::env::args_os().nth(1).ok_or(io::ErrorKind::InvalidInput)?;
+    let path = std::env::args().nth(2);
+    let path = path.as_deref().unwrap_or("/v1/services");
+    let requests = format!("{VERSION}GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n");
     let mut stream = UnixStream::connect(socket)?;
-    stream.write_all(REQUESTS)?;
+    stream.write_all(requests.as_bytes())?;
     let mut bytes = Vec::with_capacity(16 * 1024);
     let second = body_end(&mut stream, &mut bytes, 0)?;
     let end = body_end(&mut stream, &mut bytes, second.1)?;

@@ -27,6 +27,7 @@ use super::{Handle, service};
 use crate::Problem;
 use crate::handover::PROTOCOL;
 use crate::health::Checks;
+use crate::problem::STOPPING;
 use crate::ready::{ApiRange, Version};
 use crate::record::Stage;
 
@@ -193,7 +194,7 @@ async fn health(checks: &Checks) -> Response<Boxed> {
 
 fn stopping(front: &Front) -> Response<Boxed> {
     let words = format!("the agent (pid {}) is shutting down", front.version.pid);
-    let mut reply = refuse(Problem::new(503, "stopping", words, "try again in a moment"));
+    let mut reply = refuse(Problem::new(503, STOPPING, words, "try again in a moment"));
     reply.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
     reply
 }

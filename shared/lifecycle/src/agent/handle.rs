@@ -66,7 +66,7 @@ pub(super) struct Shared {
     pub(super) is_heard: bool,
     pub(super) open_files: Option<u64>,
     /// What the app says of itself; the server writes it into L's record.
-    pub(super) facts: watch::Sender<Facts>,
+    pub(super) facts: watch::Sender<Option<Facts>>,
     pub(super) streams: Arc<Semaphore>,
     /// Connections on which a successor has asked for everything.
     pub(super) heirs: mpsc::UnboundedSender<UnixStream>,
@@ -90,7 +90,7 @@ impl Handle {
             words: notify::words(),
             is_heard,
             open_files,
-            facts: watch::Sender::new(Facts::default()),
+            facts: watch::Sender::new(None),
             streams: Arc::new(Semaphore::new(STREAMS)),
             heirs,
             asked: Mutex::new(Some(asked)),
@@ -147,7 +147,7 @@ impl Handle {
     /// of it or nothing. What was said before goes.
     pub fn publish(&self, facts: Facts) -> Result<(), TooLong> {
         facts.check()?;
-        self.0.facts.send_replace(facts);
+        self.0.facts.send_replace(Some(facts));
         Ok(())
     }
 

@@ -7,6 +7,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::path::PathBuf;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use http_body_util::Full;
@@ -17,7 +18,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tower_service::Service;
 
 use super::handle::{Handle, Stages};
-use super::{Agent, Mode, ServeError, StartError, Stopped};
+use super::{Agent, Mode, ServeError, StartError};
 use crate::record::Stage;
 use crate::{App, Home};
 
@@ -97,7 +98,7 @@ impl From<StartError> for AgentError {
 /// });
 /// # struct Hello;
 /// agent.start(|_| {}, hearth_lifecycle::agent::tower(hello)).await?;
-/// assert_eq!(agent.stage().await, Stage::Running);
+/// assert_eq!(agent.stage(), Stage::Running);
 /// let said = tokio::task::spawn_blocking(move || {
 ///     Client::at(&NOTES, home).get::<String>("/hello", &Options::default())
 /// });
@@ -112,6 +113,8 @@ pub struct InProcess {
     home: Home,
     // Held across a start and a stop, so that there is one at a time.
     current: Mutex<Option<Current>>,
+    /// The one that was started last. A std mutex is right: it is held for a look.
+    last: std::sync::Mutex<Option<Handle>>,
     stage: watch::Sender<Stage>,
 }
 
@@ -119,19 +122,21 @@ pub struct InProcess {
 struct Current {
     handle: Handle,
     budget: Duration,
-    task: JoinHandle<Result<Stopped, ServeError>>,
+    /// What hung at its end.
+    task: JoinHandle<Result<Vec<String>, ServeError>>,
 }
 
 impl InProcess {
     /// One that is not started.
     pub fn new(app: &App, home: Home) -> Self {
         let (app, stage) = (app.clone(), watch::Sender::new(Stage::Stopped));
-        Self { app, home, current: Mutex::new(None), stage }
+        Self { app, home, current: Mutex::new(None), last: std::sync::Mutex::new(None), stage }
     }
 
     /// How far it has come.
-    pub async fn stage(&self) -> Stage {
-        *self.stage.borrow()
+    pub fn stage(&self) -> Stage {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.as_ref().map_or(Stage::Stopped, Handle::stage)
     }
 
     /// Every change of it, the present one first, over starts and stops.
@@ -158,7 +163,7 @@ impl InProcess {
     {
         let mut current = self.current.lock().await;
         if let Some(known) = &*current
-            && !known.task.is_finished()
+            && known.handle.stage() != Stage::Stopped
         {
             let (pid, path) = (Some(std::process::id()), self.home.agent_lock());
             return Err(AgentError::AlreadyRunning { pid, path });
@@ -169,8 +174,11 @@ impl InProcess {
         let mut agent = taken.map_err(|error| AgentError::StartFailed(error.into()))??;
         prepare(&mut agent);
         let (handle, budget) = (agent.handle(), agent.config().shutdown_timeout);
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(handle.clone());
         self.follow(&handle);
-        let task = tokio::spawn(agent.serve(service));
+        // Whoever has it end, the lock falls with its end: `Stopped` holds it.
+        let served = async move { agent.serve(service).await.map(|stopped| stopped.hung) };
+        let task = tokio::spawn(served);
         if handle.running().await {
             *current = Some(Current { handle: handle.clone(), budget, task });
             return Ok(handle);
@@ -190,12 +198,15 @@ impl InProcess {
         let Some(Current { handle, budget, task }) = current.take() else {
             return Err(AgentError::NotRunning);
         };
+        if handle.stage() == Stage::Stopped {
+            // It was told by somebody else, or had nothing to do.
+            let _ = task.await;
+            return Err(AgentError::NotRunning);
+        }
         handle.stop();
         match task.await {
-            Ok(Ok(Stopped { hung, .. })) if hung.is_empty() => Ok(()),
-            Ok(Ok(Stopped { hung, .. })) => {
-                Err(AgentError::ShutdownTimeout { hung, after: budget })
-            }
+            Ok(Ok(hung)) if hung.is_empty() => Ok(()),
+            Ok(Ok(hung)) => Err(AgentError::ShutdownTimeout { hung, after: budget }),
             // It has ended, and whatever broke in it was told in the log.
             Ok(Err(_)) | Err(_) => Ok(()),
         }

@@ -85,6 +85,8 @@ impl Managed {
             // SAFETY: there is one thread: our caller promises it (`Agent::take`).
             unsafe { env::remove_var(name) };
         }
+        // What we start is below an agent, as it is below one that a verb has started. SAFETY: as above.
+        unsafe { env::set_var(app.var_name("NO_AUTOSPAWN"), "1") };
         Self { given, notify, manager, is_managed: by_systemd || by_launchd }
     }
 }

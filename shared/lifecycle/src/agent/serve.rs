@@ -6,7 +6,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -35,6 +35,7 @@ use super::take::{same_file, say};
 use super::{Agent, Mode, idle};
 use crate::Home;
 use crate::failures::Failures;
+use crate::home::Blocked;
 use crate::http::EXECUTABLE;
 use crate::ready::{ApiRange, Version};
 use crate::record::Stage;
@@ -53,9 +54,15 @@ const BINDING: Duration = Duration::from_millis(20);
 /// Why an agent that had L could not serve.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
+    /// Somebody who is no agent of this home listens at its path.
+    #[error("another process listens on {}; this agent steps down", path.display())]
+    Foreign {
+        /// The path.
+        path: PathBuf,
+    },
     /// The socket could not be published.
-    #[error("{0}")]
-    Publish(String),
+    #[error(transparent)]
+    Blocked(#[from] Blocked),
     /// The system refused something that every agent needs.
     #[error("cannot {doing}: {source}")]
     Os {
@@ -102,10 +109,11 @@ pub(super) struct Server {
 }
 
 impl ServeError {
-    /// Stable, for programs: `publish`, `os`.
+    /// Stable, for programs: `foreign`, `blocked`, `os`.
     pub fn code(&self) -> &'static str {
         match self {
-            ServeError::Publish(_) => "publish",
+            ServeError::Foreign { .. } => "foreign",
+            ServeError::Blocked(_) => "blocked",
             ServeError::Os { .. } => "os",
         }
     }
@@ -126,6 +134,12 @@ impl Agent {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
+        if !self.has_taken_over
+            && let Err(error) = self.take_over()
+        {
+            self.failed(&format!("cannot take over: {error}"));
+            return Err(ServeError::Os { doing: "take over", source: error });
+        }
         match self.open() {
             Ok((listener, inode, watches, signals)) => {
                 let front = Arc::new(self.front(routes(service)));
@@ -166,7 +180,10 @@ impl Agent {
             (None, Some((listener, inode))) => (listener, Some(inode)),
             (None, None) => publish(&self.home, DYING)
                 .map(|(listener, inode)| (listener, Some(inode)))
-                .map_err(|e| ServeError::Publish(e.to_string()))?,
+                .map_err(|error| match error {
+                    PublishError::Foreign(path) => ServeError::Foreign { path },
+                    PublishError::Blocked(blocked) => ServeError::Blocked(blocked),
+                })?,
         };
         let listener = UnixListener::from_std(listener).map_err(os("listen"))?;
         Ok((listener, inode, watches, signals))
@@ -289,6 +306,8 @@ impl Server {
         let forgive_at = Instant::now() + STARTED_WELL;
         let mut unforgiven = Failures::read(&self.agent.home.failures()).is_some();
         let mut facts = handle.0.facts.subscribe();
+        // What was said before anybody served is not lost.
+        facts.mark_changed();
         let heirs = handle.0.asked.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(mut heirs) = heirs else { return Cause::Asked };
         // What the manager is about, asked by a thread: until it is known this agent serves.
@@ -316,8 +335,10 @@ impl Server {
                 () = heard(int) => return Cause::Signal("SIGINT", Ending::Ordinary),
                 Ok(()) = facts.changed() => {
                     let said = facts.borrow_and_update().clone();
-                    self.agent.record.tell(said);
-                    self.agent.set_stage(Stage::Running);
+                    if let Some(said) = said {
+                        self.agent.record.tell(said);
+                        self.agent.set_stage(Stage::Running);
+                    }
                 }
                 () = handle.0.stop.notified() => return Cause::Asked,
                 () = idle.as_mut() => return Cause::Idle,

@@ -72,7 +72,9 @@ impl Agent {
     ///
     /// To be called when nothing is left that could keep this process from being the agent: from
     /// here on the predecessor answers nobody. Blocks until it has let go. Errors: it does not.
+    /// [`Agent::serve`] does it where nobody has, and drops the luggage.
     pub fn take_over(&mut self) -> io::Result<Option<Luggage>> {
+        self.has_taken_over = true;
         let Some(succession) = &mut self.succession else { return Ok(None) };
         match succession.receive() {
             Ok(luggage) => {

@@ -158,6 +158,8 @@ pub struct Agent {
     pub(super) predecessor: Option<Record>,
     pub(super) handle: Handle,
     pub(super) succession: Option<Succession>,
+    /// Whether what the predecessor hands over was asked for.
+    pub(super) has_taken_over: bool,
     pub(super) managed: Managed,
     pub(super) mode: Mode,
     pub(super) health: Option<Checks>,
@@ -189,7 +191,7 @@ impl Agent {
             }
             Mode::Foreground => {
                 let mut managed = Managed::take(app);
-                let lock = foreground(&home, &mut managed).inspect_err(|error| {
+                let lock = foreground(app, &home, &mut managed).inspect_err(|error| {
                     managed.refuse(
                         app,
                         error.code_in_queue(),
@@ -201,7 +203,7 @@ impl Agent {
             }
             Mode::InProcess => {
                 home.prepare()?;
-                let lock = lifetime::take(&home, FOREGROUND_PATIENCE, || false)?;
+                let lock = lifetime::take(app, &home, FOREGROUND_PATIENCE, || false)?;
                 Taken { lock, spawn_lock: None, pipe: None, succession: None, managed }
             }
             Mode::Replacing => {
@@ -242,6 +244,7 @@ impl Agent {
             predecessor,
             handle,
             succession,
+            has_taken_over: false,
             managed,
             mode,
             health: None,
@@ -293,9 +296,9 @@ impl Agent {
         Ok(written.map_err(|source| LockError::Record { path, source })?)
     }
 
-    /// Has `GET /v1/health` answered by these checks.
-    pub fn with_health(self, checks: &Checks) -> Self {
-        Self { health: Some(checks.clone()), ..self }
+    /// Has `GET /v1/health` answered by these checks; without this call, that is the service's to do.
+    pub fn serve_health(&mut self, checks: &Checks) {
+        self.health = Some(checks.clone());
     }
 
     /// Tells who waits, and notes it for those after it: that one may be gone, or have
@@ -395,7 +398,7 @@ fn take_descriptor(fd: i32) -> Result<OwnedFd, StartError> {
 }
 
 /// What was given must be this home's; then L.
-fn foreground(home: &Home, managed: &mut Managed) -> Result<LockedFile, StartError> {
+fn foreground(app: &App, home: &Home, managed: &mut Managed) -> Result<LockedFile, StartError> {
     home.prepare()?;
     managed
         .given
@@ -405,5 +408,5 @@ fn foreground(home: &Home, managed: &mut Managed) -> Result<LockedFile, StartErr
     let queued = !managed.given.is_none();
     let path = home.agent_lock();
     let stops = || Record::read(&path).is_some_and(|record| record.stage == Stage::Stopping);
-    Ok(lifetime::take(home, FOREGROUND_PATIENCE, || queued && stops())?)
+    Ok(lifetime::take(app, home, FOREGROUND_PATIENCE, || queued && stops())?)
 }

@@ -9,7 +9,7 @@ use clap::{Arg, ArgMatches, Command};
 use serde_json::json;
 
 use super::{Refusal, Verb, flag, timeout, timeout_of};
-use crate::{Ended, Options, Ready, Report, State, Stop, is_older, tail};
+use crate::{Ended, Options, Ready, Report, State, Stop, tail};
 
 pub(super) fn grammar() -> Command {
     let lines = Arg::new("lines")
@@ -60,23 +60,6 @@ impl Verb<'_> {
     }
 
     fn restart(&self, force: bool) -> Result<u8, Refusal> {
-        if let Some(living) = self.client.running().ok().and_then(|it| it.into_record())
-            && is_older(self.client.app().version(), &living.version)
-        {
-            let name = self.name();
-            let why = format!(
-                "the agent (pid {}, version {}) is newer than this command ({}), and is not replaced \
-                 by an older one",
-                living.process.pid,
-                living.version,
-                self.client.app().version()
-            );
-            let hint = format!(
-                "use the newer `{name}`; if the older one is meant: `{name} daemon down`, then \
-                 `{name} daemon up`"
-            );
-            return Err(Refusal::new("version", why, hint));
-        }
         let options = Options { past_backoff: true, ..self.globals.options() };
         let ready = self.client.replace(&options, force)?;
         self.told_and_usable(&ready)
@@ -86,9 +69,8 @@ impl Verb<'_> {
         if !ready.state.is_ready() {
             return Err(Refusal::not_ready(ready));
         }
-        if self.globals.json {
-            self.print_json(&Report::of(self.client.home(), ready))?;
-        } else if ready.state == State::Started {
+        self.print_json(&Report::of(self.client.home(), ready))?;
+        if ready.state == State::Started {
             self.tell(&ready.started());
         } else {
             let pid = ready.version.as_ref().map(|it| format!(" (pid {})", it.pid));
@@ -102,11 +84,7 @@ impl Verb<'_> {
         let ready = self.client.ensure_ready(&options);
         let (app, home) = (self.client.app(), self.client.home());
         let report = Report::of(home, &ready).with_manager(app, home);
-        if self.globals.json {
-            self.print_json(&report)?;
-        } else {
-            self.print(&report.lines())?;
-        }
+        self.globals.print(&report, Report::lines)?;
         if ready.state.is_ready() { Ok(0) } else { Err(Refusal::not_ready(&ready)) }
     }
 
@@ -114,10 +92,8 @@ impl Verb<'_> {
         let how = Stop { within: timeout_of(matches), force: matches.get_flag("force") };
         let ended = self.client.stop(how)?;
         let hung = if let Ended::Hung(names) = &ended { names.clone() } else { Vec::new() };
-        if self.globals.json {
-            let was_up = ended != Ended::WasDown;
-            self.print_json(&json!({ "state": "down", "was_up": was_up, "hung": hung }))?;
-        }
+        let was_up = ended != Ended::WasDown;
+        self.print_json(&json!({ "state": "down", "was_up": was_up, "hung": hung }))?;
         match ended {
             Ended::WasDown => self.tell("no agent runs"),
             Ended::Stopped => self.tell("agent down"),
@@ -162,11 +138,12 @@ mod tests {
     }
 
     #[test]
-    fn never_wins_over_strict_wherever_it_stands() {
+    fn an_option_says_the_same_wherever_it_stands() {
         assert_eq!(need("pair daemon status"), Need::Auto);
         assert_eq!(need("pair --strict daemon status"), Need::Strict);
         assert_eq!(need("pair daemon status --strict"), Need::Strict);
-        assert_eq!(need("pair daemon status --strict --no-spawn"), Need::Never);
+        assert_eq!(need("pair daemon status --no-spawn"), Need::Never);
+        assert_eq!(need("pair --no-spawn daemon status --strict"), Need::Strict);
     }
 
     #[test]

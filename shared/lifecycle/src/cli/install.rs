@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use clap::{ArgMatches, Command};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Refusal, Verb, flag};
 use crate::Options;
@@ -52,7 +52,9 @@ impl Verb<'_> {
         let (plan, unreached) =
             unit::would_install(app, &wanted, force, Instant::now() + ASKING).map_err(obstacle)?;
         if dry {
-            self.print(&in_words(&plan))?;
+            let steps: Vec<_> = plan.steps.iter().map(|step| of_step(step, false)).collect();
+            let planned = json!({ "ok": true, "home": home.dir(), "steps": steps });
+            self.globals.print(&planned, |_| in_words(&plan))?;
             if let Some(refused) = unreached {
                 self.tell(&format!("an install would be refused: {}", refused.words));
             }
@@ -71,9 +73,7 @@ impl Verb<'_> {
             let message = format!("installed, but the agent does not answer: {}", refusal.message);
             return Err(Refusal { code: "service-not-ready".into(), message, ..refusal });
         }
-        if self.globals.json {
-            self.print_json(&json!({ "ok": true, "home": home.dir(), "steps": steps }))?;
-        }
+        self.print_json(&json!({ "ok": true, "home": home.dir(), "steps": steps }))?;
         self.tell("installed: the agent is there from login on");
         Ok(0)
     }
@@ -83,9 +83,7 @@ impl Verb<'_> {
         self.is_our_own_home()?;
         let plan = unit::uninstall(app, home, false);
         let steps = plan.as_ref().map_or(Ok(Vec::new()), |plan| self.carry_out(plan))?;
-        if self.globals.json {
-            self.print_json(&json!({ "ok": true, "home": home.dir(), "steps": steps }))?;
-        }
+        self.print_json(&json!({ "ok": true, "home": home.dir(), "steps": steps }))?;
         self.tell(match plan {
             Some(_) => "uninstalled; verbs start the agent themselves",
             None => "nothing is installed for this home",
@@ -93,7 +91,7 @@ impl Verb<'_> {
         Ok(0)
     }
 
-    fn carry_out(&self, plan: &Plan) -> Result<Vec<serde_json::Value>, Refusal> {
+    fn carry_out(&self, plan: &Plan) -> Result<Vec<Value>, Refusal> {
         let mut steps = Vec::new();
         let carried = plan.carry_out(self.client.app(), self.client.home(), &mut |step, done| {
             let failed = match done {
@@ -101,10 +99,7 @@ impl Verb<'_> {
                 Done::Failed(refused) => format!(": {}", refused.words),
             };
             self.tell(&format!("{}{failed}", step.in_words()));
-            steps.push(json!({
-                "what": step.word(), "path": step.path(), "command": step.command(),
-                "done": *done == Done::Yes,
-            }));
+            steps.push(of_step(step, *done == Done::Yes));
         });
         match carried {
             Ok(()) => Ok(steps),
@@ -127,14 +122,15 @@ impl Verb<'_> {
 }
 
 fn obstacle(obstacle: Obstacle) -> Refusal {
-    let code = match &obstacle {
-        Obstacle::Manager(_) => "service-not-ready",
-        Obstacle::Foreign(_) => "bad-config",
-        Obstacle::OtherHome(_) => "already-running",
-        Obstacle::Path(_) => "blocked",
-    };
+    let code = obstacle.code();
     let refused = obstacle.refused();
     Refusal::new(code, format!("{}; nothing was installed", refused.words), refused.remedy)
+}
+
+fn of_step(step: &Step, done: bool) -> Value {
+    json!({
+        "what": step.word(), "path": step.path(), "command": step.command(), "done": done,
+    })
 }
 
 /// Every step, and the text of each file.

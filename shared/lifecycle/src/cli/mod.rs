@@ -1,9 +1,9 @@
 //! Ready-made arguments and verbs for clap: `daemon up|down|restart|status|run|logs`, `install`,
 //! `uninstall`, and the options that go with them.
 //!
-//! Kept true here: results go to stdout and everything else to stderr; with `--json` every answer is one
-//! line of JSON, a refusal too; an exit code has one meaning: 0 done, 1 refused by what is there, 2 wrong
-//! usage, 3 no agent, 4 not in time.
+//! Kept true here: results go to stdout and everything else to stderr; with `--json` every answer but the
+//! log, which is text, is one line of JSON, a refusal too; an exit code has one meaning: 0 done, 1 refused by what is there, 2 wrong
+//! usage, 3 no agent, 4 not in time, 5 no such thing.
 //!
 //! ```no_run
 //! use std::process::ExitCode;
@@ -16,6 +16,9 @@
 //! }
 //!
 //! fn main() -> ExitCode {
+//!     if let Some(mode) = NOTES.spawned() {
+//!         return Home::resolve(&NOTES, None).map_or(ExitCode::from(2), |home| be_the_agent(home, mode));
+//!     }
 //!     let grammar = clap::Command::new("notes").args(cli::globals()).subcommands(cli::verbs());
 //!     let matches = grammar.get_matches();
 //!     let globals = cli::Globals::of(&NOTES, &matches);
@@ -35,7 +38,7 @@ mod daemon;
 mod install;
 mod refusal;
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -82,8 +85,11 @@ pub fn verbs() -> [Command; 3] {
 pub struct Globals {
     /// The home that was named.
     pub home: Option<PathBuf>,
-    /// How much a verb needs its agent: by option, else by the app's variables. `--no-spawn` wins.
+    /// How much a verb needs its agent: by option, else by the app's variables. With `--strict` and
+    /// `--no-spawn` none is started, and the verb fails where there is none.
     pub need: Need,
+    /// None is to be started.
+    pub no_spawn: bool,
     /// Answers are JSON.
     pub json: bool,
     /// Only errors on stderr.
@@ -93,14 +99,16 @@ pub struct Globals {
 impl Globals {
     /// Of a command line that [`globals`] are a part of.
     pub fn of(app: &App, matches: &ArgMatches) -> Self {
-        let need = match (matches.get_flag(NO_SPAWN), matches.get_flag(STRICT)) {
-            (true, _) => Need::Never,
-            (false, true) if !app.spawn_forbidden() => Need::Strict,
-            (false, _) => Need::of_environment(app),
+        let no_spawn = matches.get_flag(NO_SPAWN);
+        let need = match (matches.get_flag(STRICT), no_spawn) {
+            (true, _) => Need::Strict,
+            (false, true) => Need::Never,
+            (false, false) => Need::of_environment(app),
         };
         Self {
             home: matches.get_one::<PathBuf>(HOME).cloned(),
             need,
+            no_spawn,
             json: matches.get_flag(JSON),
             quiet: matches.get_flag(QUIET),
         }
@@ -113,9 +121,36 @@ impl Globals {
         Ok(if self.quiet || self.json { client.quietly() } else { client })
     }
 
-    /// What a verb allows.
+    /// Prints a result on stdout: as a line of JSON, else in words. A reader that has gone away is no
+    /// fault of anybody's.
+    pub fn print<T: Serialize + ?Sized>(
+        &self,
+        value: &T,
+        words: impl FnOnce(&T) -> String,
+    ) -> Result<(), Refusal> {
+        let text = match self.json {
+            true => format!("{}\n", serde_json::to_string(value).unwrap_or_default()),
+            false => words(value),
+        };
+        match io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                Err(Refusal::new("internal", format!("cannot write to stdout: {error}"), ""))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What a verb allows. A wait of more than 500 ms is named, on a terminal.
     pub fn options(&self) -> Options<'static> {
-        Options { no_spawn: self.need == Need::Never, ..Options::default() }
+        let tells = !self.quiet && !self.json;
+        let on_wait = tells.then_some(&named_on_terminal as &(dyn Fn(&str) + Sync));
+        Options { no_spawn: self.no_spawn, on_wait, ..Options::default() }
+    }
+}
+
+fn named_on_terminal(words: &str) {
+    if io::stderr().is_terminal() {
+        let _ = io::stderr().write_all(format!("waiting: {words}\n").as_bytes());
     }
 }
 
@@ -161,18 +196,9 @@ impl Verb<'_> {
         }
     }
 
-    /// The result on stdout. A reader that has gone away is no fault of anybody's.
-    fn print(&self, text: &str) -> Result<(), Refusal> {
-        match io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-                Err(Refusal::new("internal", format!("cannot write to stdout: {error}"), ""))
-            }
-            _ => Ok(()),
-        }
-    }
-
+    /// As JSON, where that was asked for.
     fn print_json(&self, value: &impl Serialize) -> Result<(), Refusal> {
-        self.print(&format!("{}\n", serde_json::to_string(value).unwrap_or_default()))
+        if self.globals.json { self.globals.print(value, |_| String::new()) } else { Ok(()) }
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::notice::milliseconds;
 use crate::unit::Refused;
-use crate::{App, CallError, HomeError, Ready, StopError};
+use crate::{App, CallError, HomeError, Ready, State, StopError};
 
 /// Why a verb did not do what it was asked.
 #[derive(Clone, Debug)]
@@ -50,10 +50,15 @@ impl Refusal {
             "retry_at": ready.retry_at.map(|at| humantime::format_rfc3339_millis(at).to_string()),
         });
         let hint = ready.hint.clone().unwrap_or_default();
-        Self { details, ..Self::new(state, format!("{state}: {reason}"), hint) }
+        let message = match ready.state {
+            // The reason says just that.
+            State::Down => reason,
+            _ => format!("{state}: {reason}"),
+        };
+        Self { details, ..Self::new(state, message, hint) }
     }
 
-    /// 1: refused by what is there; 2: wrong usage or a faulty file; 3: no agent; 4: not in time.
+    /// 1: refused by what is there; 2: wrong usage or a faulty file; 3: no agent; 4: not in time; 5: no such thing.
     pub fn exit(&self) -> u8 {
         match self.code.as_str() {
             "relative-home" | "no-home" | "bad-home" | "usage" | "bad-config" | "bad-request"
@@ -61,6 +66,7 @@ impl Refusal {
             "down" | "spawn-failed" | "spawn-suppressed" | "still-starting" | "stopping"
             | "unresponsive" | "service-not-ready" | "blocked" | "version" => 3,
             "timeout" | "shutdown-timeout" => 4,
+            "not-found" => 5,
             _ => 1,
         }
     }
@@ -87,6 +93,7 @@ impl From<CallError> for Refusal {
         match &error {
             CallError::NotReady(ready) => Self::not_ready(ready),
             CallError::Version { .. }
+            | CallError::Newer { .. }
             | CallError::Refused(_)
             | CallError::Timeout { .. }
             | CallError::Protocol { .. }

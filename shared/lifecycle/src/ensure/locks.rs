@@ -16,7 +16,7 @@ use crate::app::Sockets;
 use crate::home::{Blocked, SOCKET};
 use crate::record::{self, Record, Stage};
 use crate::wait::{self, LockWait};
-use crate::{CallError, Home};
+use crate::{App, CallError, Home};
 
 /// An agent that was killed has let go of L within this.
 const DYING: Duration = Duration::from_millis(30);
@@ -39,7 +39,9 @@ impl Attempt<'_> {
         let file = record::open(&path).map_err(|e| self.blocked(cannot(&e)))?;
         match LockedFile::try_exclusive(file) {
             Ok(lock) => self.spawn_lock = Some(lock),
-            Err((_, TryError::Unsupported(e))) => return Err(self.blocked(no_flock(self.home, &e))),
+            Err((_, TryError::Unsupported(e))) => {
+                return Err(self.blocked(no_flock(self.app, self.home, &e)));
+            }
             Err((_, TryError::Os(e))) => return Err(self.blocked(Blocked::io("lock", &path, &e))),
             Err((file, TryError::Held)) => {
                 let waiting = LockWait::begin(file).map_err(|e| self.blocked(cannot(&e)))?;
@@ -213,9 +215,9 @@ impl Attempt<'_> {
     }
 }
 
-pub(crate) fn no_flock(home: &Home, error: &io::Error) -> Blocked {
+pub(crate) fn no_flock(app: &App, home: &Home, error: &io::Error) -> Blocked {
     Blocked::new(
         format!("the file system of {} cannot lock files: {error}", home.dir().display()),
-        "name a home on a local file system with HEARTH_HOME",
+        format!("name a home on a local file system with {}", app.var_name("HOME")),
     )
 }

@@ -46,7 +46,7 @@ pub struct Options<'a> {
     /// Start one although a recent failure is on record.
     pub past_backoff: bool,
     /// Called once, with the words for a person, when a wait takes more than 500 ms.
-    pub on_wait: Option<&'a dyn Fn(&str)>,
+    pub on_wait: Option<&'a (dyn Fn(&str) + Sync)>,
 }
 
 /// Makes sure that an agent answers: starts one if there is none.

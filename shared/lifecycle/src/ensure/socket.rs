@@ -9,7 +9,7 @@ use super::{Attempt, SILENCE};
 use crate::app::Sockets;
 use crate::home::Blocked;
 use crate::http::{ConnectError, Connection, Head, Reply, Request};
-use crate::problem::Problem;
+use crate::problem::{Problem, STOPPING};
 use crate::ready::{ApiRange, Version};
 use crate::version::is_older;
 use crate::{CallError, wait};
@@ -176,7 +176,19 @@ impl Attempt<'_> {
         connection.read_until(within.or(own).or_else(at_most));
         match connection.head() {
             // Between the two requests of one write it began to stop.
-            Ok(head) if head.status == 503 && is_stopping(&head) => Probe::Stopping,
+            Ok(head) if head.status == 503 && is_problem(&head) => {
+                let body = match connection.whole(head.framing) {
+                    Ok(body) => body,
+                    Err(error) => return Probe::Lost(error),
+                };
+                let problem = serde_json::from_slice::<Problem>(&body);
+                if problem.is_ok_and(|problem| problem.code == STOPPING) {
+                    return Probe::Stopping;
+                }
+                // The service's own: for the caller to read.
+                let head = connection.give_back(head, body);
+                Probe::Answered(version, Some(Reply::new(connection, head)))
+            }
             Ok(head) => {
                 connection.read_until(within);
                 Probe::Answered(version, Some(Reply::new(connection, head)))
@@ -206,7 +218,7 @@ fn read_version(head: &Head, body: &[u8]) -> Result<Version, String> {
     Ok(Version { executable: head.executable.clone(), ..version })
 }
 
-/// A 503 of the agent's own, as opposed to a health report that says no.
-fn is_stopping(head: &Head) -> bool {
-    head.content_type.starts_with("application/problem+json")
+/// A refusal, as opposed to a health report that says no.
+fn is_problem(head: &Head) -> bool {
+    head.content_type.starts_with(Problem::CONTENT_TYPE)
 }

@@ -36,7 +36,9 @@ impl Attempt<'_> {
         let agent_lock = match LockedFile::try_exclusive(file) {
             Ok(lock) => lock,
             Err((_, TryError::Held)) => return Ok(()), // `daemon run` was faster: look again
-            Err((_, TryError::Unsupported(e))) => return Err(self.blocked(no_flock(self.home, &e))),
+            Err((_, TryError::Unsupported(e))) => {
+                return Err(self.blocked(no_flock(self.app, self.home, &e)));
+            }
             Err((_, TryError::Os(e))) => return Err(self.blocked(Blocked::io("lock", &path, &e))),
         };
         let Some(spawn_lock) = self.spawn_lock.take() else { return Ok(()) };

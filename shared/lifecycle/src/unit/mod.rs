@@ -132,7 +132,7 @@ impl Unit {
         stand::start(self, until)
     }
 
-    /// Has the manager end the agent. Its services stay, and the next verb may start another one.
+    /// Has the manager end the agent. What it has started stays, and the next verb may start another one.
     pub fn stop(&self, until: Instant) -> Result<(), Refused> {
         stand::stop(self, until)
     }

@@ -32,7 +32,7 @@ const ENDING: Duration = Duration::from_secs(10);
 /// One step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Ends the agent that a verb has started; its services stay.
+    /// Ends the agent that a verb has started; what it has started stays.
     EndAgent {
         /// Its pid, where it is known.
         pid: Option<u32>,
@@ -131,7 +131,7 @@ impl Step {
         match self {
             Step::EndAgent { pid } => {
                 let pid = pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default();
-                format!("end the agent that runs{pid}; its services stay")
+                format!("end the agent that runs{pid}; what it has started stays")
             }
             Step::Write { path, keep, .. } => format!("write {}{}", path.display(), kept(keep)),
             Step::Unchanged { path } => format!("unchanged {}", path.display()),
@@ -140,7 +140,7 @@ impl Step {
             Step::Run { .. } | Step::Load(_) | Step::Unload(_) => {
                 format!("run {}", self.command().unwrap_or_default())
             }
-            Step::StartAgent => "start an agent of its own for the services that run".to_owned(),
+            Step::StartAgent => "start an agent without the manager, for what runs".to_owned(),
         }
     }
 

@@ -32,6 +32,16 @@ pub enum Obstacle {
 }
 
 impl Obstacle {
+    /// Stable, for programs: `service-not-ready`, `bad-config`, `already-running`, `blocked`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Obstacle::Manager(_) => "service-not-ready",
+            Obstacle::Foreign(_) => "bad-config",
+            Obstacle::OtherHome(_) => "already-running",
+            Obstacle::Path(_) => "blocked",
+        }
+    }
+
     /// In words, with what to do.
     pub fn refused(self) -> Refused {
         match self {

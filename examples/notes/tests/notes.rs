@@ -1,0 +1,158 @@
+//! The second CLI from outside: what any pair built on the library must survive.
+
+use std::os::unix::net::UnixListener;
+use std::process::{Command, Output, Stdio};
+
+use hearth_lifecycle::testing::ThrowAwayHome;
+use hearth_lifecycle::{App, Options, Request, State};
+use hearth_process::Signal;
+use serde_json::Value;
+
+const NOTES: App = App::new("notes", env!("CARGO_PKG_VERSION"));
+
+fn notes(home: &ThrowAwayHome, arguments: &[&str]) -> Command {
+    let mut command = home.command(env!("CARGO_BIN_EXE_notes"));
+    command.args(arguments);
+    command
+}
+
+fn run(home: &ThrowAwayHome, arguments: &[&str]) -> Output {
+    notes(home, arguments).output().unwrap()
+}
+
+#[track_caller]
+fn said(output: &Output) -> String {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[track_caller]
+fn refused(output: &Output, code: i32) -> Value {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{stderr}");
+    let refusal: Value =
+        serde_json::from_str(stderr.trim()).unwrap_or_else(|e| panic!("{e}: {stderr}"));
+    refusal["error"].clone()
+}
+
+#[test]
+fn notes_are_kept_by_an_agent_that_nobody_has_started() {
+    let home = ThrowAwayHome::new(&NOTES);
+    let first = run(&home, &["add", "buy", "milk"]);
+    assert_eq!(said(&first), "1\n");
+    let notice = String::from_utf8_lossy(&first.stderr).into_owned();
+    assert!(
+        notice.starts_with("notes: agent started (pid ") && notice.lines().count() == 1,
+        "{notice}"
+    );
+    let second = run(&home, &["add", "sing"]);
+    assert_eq!((said(&second).as_str(), second.stderr.as_slice()), ("2\n", &b""[..]));
+    assert_eq!(said(&run(&home, &[])), "1  buy milk\n2  sing\n");
+    said(&run(&home, &["remove", "1"]));
+    assert_eq!(said(&run(&home, &["list", "--json"])), "[{\"number\":2,\"text\":\"sing\"}]\n");
+    let missing = refused(&run(&home, &["remove", "1", "--json"]), 5);
+    assert_eq!(missing["code"], "not-found");
+}
+
+#[test]
+fn a_herd_of_verbs_at_one_instant_gets_one_agent() {
+    const VERBS: usize = 40;
+    let home = ThrowAwayHome::new(&NOTES);
+    let verbs: Vec<_> = (0..VERBS)
+        .map(|n| {
+            let mut verb = notes(&home, &["-q", "add", &n.to_string()]);
+            verb.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+        })
+        .collect();
+    let mut numbers: Vec<u32> = verbs
+        .into_iter()
+        .map(|verb| said(&verb.wait_with_output().unwrap()).trim().parse().unwrap())
+        .collect();
+    numbers.sort_unstable();
+    // One memory has given all of them their numbers.
+    assert_eq!(numbers, (1..=VERBS as u32).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_killed_agent_is_told_and_the_next_verb_has_another() {
+    let home = ThrowAwayHome::new(&NOTES);
+    said(&run(&home, &["add", "x"]));
+    let killed = home.agent().unwrap().process.pid;
+    home.kill();
+    let status = run(&home, &["daemon", "status", "--json"]);
+    assert_eq!(status.status.code(), Some(3));
+    let report: Value = serde_json::from_slice(&status.stdout).unwrap();
+    assert_eq!((&report["state"], &report["last"]["pid"]), (&"down".into(), &killed.into()));
+    // It had its notes in memory.
+    assert_eq!(said(&run(&home, &["list"])), "");
+    assert_ne!(home.agent().unwrap().process.pid, killed);
+}
+
+#[test]
+fn a_stale_socket_is_nobodys_and_a_living_one_is_never_taken_away() {
+    let home = ThrowAwayHome::new(&NOTES);
+    said(&run(&home, &["list"]));
+    home.kill();
+    let socket = home.home().socket();
+    assert!(socket.exists(), "who was killed has left it behind");
+    assert_eq!(said(&run(&home, &["add", "x"])), "1\n");
+    said(&run(&home, &["daemon", "down"]));
+    // Bound, and nobody listens any more.
+    drop(UnixListener::bind(&socket).unwrap());
+    assert_eq!(said(&run(&home, &["add", "x"])), "1\n");
+    home.signal(Signal::STOP);
+    let late = run(&home, &["daemon", "up", "--timeout", "1s", "--json"]);
+    assert_eq!(refused(&late, 3)["code"], "unresponsive");
+    home.signal(Signal::CONT);
+    assert_eq!(said(&run(&home, &["list"])), "1  x\n");
+}
+
+#[test]
+fn notes_outlive_a_restart() {
+    let home = ThrowAwayHome::new(&NOTES);
+    said(&run(&home, &["add", "x"]));
+    let before = home.agent().unwrap().process.pid;
+    said(&run(&home, &["daemon", "restart"]));
+    assert_ne!(home.agent().unwrap().process.pid, before);
+    assert_eq!(said(&run(&home, &["list"])), "1  x\n");
+}
+
+#[test]
+fn it_says_of_itself_how_it_is() {
+    let home = ThrowAwayHome::new(&NOTES);
+    said(&run(&home, &["add", "x"]));
+    let health: Value = home.client().get("/v1/health", &Options::default()).unwrap();
+    assert_eq!(
+        (&health["healthy"], &health["checks"]["room"]["message"]),
+        (&true.into(), &"1 notes".into())
+    );
+    assert_eq!(home.agent().unwrap().fields["most"], 1000);
+    let logged = said(&run(&home, &["daemon", "logs", "-n", "1"]));
+    assert!(logged.contains("ready") && logged.lines().count() == 1, "{logged}");
+}
+
+#[test]
+fn who_may_not_start_one_says_so_and_starts_none() {
+    let home = ThrowAwayHome::new(&NOTES);
+    assert_eq!(refused(&run(&home, &["--no-spawn", "list", "--json"]), 3)["code"], "down");
+    let mut below = notes(&home, &["list", "--json"]);
+    let below = below.env("NOTES_NO_AUTOSPAWN", "1").output().unwrap();
+    let refusal = refused(&below, 3);
+    assert!(refusal["message"].as_str().unwrap().contains("NOTES_NO_AUTOSPAWN"), "{refusal}");
+    assert!(!home.home().dir().exists(), "and it leaves no trace");
+}
+
+#[test]
+fn bad_requests_are_refused_with_the_reason() {
+    let home = ThrowAwayHome::new(&NOTES);
+    said(&run(&home, &["list"]));
+    let client = home.client();
+    let code = |request: Request| {
+        client.json::<Value>(&Options::default(), &request).unwrap_err().code().to_owned()
+    };
+    assert_eq!(code(Request::post("/v1/notes", b"{\"txt\":1}".to_vec())), "bad-request");
+    assert_eq!(code(Request::delete("/v1/notes")), "not-found");
+    assert_eq!(code(Request::get("/v2/notes")), "not-found");
+    assert_eq!(client.ensure_ready(&Options::default()).state, State::Up);
+}
