@@ -17,7 +17,9 @@ use std::time::Duration;
 
 use hearth_lifecycle::agent::{Agent, Handle, Mode};
 use hearth_lifecycle::sessions::{Ask, Sessions};
-use hearth_lifecycle::{App, CallError, Client, Home, Luggage, Options, Ready, Request, Stop};
+use hearth_lifecycle::{
+    App, CallError, Client, Home, Luggage, Options, Problem, Ready, Renewal, Request, Sockets, Stop,
+};
 use hearth_process::Peer;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
@@ -28,9 +30,17 @@ const APP: App = App::new("pair", "1.0.0").run_args(&["run"]).label("dev.pair.ag
 /// another API.
 const NEXT: App = APP.at_version("2.0.0").api(2, 2);
 
+/// Under a name that ends in `runtime`: with its socket below `XDG_RUNTIME_DIR`.
+const RUNTIME: App = APP.sockets(Sockets::RuntimeDirectory);
+
+/// Under a name that ends in `eager`: of a later version, whose verbs want no older agent.
+const EAGER: App = APP.at_version("1.1.0").renewal(Renewal::Older);
+
 fn app() -> &'static App {
     let own = std::env::current_exe().unwrap_or_default();
-    if own.as_os_str().as_encoded_bytes().ends_with(b"next") { &NEXT } else { &APP }
+    let own = own.as_os_str().as_encoded_bytes();
+    let all: [(&[u8], _); 3] = [(b"next", &NEXT), (b"runtime", &RUNTIME), (b"eager", &EAGER)];
+    all.iter().find(|(end, _)| own.ends_with(end)).map_or(&APP, |(_, app)| app)
 }
 
 fn main() -> ExitCode {
@@ -52,6 +62,7 @@ fn main() -> ExitCode {
             let pid = std::env::args().nth(2).unwrap_or_default();
             ask(&home, false, &Request::post("/v1/sessions", pid.into()))
         }
+        Some("busy") => ask(&home, false, &Request::get("/busy")),
         Some("child") => ask(&home, false, &Request::get("/child")),
         Some("sessions") => ask(&home, false, &Request::get("/v1/sessions")),
         Some("replace") => replaced(&home),
@@ -114,13 +125,13 @@ fn ask(home: &Home, past_backoff: bool, request: &Request) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    tell(&ready, &body)
+    tell(home, &ready, &body)
 }
 
 fn replaced(home: &Home) -> ExitCode {
     match client(home).replace(&options(), false) {
-        Ok(ready) => tell(&ready, ""),
-        Err(CallError::NotReady(ready)) => tell(&ready, ""),
+        Ok(ready) => tell(home, &ready, ""),
+        Err(CallError::NotReady(ready)) => tell(home, &ready, ""),
         Err(error) => {
             println!(
                 "{}",
@@ -131,7 +142,7 @@ fn replaced(home: &Home) -> ExitCode {
     }
 }
 
-fn tell(ready: &Ready, body: &str) -> ExitCode {
+fn tell(home: &Home, ready: &Ready, body: &str) -> ExitCode {
     let told = serde_json::json!({
         "state": ready.state,
         "reason": ready.reason,
@@ -140,6 +151,7 @@ fn tell(ready: &Ready, body: &str) -> ExitCode {
         "instance": ready.version.as_ref().map(|version| version.instance.clone()),
         "version": ready.version.as_ref().map(|version| version.version.clone()),
         "body": body,
+        "notice": ready.notice(app(), home),
     });
     println!("{told}");
     if ready.state.is_ready() { ExitCode::SUCCESS } else { ExitCode::from(3) }
@@ -254,6 +266,15 @@ impl tower_service::Service<hyper::Request<Full<Bytes>>> for Hello {
                 ("/v1/sessions", &hyper::Method::POST) => hello.register(request).await,
                 ("/v1/sessions", _) => {
                     hello.2.list().iter().map(|session| format!("{} ", session.id)).collect()
+                }
+                ("/busy", _) => {
+                    let problem = Problem::new(503, "busy", "come again", "");
+                    let body = serde_json::to_vec(&problem).unwrap_or_default();
+                    let mut reply = hyper::Response::new(Full::new(Bytes::from(body)));
+                    *reply.status_mut() = hyper::StatusCode::SERVICE_UNAVAILABLE;
+                    let kind = hyper::header::HeaderValue::from_static(Problem::CONTENT_TYPE);
+                    reply.headers_mut().insert(hyper::header::CONTENT_TYPE, kind);
+                    return Ok(reply);
                 }
                 ("/child", _) => {
                     let child = std::process::Command::new("sh")

@@ -19,11 +19,13 @@
 //! | who needs the agent ends, or the agent does | `sessions` |
 //! | the manager listens, not the agent | `given` |
 //! | the socket unit replaces a living agent's socket | `an_agent_at_whose_path_a_manager_begins_to_listen_steps_down_for_the_managers` |
+//! | callers whose `XDG_RUNTIME_DIR` is another, or none; versions and executables that differ | `embedding` |
 //! | everything at once | `whoever_is_killed_whenever_every_other_verb_gets_the_one_agent` |
 //!
 //! A service that runs hearth and becomes the agent's ancestor is in the black-box tests of the
 //! whole, since there are no services here.
 
+mod embedding;
 mod given;
 mod races;
 mod replacement;

@@ -19,6 +19,7 @@ pub struct Told {
     pub pid: Option<u32>,
     pub version: String,
     pub body: String,
+    pub notice: String,
     pub code: Option<i32>,
 }
 
@@ -166,6 +167,7 @@ pub fn told(output: &Output) -> Told {
         hint: string("hint"),
         version: string("version"),
         body: string("body"),
+        notice: string("notice"),
         pid: value["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok()),
         code: output.status.code(),
     }
