@@ -127,7 +127,7 @@ fn it_says_of_itself_how_it_is() {
         (&health["healthy"], &health["checks"]["room"]["message"]),
         (&true.into(), &"1 notes".into())
     );
-    assert_eq!(home.agent().unwrap().fields["most"], 1000);
+    assert_eq!(home.agent().unwrap().fields()["most"], 1000);
     let logged = said(&run(&home, &["daemon", "logs", "-n", "1"]));
     assert!(logged.contains("ready") && logged.lines().count() == 1, "{logged}");
 }

@@ -188,13 +188,14 @@ pub(crate) fn kill(home: &Home) -> Result<Ended, StopError> {
 
 /// Who would bring back an agent that died must know that this one was not to live. Unless the
 /// next one has L already, which has its own record.
-fn note_that_it_was_to_end(home: &Home, killed: Record) {
+fn note_that_it_was_to_end(home: &Home, mut killed: Record) {
     let lock = record::open(&home.agent_lock()).ok().map(locked::LockedFile::try_exclusive);
     if let Some(Ok(lock)) = lock
         && Record::read(&home.agent_lock()).is_some_and(|now| now.instance == killed.instance)
     {
         // Where it fails, one is brought back: the worst that can come of it.
-        let _ = Record { stage: Stage::Stopping, ..killed }.write(&lock);
+        killed.stage = Stage::Stopping;
+        let _ = killed.write(&lock);
     }
 }
 

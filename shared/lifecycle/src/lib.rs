@@ -1,19 +1,72 @@
 //! A command-line tool and the background agent that it starts by itself: both sides of the pair.
 //!
-//! The client's side is [`ensure_ready`] and [`call`]: any number of verbs may start at the same
-//! instant with no agent, and exactly one agent comes up, every verb succeeds, and nobody deletes a
-//! live socket. The agent's side is [`agent::Agent`]: it takes over the locks that the verb took,
-//! publishes its socket by rename, says `ready`, serves, and leaves nothing behind.
+//! Every verb warms the agent: whoever needs it has it, nobody starts it by hand, and no crash leaves a
+//! trace by which the next verb is misled. Any number of verbs may start at the same instant with no
+//! agent; exactly one comes up, every verb is answered, and nobody deletes a living socket.
+//!
+//! ```no_run
+//! use std::process::ExitCode;
+//!
+//! use hearth_lifecycle::{App, Client, Home, Options};
+//! # #[cfg(feature = "agent")]
+//! use hearth_lifecycle::agent::{self, Request};
+//!
+//! const NOTES: App = App::new("notes", env!("CARGO_PKG_VERSION"));
+//!
+//! fn main() -> ExitCode {
+//!     let Ok(home) = Home::resolve(&NOTES, None) else { return ExitCode::from(2) };
+//! #   #[cfg(feature = "agent")]
+//!     if let Some(mode) = NOTES.spawned() {
+//!         let hello = |_: Request| async { agent::json(200, &"hello") };
+//!         return agent::run(&NOTES, home, mode, |_| Ok(agent::service_fn(hello)));
+//!     }
+//!     match Client::at(&NOTES, home).get::<String>("/v1/hello", &Options::default()) {
+//!         Ok(said) => println!("{said}"),
+//!         Err(error) => eprintln!("notes: {error}"),
+//!     }
+//!     ExitCode::SUCCESS
+//! }
+//! ```
 //!
 //! # Theory of operation
 //!
-//! Two files are locked with flock(2), never renamed and never unlinked. Who holds `spawn.lock` (S)
-//! is starting an agent; who holds `agent.lock` (L) is the agent. A verb that finds nobody at the
-//! socket takes S, looks again, tests L, takes it, and hands both to the child that becomes the
-//! agent. The kernel lets go of a lock when its last holder dies, so no crash leaves a wrong answer
-//! behind, and a waiter wakes at the very moment at which the agent is ready or dead.
+//! All that belongs to an agent stands in one directory, the *home*. Two files in it are locked with
+//! flock(2), never renamed and never unlinked. Who holds `spawn.lock` (**S**) is starting an agent; who
+//! holds `agent.lock` (**L**) is the agent, and the record in it says who that is and how far it has come.
 //!
-//! This crate knows nothing of what the agent is for.
+//! A verb connects and sends the question for the version and its own request in one write. That is all of
+//! the warm path: no lock, no other file. If nobody listens, it takes S, looks again, tests L, takes it, and
+//! spawns itself; S, L and a pipe are the three descriptors that the child has of it. The child writes its
+//! record, prepares itself, binds its socket aside, listens, renames it into place, says `ready` into the
+//! pipe and closes S. Whoever waited for S finds an agent that answers.
+//!
+//! Locks pass with their open file descriptions, so at no moment between the verb and the agent is either of
+//! them free, whoever is killed; and the kernel lets go of a lock when its last holder dies, so no crash
+//! leaves a wrong answer behind. A waiter waits in the kernel, and wakes at the very moment at which the
+//! agent is ready or dead. Nothing polls, nothing asks whether a pid lives, and no client unlinks a socket.
+//!
+//! An agent that is replaced passes its listener and L to its successor, and goes on if that one fails. Where
+//! a service manager's unit is in charge of the home, verbs ask the manager and start nothing.
+//!
+//! The guide (`docs/embedding.md` in the repository) has the algorithm step by step, the races with the test
+//! for each, and what the like of this library do.
+//!
+//! # Where to begin
+//!
+//! | you want | go to |
+//! |---|---|
+//! | to say who the pair is | [`App`] |
+//! | an agent for a verb, and answers from it | [`Client`], [`Options`], [`Ready`], [`CallError`] |
+//! | to be the agent | `agent::run`, or `agent::Agent` step by step; in another process: `agent::InProcess` |
+//! | to know whether one lives, without asking it | [`running`], [`Record`] |
+//! | the lock alone | [`LifetimeLock`] |
+//! | `daemon`, `install` and their options for clap | `cli` |
+//! | to be in the hands of systemd or launchd | [`mod@unit`] |
+//! | health checks, sessions | `health`, `sessions` |
+//! | tests with a throw-away home | `testing` |
+//!
+//! No state is global: two apps, or two homes of one app, can stand in one process. Every error enum has a
+//! `code()` that never changes. Unix alone: elsewhere it does not compile, and says so.
 
 #[cfg(not(unix))]
 compile_error!("hearth-lifecycle supports Unix alone: Linux and macOS");
@@ -86,6 +139,11 @@ pub use typed::typed;
 pub use version::is_older;
 
 pub use hearth_process::{ProcessId, Signal};
+
+/// The guide's code compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/embedding.md")]
+struct Guide;
 
 /// Fills it with random bytes, of the kernel's.
 fn random(bytes: &mut [u8]) {

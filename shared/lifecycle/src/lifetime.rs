@@ -179,7 +179,7 @@ mod tests {
         let facts = Facts { addresses: vec!["http://127.0.0.1:8080".into()], fields };
         held.publish(facts.clone()).unwrap();
         let Running::Living(Some(record)) = crate::running(&home).unwrap() else { panic!("dead") };
-        assert_eq!((record.addresses, record.fields), (facts.addresses, facts.fields));
+        assert_eq!((record.fields(), record.addresses), (facts.fields, facts.addresses));
         held.release().unwrap();
         let Running::Gone(Some(last)) = crate::running(&home).unwrap() else { panic!("unclean") };
         assert_eq!(last.stage, Stage::Stopped);

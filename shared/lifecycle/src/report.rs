@@ -96,7 +96,7 @@ impl Report {
             log: home.log(),
             last: last.map(|it| Last { pid: it.process.pid, started_at: it.started_at }),
             addresses: record.map(|record| record.addresses.clone()).unwrap_or_default(),
-            fields: record.map(|record| record.fields.clone()).unwrap_or_default(),
+            fields: record.map(Record::fields).unwrap_or_default(),
             manager: None,
         }
     }

@@ -20,7 +20,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use hearth_process::{Ends, OpenError, Peer, ProcessId};
+pub use hearth_process::Peer;
+use hearth_process::{Ends, OpenError, ProcessId};
 use tokio::sync::Notify;
 use tracing::warn;
 

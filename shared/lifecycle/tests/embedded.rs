@@ -194,7 +194,9 @@ async fn what_it_says_of_itself_is_read_without_asking_it() {
     let service = agent::service_fn(|request| answer("one", request));
     let handle = agent.start(prepare, service).await.unwrap();
     let read = || match running(&place.home).unwrap() {
-        Running::Living(Some(record)) => (record.addresses, record.fields["port"].clone()),
+        Running::Living(Some(record)) => {
+            (record.addresses.clone(), record.fields()["port"].clone())
+        }
         other => panic!("{other:?}"),
     };
     assert_eq!(read(), (facts(1).addresses, 1.into()));

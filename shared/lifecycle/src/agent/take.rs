@@ -224,7 +224,8 @@ impl Agent {
 
     fn begin(app: &App, home: Home, taken: Taken, mode: Mode) -> Result<Self, StartError> {
         let predecessor = Record::read(&home.agent_lock());
-        let mut record = Record { open_files: limits::now(), ..Record::new(app, &home) };
+        let mut record = Record::new(app, &home);
+        record.open_files = limits::now();
         let Taken { lock, spawn_lock, pipe, succession, managed } = taken;
         // What the services of a living agent may open does not change with its version.
         if let (Some(_), Some(before)) = (&succession, &predecessor) {

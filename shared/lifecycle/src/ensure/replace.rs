@@ -7,8 +7,6 @@
 //! Where a service manager's unit is in charge, the manager does it, and what it runs is what was
 //! installed: that may be as old as before, which is no reason to try again.
 
-use std::time::Instant;
-
 use super::{Attempt, Options};
 use crate::ready::{ApiRange, Ready, State, Version};
 use crate::spawn::{self, Became};
@@ -78,9 +76,8 @@ impl Attempt<'_> {
             Became::Starting(_) => {
                 // Not the agent yet, or it would have said so: the old one goes on without it.
                 spawned.kill();
-                let waited = Instant::now().duration_since(self.began).as_secs_f64();
-                let why =
-                    format!("the new agent was not ready within {waited:.1} s, and was ended");
+                let waited = crate::notice::seconds(self.began.elapsed());
+                let why = format!("the new agent was not ready within {waited}, and was ended");
                 Err(self.stays(&why, old))
             }
             Became::Failed { reason, log_tail } => {

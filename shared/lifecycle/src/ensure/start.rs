@@ -58,10 +58,9 @@ impl Attempt<'_> {
         agent_lock: &LockedFile,
     ) -> Result<(), Blocked> {
         let path = self.home.spawn_lock();
-        let who = serde_json::json!({ "pid": std::process::id(), "since_boot_ms": boot_ms() });
-        spawn_lock
-            .write(who.to_string().as_bytes())
-            .map_err(|e| Blocked::io("write", &path, &e))?;
+        let pid = std::process::id();
+        let who = format!("{{\"pid\":{pid},\"since_boot_ms\":{}}}", boot_ms());
+        spawn_lock.write(who.as_bytes()).map_err(|e| Blocked::io("write", &path, &e))?;
         let path = self.home.agent_lock();
         let fresh = std::fs::metadata(&path).is_ok_and(|found| found.len() == 0);
         if fresh {

@@ -9,7 +9,7 @@ mod verdict;
 
 use std::fs::{self, File};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -232,7 +232,7 @@ impl Attempt<'_> {
         let Some(charge) = &mut self.charge else { return Ok(()) };
         charge.started = true;
         let forgive = self.options.past_backoff;
-        self.order(move |unit, until| {
+        self.order(&move |unit, until| {
             // Where nothing has failed there is nothing to forget. One that hangs leaves no time.
             if forgive
                 && let Err(refused) = unit.forgive(until)
@@ -248,42 +248,48 @@ impl Attempt<'_> {
     fn mend(&mut self) -> Result<(), CallError> {
         let Some(charge) = &mut self.charge else { return Ok(()) };
         charge.mended = true;
-        self.order(Unit::mend)
+        self.order(&Unit::mend)
     }
 
     /// Has the manager do something, and names the wait where it takes long.
     fn order(
         &mut self,
-        what: impl FnOnce(&Unit, Instant) -> Result<(), Refused> + Send,
+        what: &(dyn Fn(&Unit, Instant) -> Result<(), Refused> + Sync),
     ) -> Result<(), CallError> {
         let budget = self.budget();
         let Some(Charge { unit, .. }) = &self.charge else { return Ok(()) };
         let say = self.options.on_wait.filter(|_| !self.named);
         let mut named = self.named;
-        let done = thread::scope(|scope| {
-            let (sender, done) = channel();
-            let asking = move || sender.send(what(unit, budget));
+        // A condition and not a channel, which would be a twentieth of what the pair adds to an executable.
+        let (done, told) = (Mutex::new(None), Condvar::new());
+        let trouble = thread::scope(|scope| {
+            let asking = || {
+                *done.lock().unwrap_or_else(PoisonError::into_inner) = Some(what(unit, budget));
+                told.notify_one();
+            };
             if let Err(error) = thread::Builder::new().spawn_scoped(scope, asking) {
-                return Some(Err(Refused {
+                return Some(Refused {
                     words: format!("no thread can be had to ask the service manager by: {error}"),
                     remedy: "end something, or raise `ulimit -u`".into(),
-                }));
+                });
             }
-            match done.recv_timeout(SILENCE) {
-                Err(RecvTimeoutError::Timeout) => {
-                    if let Some(say) = say {
-                        say(&format!("the service manager has not answered about {}", unit.name));
-                    }
-                    named = true;
-                    done.recv().ok()
+            let is_open = |done: &mut Option<_>| done.is_none();
+            let waiting = done.lock().unwrap_or_else(PoisonError::into_inner);
+            let waited = told.wait_timeout_while(waiting, SILENCE, is_open);
+            if waited.is_ok_and(|(_, waited)| waited.timed_out()) {
+                if let Some(say) = say {
+                    say(&format!("the service manager has not answered about {}", unit.name));
                 }
-                got => got.ok(),
+                named = true;
             }
+            // The end of the scope waits for the thread.
+            None
         });
         self.named = named;
-        match done {
-            Some(Err(refused)) => Err(self.refused(&refused)),
-            Some(Ok(())) | None => Ok(()),
+        let done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+        match (trouble, done) {
+            (Some(refused), _) | (None, Some(Err(refused))) => Err(self.refused(&refused)),
+            (None, Some(Ok(())) | None) => Ok(()),
         }
     }
 
@@ -319,7 +325,7 @@ impl Attempt<'_> {
         let until = self.deadline;
         let answer = unit.ask(until).map_err(|refused| self.refused(&refused))?;
         if answer.standing.has(Some(old.pid)) {
-            return self.order(Unit::restart);
+            return self.order(&Unit::restart);
         }
         // It was there before the unit, or beside it: it goes first.
         let stopped = crate::control::stop_directly(self.app, self.home, self.left());
@@ -328,7 +334,7 @@ impl Attempt<'_> {
             StopError::Blocked(blocked) => self.blocked(blocked),
             StopError::Late { .. } | StopError::Failed(_) => self.judge_late(),
         })?;
-        self.order(Unit::start)
+        self.order(&Unit::start)
     }
 
     /// Polls, and names the wait once it takes long.

@@ -61,10 +61,10 @@ impl Attempt<'_> {
     pub(super) fn suppressed(&self, failures: &Failures, left: Duration) -> CallError {
         let ago = Duration::from_millis(boot_ms().saturating_sub(failures.at_ms));
         let why = format!(
-            "the agent failed to start {:.0} s ago ({} in a row), next try in {:.0} s: {}",
-            ago.as_secs_f64(),
+            "the agent failed to start {} s ago ({} in a row), next try in {} s: {}",
+            (ago.as_millis() + 500) / 1000,
             failures.count,
-            left.as_secs_f64().ceil(),
+            left.as_millis().div_ceil(1000),
             with_tail(&failures.reason, &failures.log_tail),
         );
         let hint = format!("`{} daemon up` tries at once", self.app.name);
@@ -184,7 +184,7 @@ fn hung(record: &Record) -> String {
 }
 
 fn seconds(since: Instant) -> String {
-    format!("{:.1} s", since.elapsed().as_secs_f64())
+    crate::notice::seconds(since.elapsed())
 }
 
 fn state_in_words(pid: u32) -> &'static str {

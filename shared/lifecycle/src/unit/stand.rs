@@ -81,31 +81,42 @@ pub struct Refused {
     pub remedy: String,
 }
 
+/// On macOS alone, and in tests: elsewhere no unit is launchd's, and no executable has to carry what speaks
+/// to it.
+#[inline(always)]
+fn launchctl() -> Result<Launchctl, Refused> {
+    if cfg!(any(target_os = "macos", test)) {
+        return Ok(Launchctl::default());
+    }
+    let words = "launchd is the service manager of macOS".to_owned();
+    Err(Refused { words, remedy: String::new() })
+}
+
 pub(super) fn ask(unit: &Unit, until: Instant) -> Result<Answer, Refused> {
     match unit.kind {
         Kind::Systemd => Systemctl::default().ask(unit, until),
-        Kind::Launchd => Launchctl::default().ask(unit, until),
+        Kind::Launchd => launchctl()?.ask(unit, until),
     }
 }
 
 pub(super) fn start(unit: &Unit, until: Instant) -> Result<(), Refused> {
     match unit.kind {
         Kind::Systemd => Systemctl::default().start(unit, until),
-        Kind::Launchd => Launchctl::default().start(unit, until),
+        Kind::Launchd => launchctl()?.start(unit, until),
     }
 }
 
 pub(super) fn stop(unit: &Unit, until: Instant) -> Result<(), Refused> {
     match unit.kind {
         Kind::Systemd => Systemctl::default().stop(unit, until),
-        Kind::Launchd => Launchctl::default().stop(unit, until),
+        Kind::Launchd => launchctl()?.stop(unit, until),
     }
 }
 
 pub(super) fn restart(unit: &Unit, until: Instant) -> Result<(), Refused> {
     match unit.kind {
         Kind::Systemd => Systemctl::default().restart(unit, until),
-        Kind::Launchd => Launchctl::default().restart(unit, until),
+        Kind::Launchd => launchctl()?.restart(unit, until),
     }
 }
 

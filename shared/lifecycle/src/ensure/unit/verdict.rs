@@ -70,7 +70,7 @@ impl Attempt<'_> {
             Some(Stage::Running | Stage::Stopping) => return self.judge_late(),
             Some(Stage::Starting | Stage::Stopped) | None => {}
         }
-        let waited = format!("{:.1} s", self.began.elapsed().as_secs_f64());
+        let waited = crate::notice::seconds(self.began.elapsed());
         if self.left().is_zero() {
             // The caller's own time is over, and nobody is asked beyond it.
             let why = format!("{} has not brought it up within {waited}", charge.unit.name);

@@ -225,7 +225,7 @@ fn remedy(unit: &Unit, words: &str) -> String {
 }
 
 fn seconds(duration: Duration) -> String {
-    format!("{:.1} s", duration.as_secs_f64())
+    crate::notice::seconds(duration)
 }
 
 #[cfg(test)]
