@@ -4,8 +4,7 @@ use std::os::unix::net::UnixListener;
 use std::process::{Command, Output, Stdio};
 
 use hearth_lifecycle::testing::ThrowAwayHome;
-use hearth_lifecycle::{App, Options, Request, State};
-use hearth_process::Signal;
+use hearth_lifecycle::{App, Options, Request, Signal, State};
 use serde_json::Value;
 
 const NOTES: App = App::new("notes", env!("CARGO_PKG_VERSION"));

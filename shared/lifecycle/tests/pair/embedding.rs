@@ -5,6 +5,8 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::process::Command;
 
+use hearth_process::{ProcessHandle, ProcessId};
+
 use crate::support::{Home, Told, copy_program, told};
 
 /// The pair under another name, in a home of its own.
@@ -89,6 +91,20 @@ fn a_runtime_directory_that_goes_at_a_logout_takes_the_agent_from_nobody() {
     assert_eq!((next.state.as_str(), next.pid), ("up", first));
     let run = runtime(&home, "run");
     assert_eq!(get_with(&home, Some(&run)).pid, first);
+}
+
+#[test]
+fn an_agent_whose_socket_is_elsewhere_guards_its_home_too() {
+    let home = under("pair-runtime");
+    let run = runtime(&home, "run");
+    let agent = get_with(&home, Some(&run)).pid.unwrap();
+    let handle = ProcessHandle::open(&ProcessId::of(agent).unwrap()).unwrap();
+    // The next one will lock another file: the two would not know of each other.
+    fs::remove_file(home.lock()).unwrap();
+    handle.wait().unwrap();
+    let next = get_with(&home, Some(&run));
+    assert_eq!(next.state, "started");
+    assert_ne!(next.pid, Some(agent));
 }
 
 #[test]
