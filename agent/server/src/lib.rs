@@ -47,7 +47,7 @@ mod well;
 
 use std::process::ExitCode;
 
-use hearth_lifecycle::agent::{Agent, Mode, ServeError, StartError, Stopped};
+use hearth_lifecycle::agent::{self, Agent, Mode, ServeError, StartError, Stopped};
 use hearth_lifecycle::sessions::Sessions;
 use hearth_lifecycle::{App, Home, Luggage};
 use rustix::fs::Mode as FileMode;
@@ -61,8 +61,6 @@ use owner::Owner;
 use place::Place;
 use routes::Routes;
 
-/// Refused by what is there already, or ended with something left undone.
-const REFUSED: u8 = 1;
 /// The home may not be used.
 const BLOCKED: u8 = 3;
 
@@ -82,7 +80,7 @@ pub fn main(app: &App, home: Home, mode: Mode) -> Result<ExitCode, StartError> {
             let served = runtime.block_on(serve(app, agent, place, luggage));
             // What still waits in a thread (a name that is looked up) must not keep us.
             runtime.shutdown_background();
-            ended(app, served)
+            agent::exit_code(app, served)
         }
         Err(reason) => {
             eprintln!("{}: {reason}", app.name());
@@ -90,20 +88,6 @@ pub fn main(app: &App, home: Home, mode: Mode) -> Result<ExitCode, StartError> {
             ExitCode::from(BLOCKED)
         }
     })
-}
-
-fn ended(app: &App, served: Result<Stopped, ServeError>) -> ExitCode {
-    match served {
-        Ok(stopped) if stopped.hung.is_empty() => ExitCode::SUCCESS,
-        Ok(stopped) => {
-            eprintln!("{}: did not end in time: {}", app.name(), stopped.hung.join(", "));
-            ExitCode::from(REFUSED)
-        }
-        Err(error) => {
-            eprintln!("{}: {error}", app.name());
-            ExitCode::from(BLOCKED)
-        }
-    }
 }
 
 /// Log, directories, runtime. Errors: in words for people.

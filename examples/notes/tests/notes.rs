@@ -11,7 +11,8 @@ const NOTES: App = App::new("notes", env!("CARGO_PKG_VERSION"));
 
 fn notes(home: &ThrowAwayHome, arguments: &[&str]) -> Command {
     let mut command = home.command(env!("CARGO_BIN_EXE_notes"));
-    command.args(arguments);
+    // CI is where nobody logs in, and so nothing is installed unless it is meant.
+    command.args(arguments).env_remove("CI");
     command
 }
 
@@ -154,4 +155,53 @@ fn bad_requests_are_refused_with_the_reason() {
     assert_eq!(code(Request::delete("/v1/notes")), "not-found");
     assert_eq!(code(Request::get("/v2/notes")), "not-found");
     assert_eq!(client.ensure_ready(&Options::default()).state, State::Up);
+}
+
+// In the hands of systemd's user manager: `packaging/with-user-systemd cargo test -p notes -- --ignored`.
+
+/// Takes the units back whatever becomes of the test: a manager that listens for a home that is gone would
+/// start agents for nobody.
+struct Installed<'a>(&'a ThrowAwayHome);
+
+impl Drop for Installed<'_> {
+    fn drop(&mut self) {
+        let _ = notes(self.0, &["uninstall"]).output();
+    }
+}
+
+fn status(home: &ThrowAwayHome) -> Value {
+    serde_json::from_str(&said(&run(home, &["daemon", "status", "--json"]))).unwrap()
+}
+
+#[test]
+#[ignore = "needs systemd's user manager: run by packaging/with-user-systemd"]
+fn the_manager_runs_it_and_verbs_start_nothing_themselves() {
+    let home = ThrowAwayHome::new(&NOTES);
+    said(&run(&home, &["list"]));
+    let own = home.agent().unwrap().process.pid;
+    let _installed = Installed(&home);
+    said(&run(&home, &["install"]));
+    let managed = status(&home);
+    assert_eq!(
+        (&managed["state"], &managed["manager"]["unit"]),
+        (&"up".into(), &"notes-agent.service".into())
+    );
+    assert_ne!(managed["pid"], own, "the one that a verb had started was ended first");
+    // Killed, it is back for whoever comes; what it had in memory is gone.
+    said(&run(&home, &["add", "x"]));
+    home.signal(Signal::KILL);
+    assert_eq!(said(&run(&home, &["list"])), "");
+    let back = status(&home);
+    assert_ne!(back["pid"], managed["pid"]);
+    said(&run(&home, &["daemon", "restart"]));
+    assert_ne!(status(&home)["pid"], back["pid"]);
+    // Again: nothing is written that is as it is to be.
+    let again = run(&home, &["install"]);
+    let words = String::from_utf8_lossy(&again.stderr).into_owned();
+    assert!(again.status.success() && words.contains("unchanged"), "{words}");
+    said(&run(&home, &["uninstall"]));
+    let gone = run(&home, &["daemon", "status", "--json"]);
+    assert_eq!(gone.status.code(), Some(3), "its manager has ended it");
+    said(&run(&home, &["list"]));
+    assert!(status(&home).get("manager").is_none());
 }

@@ -14,16 +14,15 @@ use std::time::Duration;
 
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::body::{Body, Bytes, Incoming};
+use hyper::body::{Bytes, Incoming};
 use hyper::{Method, Request, Response, header};
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
-use tower_service::Service;
 use tracing::{debug, error, warn};
 
 use super::flow::{Flow, Paced};
 use super::stream::{BoundedHeaders, Serving};
-use super::{Handle, service};
+use super::{AgentService, Handle, service};
 use crate::Problem;
 use crate::handover::PROTOCOL;
 use crate::health::Checks;
@@ -46,13 +45,7 @@ type Reply = Pin<Box<dyn Future<Output = Response<Boxed>> + Send>>;
 pub(super) type Routes = Box<dyn Fn(Request<Full<Bytes>>) -> Reply + Send + Sync>;
 
 /// Forgets the types of a service.
-pub(super) fn routes<S, B>(service: S) -> Routes
-where
-    S: Service<Request<Full<Bytes>>, Response = Response<B>, Error = Infallible>,
-    S: Clone + Send + Sync + 'static,
-    S::Future: Send,
-    B: Body<Data = Bytes, Error: Into<BoxedError>> + Send + 'static,
-{
+pub(super) fn routes<S: AgentService>(service: S) -> Routes {
     Box::new(move |request| {
         let mut service = service.clone();
         Box::pin(unless_it_panics(async move {

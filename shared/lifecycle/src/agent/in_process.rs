@@ -4,21 +4,16 @@
 //! Kept true here: at most one is started at a time; it touches nothing of the process around it, neither
 //! signals nor environment nor limits, so that several may stand in one process.
 
-use std::convert::Infallible;
 use std::io;
 use std::path::PathBuf;
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use http_body_util::Full;
-use hyper::body::{Body, Bytes};
-use hyper::{Request, Response};
 use tokio::sync::{Mutex, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
-use tower_service::Service;
 
 use super::handle::{Handle, Stages};
-use super::{Agent, Mode, ServeError, StartError};
+use super::{Agent, AgentService, Mode, ServeError, StartError};
 use crate::record::Stage;
 use crate::{App, Home};
 
@@ -146,21 +141,11 @@ impl InProcess {
 
     /// Takes the lock, calls `prepare` for what is to be said or hooked before anybody asks, and serves on
     /// the tokio runtime of the caller. Returns when it answers.
-    pub async fn start<S, B>(
+    pub async fn start<S: AgentService>(
         &self,
         prepare: impl FnOnce(&mut Agent),
         service: S,
-    ) -> Result<Handle, AgentError>
-    where
-        S: Service<Request<Full<Bytes>>, Response = Response<B>, Error = Infallible>
-            + Clone
-            + Send
-            + Sync
-            + 'static,
-        S::Future: Send,
-        B: Body<Data = Bytes> + Send + 'static,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
+    ) -> Result<Handle, AgentError> {
         let mut current = self.current.lock().await;
         if let Some(known) = &*current
             && known.handle.stage() != Stage::Stopped

@@ -28,8 +28,10 @@ mod trace;
 pub use handle::{BusyGuard, Handle, Stages};
 pub use in_process::{AgentError, InProcess};
 pub use manager::Ending;
-pub use run::run;
+pub use run::{exit_code, run};
 pub use serve::ServeError;
-pub use service::{FromHyper, Request, Response, ServiceFn, body, json, refuse, service_fn, tower};
+pub use service::{
+    AgentService, FromHyper, Request, Response, ServiceFn, body, json, refuse, service_fn, tower,
+};
 pub use stop::Stopped;
 pub use take::{Agent, Mode, StartError};

@@ -1,15 +1,10 @@
 //! A whole agent in one call, for who has nothing special to do between its steps.
 
-use std::convert::Infallible;
 use std::process::ExitCode;
 
-use http_body_util::Full;
-use hyper::body::{Body, Bytes};
-use hyper::{Request, Response};
 use rustix::fs::Mode as FileMode;
-use tower_service::Service;
 
-use super::{Agent, Mode, ServeError, StartError, Stopped};
+use super::{Agent, AgentService, Mode, ServeError, StartError, Stopped};
 use crate::{App, Home};
 
 /// Something was left undone.
@@ -30,22 +25,12 @@ const BLOCKED: u8 = 3;
 /// The exit code: 0 ended in order; 1 an agent runs already, or a hook hung at the end; 2 wrong usage or a
 /// faulty `agent.toml`; 3 the home may not be used, or `prepare` has failed. What is not 0 is told on
 /// stderr, which is the log of an agent that a verb has started.
-pub fn run<S, B>(
+pub fn run<S: AgentService>(
     app: &App,
     home: Home,
     mode: Mode,
     prepare: impl FnOnce(&mut Agent) -> Result<S, String>,
-) -> ExitCode
-where
-    S: Service<Request<Full<Bytes>>, Response = Response<B>, Error = Infallible>
-        + Clone
-        + Send
-        + Sync
-        + 'static,
-    S::Future: Send,
-    B: Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
+) -> ExitCode {
     let mut agent = match Agent::take(app, home, mode) {
         Ok(agent) => agent,
         Err(error) => return refused(app, &error),
@@ -68,7 +53,7 @@ where
     // What still waits in a thread must not keep us.
     runtime.shutdown_background();
     match served {
-        Ok(served) => ended(app, served),
+        Ok(served) => exit_code(app, served),
         Err((agent, reason)) => failed(agent, reason),
     }
 }
@@ -105,7 +90,9 @@ fn refused(app: &App, error: &StartError) -> ExitCode {
     })
 }
 
-fn ended(app: &App, served: Result<Stopped, ServeError>) -> ExitCode {
+/// The exit code of an agent that has served: 0 ended in order, 1 a hook hung at the end, 3 it could not serve.
+/// What is not 0 is told on stderr.
+pub fn exit_code(app: &App, served: Result<Stopped, ServeError>) -> ExitCode {
     match served {
         Ok(stopped) if stopped.hung.is_empty() => ExitCode::SUCCESS,
         Ok(stopped) => {

@@ -3,7 +3,6 @@
 //! The order of the start is the whole point: the socket answers before the verb hears `ready`, and
 //! S is let go only after that, so who waited on S finds an agent that answers.
 
-use std::convert::Infallible;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -11,10 +10,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use hearth_process::watch::DirWatch;
-use http_body_util::Full;
-use hyper::body::{Body, Bytes};
 use hyper::header::HeaderValue;
-use hyper::{Request, Response};
 use sd_notify::NotifyState;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -23,13 +19,13 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
-use tower_service::Service;
 use tracing::{error, info, warn};
 
 use super::accept::{Front, Routes, routes, serve_connection};
 use super::manager::Ending;
 use super::publish::{DYING, Inode, PublishError, Standing, publish, standing, withdraw};
 use super::replace::Heir;
+use super::service::AgentService;
 use super::stop::{Stopped, run_all};
 use super::take::{same_file, say};
 use super::{Agent, Mode, idle};
@@ -122,18 +118,9 @@ impl ServeError {
 impl Agent {
     /// Serves until it is told to stop, or has nothing to do; then stops in order.
     ///
-    /// Runs on any tokio runtime with I/O and time. The lock is in what it returns.
-    pub async fn serve<S, B>(mut self, service: S) -> Result<Stopped, ServeError>
-    where
-        S: Service<Request<Full<Bytes>>, Response = Response<B>, Error = Infallible>
-            + Clone
-            + Send
-            + Sync
-            + 'static,
-        S::Future: Send,
-        B: Body<Data = Bytes> + Send + 'static,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
+    /// The service is one of tower's; axum's routers are, and [`super::service_fn`] and [`super::tower`] make
+    /// some. Runs on any tokio runtime with I/O and time. The lock is in what it returns.
+    pub async fn serve<S: AgentService>(mut self, service: S) -> Result<Stopped, ServeError> {
         if !self.has_taken_over
             && let Err(error) = self.take_over()
         {

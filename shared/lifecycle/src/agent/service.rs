@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use http_body_util::{BodyExt, Full};
-use hyper::body::Bytes;
+use hyper::body::{Body, Bytes};
 use hyper::{StatusCode, header};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -18,6 +18,37 @@ use crate::Problem;
 pub type Request = hyper::Request<Full<Bytes>>;
 /// A reply of one piece.
 pub type Response = hyper::Response<Full<Bytes>>;
+
+/// What an agent serves by: any service of tower's that takes a [`Request`], never fails, and can be cloned
+/// for each. Nobody has to implement this: whatever is one, has it.
+pub trait AgentService:
+    Service<
+        Request,
+        Response = hyper::Response<<Self as AgentService>::Body>,
+        Error = Infallible,
+        Future: Send,
+    > + Clone
+    + Send
+    + Sync
+    + 'static
+{
+    /// Of its replies.
+    type Body: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>
+        + Send
+        + 'static;
+}
+
+impl<S, B> AgentService for S
+where
+    S: Service<Request, Response = hyper::Response<B>, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    B: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
+{
+    type Body = B;
+}
 
 /// A service that is a function of the request.
 ///
