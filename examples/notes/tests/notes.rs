@@ -119,6 +119,34 @@ fn notes_outlive_a_restart() {
 }
 
 #[test]
+fn one_that_does_not_end_is_killed_on_demand_and_its_end_is_certain() {
+    let home = ThrowAwayHome::new(&NOTES);
+    said(&run(&home, &["list"]));
+    let agent = home.agent().unwrap();
+    home.signal(Signal::STOP);
+    let late = run(&home, &["daemon", "down", "--timeout", "500ms", "--json"]);
+    assert_eq!(refused(&late, 3)["code"], "unresponsive");
+    let killed = run(&home, &["daemon", "down", "--timeout", "500ms", "--force"]);
+    said(&killed);
+    assert!(String::from_utf8_lossy(&killed.stderr).contains("killed"), "{killed:?}");
+    assert!(home.agent().is_none());
+    assert!(home.processes().is_empty(), "pid {} is gone", agent.process.pid);
+    said(&run(&home, &["list"]));
+    home.signal(Signal::STOP);
+    said(&run(&home, &["daemon", "restart", "--timeout", "500ms", "--force"]));
+    assert_eq!(said(&run(&home, &["list"])), "");
+}
+
+#[test]
+#[should_panic(expected = "processes were left behind")]
+fn a_test_that_leaves_a_process_behind_fails() {
+    let home = ThrowAwayHome::new(&NOTES);
+    let child = home.command("sleep").arg("1000").spawn();
+    // Reaped when it is killed, so that it is no zombie of this process's.
+    std::thread::spawn(move || child.unwrap().wait());
+}
+
+#[test]
 fn it_says_of_itself_how_it_is() {
     let home = ThrowAwayHome::new(&NOTES);
     said(&run(&home, &["add", "x"]));

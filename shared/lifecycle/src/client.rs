@@ -226,7 +226,9 @@ impl Client {
                     let reason = Some(format!("it could not be killed: {error}"));
                     return Err(CallError::NotReady(Box::new(Ready { reason, ..*ready })));
                 }
-                let ready = self.ensure_ready(&Options { past_backoff: true, ..*options });
+                // What it has taken to find out that it hangs is not the next one's time.
+                let options = Options { past_backoff: true, timeout: None, ..*options };
+                let ready = self.ensure_ready(&options);
                 match ready.state.is_ready() {
                     true => Ok(ready),
                     false => Err(CallError::NotReady(Box::new((*ready).clone()))),

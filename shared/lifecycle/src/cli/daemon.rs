@@ -28,7 +28,7 @@ pub(super) fn grammar() -> Command {
                 .args([timeout(), flag("force", "Kill it where it does not end in time")]),
             Command::new("restart")
                 .about("Put a new agent in the place of the one that runs; nobody is refused")
-                .arg(flag("force", "Kill one that does not answer")),
+                .args([timeout(), flag("force", "Kill one that does not answer")]),
             Command::new("status")
                 .about("Show how it stands with the agent; exit 3 where none lives"),
             Command::new("run")
@@ -44,7 +44,7 @@ impl Verb<'_> {
         match verb {
             Some(("up", matches)) => self.up(matches),
             Some(("down", matches)) => self.down(matches),
-            Some(("restart", matches)) => self.restart(matches.get_flag("force")),
+            Some(("restart", matches)) => self.restart(matches),
             Some(("status", _)) => self.status(),
             Some(("logs", matches)) => self.logs(matches),
             _ => Err(Refusal::new("usage", "what about the agent?", "`daemon --help`")),
@@ -59,8 +59,9 @@ impl Verb<'_> {
         self.told_and_usable(&ready)
     }
 
-    fn restart(&self, force: bool) -> Result<u8, Refusal> {
-        let options = Options { past_backoff: true, ..self.globals.options() };
+    fn restart(&self, matches: &ArgMatches) -> Result<u8, Refusal> {
+        let (timeout, force) = (timeout_of(matches), matches.get_flag("force"));
+        let options = Options { timeout, past_backoff: true, ..self.globals.options() };
         let ready = self.client.replace(&options, force)?;
         self.told_and_usable(&ready)
     }
