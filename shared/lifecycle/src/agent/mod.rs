@@ -7,6 +7,7 @@
 mod accept;
 mod flow;
 mod given;
+mod guard;
 mod handle;
 mod idle;
 mod in_process;

@@ -5,15 +5,12 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use hearth_process::watch::DirWatch;
 use hyper::header::HeaderValue;
 use sd_notify::NotifyState;
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Semaphore;
@@ -22,14 +19,14 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{error, info, warn};
 
 use super::accept::{Front, Routes, routes, serve_connection};
+use super::guard::{Watches, changed, watch_over};
 use super::manager::Ending;
-use super::publish::{DYING, Inode, PublishError, Standing, publish, standing, withdraw};
+use super::publish::{DYING, Inode, PublishError, publish};
 use super::replace::Heir;
 use super::service::AgentService;
 use super::stop::{Stopped, run_all};
-use super::take::{same_file, say};
+use super::take::say;
 use super::{Agent, Mode, idle};
-use crate::Home;
 use crate::failures::Failures;
 use crate::home::Blocked;
 use crate::http::EXECUTABLE;
@@ -43,9 +40,6 @@ const CONNECTIONS: usize = 1024;
 const STARTED_WELL: Duration = Duration::from_secs(60);
 /// What is left in the queue of a stopping agent gets so long to be answered.
 const FAREWELL: Duration = Duration::from_millis(500);
-
-/// From unlinking a socket to listening on the next one takes less.
-const BINDING: Duration = Duration::from_millis(20);
 
 /// Why an agent that had L could not serve.
 #[derive(Debug, thiserror::Error)]
@@ -71,7 +65,7 @@ pub enum ServeError {
 
 /// Why the agent stops.
 #[derive(Clone, Copy, Debug)]
-enum Cause {
+pub(super) enum Cause {
     Asked,
     Signal(&'static str, Ending),
     Idle,
@@ -86,16 +80,13 @@ pub(super) type Signals = [Option<Signal>; 2];
 
 type Opened = (UnixListener, Option<Inode>, Watches, Signals);
 
-/// The home's directory, and that of the sockets where it is another one.
-type Watches = [Option<AsyncFd<DirWatch>>; 2];
-
 pub(super) struct Server {
     pub(super) agent: Agent,
-    front: Arc<Front>,
+    pub(super) front: Arc<Front>,
     pub(super) listener: UnixListener,
     /// The socket that we published; `None`: a service manager's, with which nothing is done.
-    inode: Option<Inode>,
-    watches: Watches,
+    pub(super) inode: Option<Inode>,
+    pub(super) watches: Watches,
     places: Arc<Semaphore>,
     pub(super) connections: JoinSet<()>,
     /// A successor that is preparing itself; one at a time.
@@ -366,80 +357,6 @@ impl Server {
         }
     }
 
-    /// Something changed in the directory: are the lock and the socket still ours?
-    async fn check_home(&mut self) -> Option<Cause> {
-        if !self.holds_its_lock_file() {
-            return Some(Cause::HomeGone);
-        }
-        let inode = self.inode?;
-        if standing(&self.agent.home, inode) == Standing::Gone {
-            // A manager that begins to listen there unlinks, binds and listens, and nothing tells of
-            // the last step: in between its socket looks like one that nobody needs.
-            sleep(BINDING).await;
-        }
-        match standing(&self.agent.home, inode) {
-            Standing::Ours => None,
-            Standing::Gone => self.publish_again(),
-        }
-    }
-
-    /// Takes our socket away; a manager's stays.
-    fn withdraw(&self) {
-        if let Some(inode) = self.inode {
-            withdraw(&self.agent.home, inode);
-        }
-    }
-
-    /// L is a file in the home. If that file is not at its path any more, the next agent will lock
-    /// another one, and we would be two.
-    fn holds_its_lock_file(&self) -> bool {
-        same_file(self.agent.lock.file(), &self.agent.home.agent_lock())
-    }
-
-    fn publish_again(&mut self) -> Option<Cause> {
-        let published = match publish(&self.agent.home, Duration::ZERO) {
-            // The directory itself has gone, as one below XDG_RUNTIME_DIR does at a logout.
-            Err(PublishError::Blocked(_)) => match self.agent.home.make_room_for_sockets() {
-                Ok(home) => {
-                    self.agent.record.socket = home.socket();
-                    self.agent.home = home;
-                    publish(&self.agent.home, Duration::ZERO)
-                }
-                Err(blocked) => Err(blocked.into()),
-            },
-            published => published,
-        };
-        match published.map(|(listener, inode)| (UnixListener::from_std(listener), inode)) {
-            Ok((Ok(listener), inode)) => {
-                let path = self.agent.home.socket();
-                warn!("the socket was gone from its path: published again at {}", path.display());
-                // Who is in the old queue found it before: the new one takes its place only after.
-                while let Some(stream) = take_queued(&self.listener) {
-                    let front = Arc::clone(&self.front);
-                    self.connections.spawn(serve_connection(front, stream));
-                }
-                self.listener = listener;
-                self.inode = Some(inode);
-                self.watches = watch_over(&self.agent.home);
-                // Where it listens now is to be found there.
-                self.agent.set_stage(Stage::Running);
-                None
-            }
-            Ok((Err(source), _)) => {
-                error!(error = %source, "cannot listen on the new socket");
-                None
-            }
-            Err(PublishError::Foreign(path)) => {
-                error!("another process listens on {}: stepping down", path.display());
-                Some(Cause::Foreign)
-            }
-            Err(error @ PublishError::Blocked(_)) => {
-                error!(%error, "cannot publish the socket again");
-                None
-            }
-        }
-    }
-
     /// Runs the hooks while new requests get their 503, where we are still who answers. A second
     /// signal forces.
     pub(super) async fn hooks(&mut self, signals: &mut Signals, accepting: bool) -> Vec<String> {
@@ -484,38 +401,6 @@ impl Server {
     }
 }
 
-fn watch(directory: &Path) -> io::Result<AsyncFd<DirWatch>> {
-    let watch = DirWatch::names(directory)?;
-    // SAFETY: the watch owns its descriptor, always tells the same one, and closes it when the
-    // `AsyncFd` that owns the watch is dropped.
-    Ok(unsafe { AsyncFd::register_with_interest(watch, Interest::READABLE) }?)
-}
-
-/// Watches on all that is guarded; what can't be watched is told, and not guarded.
-fn watch_over(home: &Home) -> Watches {
-    let elsewhere = Some(home.sockets()).filter(|sockets| *sockets != home.dir());
-    [Some(home.dir()), elsewhere].map(|directory| {
-        let cannot = "cannot watch the home: the socket is not guarded";
-        watch(directory?).inspect_err(|error| warn!(%error, "{cannot}")).ok()
-    })
-}
-
-/// Returns when names in the watched directories have changed; never where there is no watch.
-async fn changed([one, other]: &Watches) {
-    tokio::select! {
-        () = changed_in(one.as_ref()) => {}
-        () = changed_in(other.as_ref()) => {}
-    }
-}
-
-async fn changed_in(watch: Option<&AsyncFd<DirWatch>>) {
-    let Some(watch) = watch else { return std::future::pending().await };
-    if let Ok(mut ready) = watch.readable().await {
-        let _ = ready.get_inner().drain();
-        ready.clear_ready();
-    }
-}
-
 /// Returns when a signal comes; never where it is not ours to hear.
 pub(super) async fn heard(signal: &mut Option<Signal>) {
     match signal {
@@ -537,7 +422,7 @@ async fn accept(listener: &UnixListener, places: Arc<Semaphore>) -> io::Result<A
 }
 
 /// The next connection that is in the queue already.
-fn take_queued(listener: &UnixListener) -> Option<tokio::net::UnixStream> {
+pub(super) fn take_queued(listener: &UnixListener) -> Option<tokio::net::UnixStream> {
     let socket = rustix::net::accept(listener).ok()?;
     rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC).ok()?;
     let stream = std::os::unix::net::UnixStream::from(socket);
