@@ -42,7 +42,7 @@ pub fn of_start(error: StartError) -> Refusal {
                 .details(json!({ "pid": pid }));
         }
         StartError::Config(_) => Code::BadConfig,
-        StartError::Lock { .. } => Code::Blocked,
+        StartError::Lock { .. } | StartError::Moved { .. } => Code::Blocked,
         StartError::NotInherited => Code::Usage,
         StartError::NotHandedOver { .. } => Code::SpawnFailed,
         StartError::GivenElsewhere { .. } => Code::Blocked,
@@ -208,6 +208,8 @@ pub fn of_call(error: CallError, timeout: Option<std::time::Duration>) -> Refusa
                 .hint(hint)
                 .details(json!({ "state": "up", "duration_ms": null, "reason": why, "log": null }))
         }
+        CallError::Forbidden { .. } => Refusal::new(Code::Forbidden, error.to_string())
+            .hint("without --no-spawn, and not from below an agent: `hearth daemon restart`"),
         CallError::Newer { .. } => {
             let why = error.to_string();
             let details = json!({ "state": "up", "duration_ms": 0.0, "reason": why, "log": null });

@@ -266,6 +266,7 @@ fn not_ready(error: CallError, timeout: Option<Duration>) -> Told {
         CallError::NotReady(ready) => Some(agent::outcome(ready)),
         CallError::Version { .. }
         | CallError::Newer { .. }
+        | CallError::Forbidden { .. }
         | CallError::Refused(_)
         | CallError::Timeout { .. }
         | CallError::Protocol { .. }

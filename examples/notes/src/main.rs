@@ -71,9 +71,8 @@ fn verb(
     globals: &Globals,
     verb: Option<(&str, &ArgMatches)>,
 ) -> Result<(), Refusal> {
+    // Each asks once: that starts the agent where there is none, and tells so in one line.
     let options = globals.options();
-    // Tells in one line that an agent was started; without one none of these verbs can do anything.
-    client.warm(globals.need, &options)?;
     match verb {
         Some(("add", matches)) => {
             let words: Vec<_> = matches.get_many::<String>("text").into_iter().flatten().collect();
@@ -117,7 +116,8 @@ fn be_the_agent(home: Home, mode: Mode) -> ExitCode {
     agent::run(&NOTES, home, mode, |agent: &mut Agent| {
         // What the agent before this one had, where it is replaced by `daemon restart`.
         let before = agent.take_over().map_err(|error| error.to_string())?;
-        let before = before.and_then(|luggage| serde_json::from_str(&luggage.notes).ok());
+        let before = before.map(|luggage| serde_json::from_str(&luggage.notes)).transpose();
+        let before = before.map_err(|error| format!("its notes can't be read: {error}"))?;
         let notes: Notes = Arc::new(Mutex::new(before.unwrap_or_default()));
         let (handle, kept) = (agent.handle(), Arc::clone(&notes));
         let freeze = move || {
@@ -170,7 +170,7 @@ async fn answer(notes: &Notes, request: Request) -> Result<Response, Problem> {
             Ok(agent::json(201, &notes[&number]))
         }
         ("DELETE", Some(rest)) => {
-            let number = rest.trim_start_matches('/').parse::<u64>().ok();
+            let number = rest.strip_prefix('/').and_then(|number| number.parse::<u64>().ok());
             let removed = number.and_then(|number| lock().remove(&number));
             let missing =
                 || Problem::new(404, "not-found", "there is no such note", "`notes list`");

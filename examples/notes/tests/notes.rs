@@ -2,6 +2,7 @@
 
 use std::os::unix::net::UnixListener;
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use hearth_lifecycle::testing::ThrowAwayHome;
 use hearth_lifecycle::{App, Options, Request, Signal, State};
@@ -103,7 +104,12 @@ fn a_stale_socket_is_nobodys_and_a_living_one_is_never_taken_away() {
     assert_eq!(said(&run(&home, &["add", "x"])), "1\n");
     home.signal(Signal::STOP);
     let late = run(&home, &["daemon", "up", "--timeout", "1s", "--json"]);
-    assert_eq!(refused(&late, 3)["code"], "unresponsive");
+    assert_eq!(refused(&late, 4)["code"], "timeout");
+    // What nobody has waited for is not done behind his back.
+    let soon = Options { timeout: Some(Duration::from_millis(700)), ..Options::default() };
+    let note = serde_json::json!({ "text": "late" });
+    let lost = home.client().post::<Value>("/v1/notes", &note, &soon).unwrap_err();
+    assert_eq!(lost.code(), "unresponsive");
     home.signal(Signal::CONT);
     assert_eq!(said(&run(&home, &["list"])), "1  x\n");
 }
@@ -125,7 +131,13 @@ fn one_that_does_not_end_is_killed_on_demand_and_its_end_is_certain() {
     let agent = home.agent().unwrap();
     home.signal(Signal::STOP);
     let late = run(&home, &["daemon", "down", "--timeout", "500ms", "--json"]);
-    assert_eq!(refused(&late, 3)["code"], "unresponsive");
+    assert_eq!(refused(&late, 4)["code"], "shutdown-timeout");
+    let below = notes(&home, &["daemon", "restart", "--timeout", "500ms", "--force", "--json"])
+        .env("NOTES_NO_AUTOSPAWN", "1")
+        .output()
+        .unwrap();
+    assert_eq!(refused(&below, 2)["code"], "forbidden");
+    assert!(home.agent().is_some(), "who may not start another does not kill this one");
     let killed = run(&home, &["daemon", "down", "--timeout", "500ms", "--force"]);
     said(&killed);
     assert!(String::from_utf8_lossy(&killed.stderr).contains("killed"), "{killed:?}");

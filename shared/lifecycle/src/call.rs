@@ -39,6 +39,12 @@ pub enum CallError {
         /// Our version.
         ours: &'static str,
     },
+    /// An agent lives and is not replaced: none may be started from here. Nothing was done.
+    #[error("the agent that lives is not replaced: {why}")]
+    Forbidden {
+        /// By what.
+        why: String,
+    },
     /// It was refused: the agent says why, and what to do.
     #[error("{}", .0.detail)]
     Refused(Box<Problem>),
@@ -70,6 +76,7 @@ impl CallError {
         match self {
             CallError::NotReady(ready) => ready.state.as_str(),
             CallError::Version { .. } | CallError::Newer { .. } => "version",
+            CallError::Forbidden { .. } => "forbidden",
             CallError::Refused(problem) => &problem.code,
             CallError::Timeout { .. } => "timeout",
             CallError::Protocol { .. } => "protocol",
@@ -84,6 +91,7 @@ impl CallError {
             CallError::Refused(problem) => &problem.hint,
             CallError::Newer { .. } => "use the newer one, or end the agent first",
             CallError::Version { .. }
+            | CallError::Forbidden { .. }
             | CallError::Timeout { .. }
             | CallError::Protocol { .. }
             | CallError::Broken(_) => "",

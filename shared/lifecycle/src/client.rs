@@ -43,8 +43,8 @@ pub struct Client {
     home: Home,
     // A std mutex is right: it is held for a look.
     ready: Mutex<Option<Arc<Ready>>>,
-    /// What a person is told is told once.
-    told: AtomicBool,
+    /// Whether there is nothing to tell a person, or it is told already.
+    silent: AtomicBool,
 }
 
 /// How much a verb needs its agent.
@@ -90,7 +90,7 @@ impl Client {
 
     /// Of this home.
     pub fn at(app: &App, home: Home) -> Self {
-        Self { app: app.clone(), home, ready: Mutex::new(None), told: AtomicBool::new(false) }
+        Self { app: app.clone(), home, ready: Mutex::new(None), silent: AtomicBool::new(true) }
     }
 
     /// Whose agent.
@@ -216,6 +216,7 @@ impl Client {
     /// One that is newer than this app is not replaced: [`CallError::Newer`].
     pub fn replace(&self, options: &Options<'_>, force: bool) -> Result<Arc<Ready>, CallError> {
         self.forget();
+        self.refuse_what_may_not_be(options)?;
         self.refuse_newer()?;
         let stuck =
             |state| matches!(state, State::Unresponsive | State::Stopping | State::StillStarting);
@@ -238,6 +239,19 @@ impl Client {
         }
     }
 
+    /// Before one that does not answer is killed for another that may not be started.
+    fn refuse_what_may_not_be(&self, options: &Options<'_>) -> Result<(), CallError> {
+        let why = match (self.app.spawn_forbidden(), options.no_spawn) {
+            (true, _) => format!("{} forbids starting another", self.app.var_name("NO_AUTOSPAWN")),
+            (false, true) => "this call may not start another".to_owned(),
+            (false, false) => return Ok(()),
+        };
+        match self.running() {
+            Ok(Running::Living(_)) => Err(CallError::Forbidden { why }),
+            Ok(Running::Gone(_) | Running::Died(_)) | Err(_) => Ok(()),
+        }
+    }
+
     /// A manager runs what was installed, whoever asks it to.
     fn refuse_newer(&self) -> Result<(), CallError> {
         // By its record: one that does not answer is not waited for twice.
@@ -257,9 +271,9 @@ impl Client {
         Report::of(&self.home, &ready)
     }
 
-    /// Warms the agent for a verb: makes sure that it answers as far as the verb needs it, and tells in
-    /// one line on stderr, once a client, what a person should know: that one was started, that one could
-    /// not be had, that it is of another version. Silent where it is warm.
+    /// Warms the agent for a verb that can do without, or asks it only later: makes sure that it answers as
+    /// far as the verb needs it. Where none is to be had and the verb goes on, a client that is
+    /// [`Client::telling`] says why. A verb that asks at once needs no warming: its question does that.
     ///
     /// `None`: there is none, and the verb goes on without it. Errors: [`CallError::NotReady`] where the
     /// verb can't ([`Need::Strict`]).
@@ -267,20 +281,22 @@ impl Client {
         let options = Options { no_spawn: options.no_spawn || need.forbids(&self.app), ..*options };
         let ready = self.ensure_ready(&options);
         let usable = self.speaks(&ready);
-        match (&usable, need) {
-            (Ok(()), _) | (Err(_), Need::Auto) => self.tell(&ready),
-            (Err(_), Need::Strict | Need::Never) => {}
-        }
         match (usable, need) {
             (Ok(()), _) => Ok(Some(ready)),
             (Err(error), Need::Strict) => Err(error),
-            (Err(_), Need::Auto | Need::Never) => Ok(None),
+            (Err(_), Need::Auto) => {
+                self.tell(&ready);
+                Ok(None)
+            }
+            (Err(_), Need::Never) => Ok(None),
         }
     }
 
-    /// The same client, which tells nothing on stderr.
-    pub fn quietly(mut self) -> Self {
-        self.told = AtomicBool::new(true);
+    /// The same client, which tells a person in one line on stderr, once, what he should know beside the
+    /// answer to whatever is asked of it: that an agent was started, or is of another version
+    /// ([`Ready::notice`]). Silent where all is as always.
+    pub fn telling(mut self) -> Self {
+        self.silent = AtomicBool::new(false);
         self
     }
 
@@ -297,8 +313,10 @@ impl Client {
     }
 
     fn tell(&self, ready: &Ready) {
-        if !self.told.swap(true, Ordering::Relaxed)
+        // What is told is told once; what there is nothing to tell of may come to be told.
+        if !self.silent.load(Ordering::Relaxed)
             && let Some(notice) = ready.notice(&self.app, &self.home)
+            && !self.silent.swap(true, Ordering::Relaxed)
         {
             // Stderr that is closed or full stops nobody.
             let _ = std::io::stderr().write_all(format!("{notice}\n").as_bytes());
@@ -317,6 +335,9 @@ impl Client {
     fn remember(&self, ready: Ready) -> Arc<Ready> {
         let ready = Arc::new(ready);
         let kept = ready.state.is_ready().then(|| Arc::clone(&ready));
+        if kept.is_some() {
+            self.tell(&ready);
+        }
         *self.ready.lock().unwrap_or_else(PoisonError::into_inner) = kept;
         ready
     }

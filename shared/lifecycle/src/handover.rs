@@ -39,7 +39,8 @@ const MAX_HEAD: usize = 16 * 1024;
 /// What an agent hands over to its successor, besides listener and lock.
 #[derive(Debug, Default)]
 pub struct Luggage {
-    /// Whatever the two need to tell each other; the lifecycle does not look at it.
+    /// Whatever the two need to tell each other, 16 MiB at most as JSON; the lifecycle does not look at it.
+    /// What is longer belongs into a descriptor.
     pub notes: String,
     /// Descriptors by name.
     pub fds: Vec<(String, OwnedFd)>,
@@ -95,6 +96,11 @@ impl Channel {
 
     pub(crate) fn send(&self, message: &impl Serialize, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
         let body = serde_json::to_vec(message)?;
+        if body.len() > MAX {
+            // Told here, where it is known what it is; a receiver only sees what was not agreed.
+            let words = format!("what is to be handed over takes {} bytes of {MAX}", body.len());
+            return Err(io::Error::other(words));
+        }
         let length = u32::try_from(body.len()).map_err(io::Error::other)?;
         let mut bytes = length.to_le_bytes().to_vec();
         bytes.extend_from_slice(&body);

@@ -38,8 +38,8 @@ pub enum HomeError {
     /// `--home` or the variable names a relative path.
     #[error("the home must be an absolute path, and `{0}` is relative")]
     Relative(PathBuf),
-    /// Neither the variable, nor `XDG_STATE_HOME`, nor `HOME` is set.
-    #[error("no home: neither {0}, XDG_STATE_HOME nor HOME is set")]
+    /// Neither the variable, nor `XDG_STATE_HOME`, nor `HOME` is set to an absolute path.
+    #[error("no home: neither {0}, XDG_STATE_HOME nor HOME is set to an absolute path")]
     Unset(String),
     /// Its path is not UTF-8: it could be told neither in JSON nor in a message.
     #[error("the path of the home must be UTF-8, and {0:?} is not")]
@@ -96,8 +96,15 @@ impl Blocked {
             io::ErrorKind::ReadOnlyFilesystem => {
                 "the file system is read-only: name another home with --home"
             }
-            io::ErrorKind::NotADirectory => {
+            io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
                 "a part of that path is a file: move it away, or name another home"
+            }
+            io::ErrorKind::InvalidInput | io::ErrorKind::IsADirectory => {
+                "look at what stands there with `ls -l`, and move it away"
+            }
+            io::ErrorKind::InvalidFilename => "name another home, by a shorter path",
+            _ if error.raw_os_error() == Some(libc::ELOOP) => {
+                "it is a symlink, which is not followed: look at it with `ls -l`, and move it away"
             }
             _ => "see who owns it with `ls -ld`, or name another home with --home",
         };
@@ -324,6 +331,22 @@ fn own_directory(path: &Path) -> Result<(), Blocked> {
     check_directory(path).map(drop)
 }
 
+/// For a directory that is nobody's home: what is said of its owner or mode would break it for others.
+const OTHER: &str = "it is in use for something else: name another home, which may not exist yet";
+
+/// Whether it stands in the person's own home, where a stranger's file is mostly what `sudo` has left.
+fn is_below_our_own(path: &Path) -> bool {
+    let own = env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute());
+    own.is_some_and(|own| path.starts_with(&own) && path != own)
+}
+
+/// Whether it has files, and none that an agent has left: `/` or `/tmp`.
+fn is_in_use_otherwise(path: &Path) -> bool {
+    let ours = |name: &str| path.join(name).exists();
+    let is_empty = || fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
+    !(ours("agent.lock") || ours("spawn.lock") || ours(SOCKET) || ours("shims") || is_empty())
+}
+
 /// Whether it is there. Errors: it is, and is not a directory of ours with just that mode.
 fn check_directory(path: &Path) -> Result<bool, Blocked> {
     let found = match fs::symlink_metadata(path) {
@@ -351,14 +374,20 @@ fn check_directory(path: &Path) -> Result<bool, Blocked> {
     if owner != euid() {
         return Err(Blocked::new(
             format!("{shown} belongs to uid {owner} (mode {mode:04o}), and we are uid {}", euid()),
-            format!("if it is yours: `sudo chown -R $(id -u) {}`", typed(path)),
+            match is_below_our_own(path) {
+                true => format!("if it is yours: `sudo chown -R $(id -u) {}`", typed(path)),
+                false => OTHER.to_owned(),
+            },
         )
         .about(path));
     }
     if mode != 0o700 {
         return Err(Blocked::new(
             format!("{shown} has mode {mode:04o} (owner uid {owner}), and must have 0700"),
-            format!("`chmod 700 {}`", typed(path)),
+            match is_in_use_otherwise(path) {
+                true => OTHER.to_owned(),
+                false => format!("`chmod 700 {}`", typed(path)),
+            },
         )
         .about(path));
     }

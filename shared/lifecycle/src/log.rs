@@ -97,6 +97,16 @@ impl Inner {
     }
 }
 
+/// Opens a log for reading: as it is written, no symlink and nothing that would hold us.
+pub(crate) fn read_only(path: &Path) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file")),
+    }
+}
+
 /// Opens a log for appending; 0600, no symlink, and no pipe, which would hold us until somebody
 /// reads it.
 pub(crate) fn append_to(path: &Path) -> io::Result<File> {

@@ -71,7 +71,8 @@ impl Ready {
             ));
         }
         let (name, own) = (app.name, crate::spawn::executable());
-        let other = agent.executable.as_deref().filter(|it| is_another_file(it, &own))?;
+        let other = agent.executable.as_deref();
+        let other = other.filter(|it| *it != own && is_another_file(it, &own))?;
         Some(format!(
             "the agent (pid {}) runs {}, and this is {}: `{name} daemon restart` puts this one in its \
              place, {}=DIR gives it a home of its own",

@@ -47,6 +47,8 @@ pub(crate) enum Word {
     Ready { instance: String, version: String },
     /// It gave up.
     Error { reason: String },
+    /// What it was handed is not this home's any more: somebody has removed the home meanwhile.
+    Moved {},
 }
 
 impl Word {
@@ -76,6 +78,8 @@ pub(crate) enum Became {
     Failed { reason: String, log_tail: Vec<String> },
     /// Not known in time; it lives on.
     Starting(u32),
+    /// Nothing, and by nobody's fault: there is another home at its path now. Look again.
+    Moved,
 }
 
 /// Starts the agent. Both locks are ours no more when this returns. Without L, it is to take the
@@ -189,6 +193,7 @@ impl Spawned {
         match serde_json::from_slice(&said) {
             Ok(Word::Ready { instance, .. }) => Ok(Became::Ready(instance)),
             Ok(Word::Error { reason }) => self.reap(deadline, Some(reason)),
+            Ok(Word::Moved {}) => self.reap(deadline, None).map(|_| Became::Moved),
             Err(_) => {
                 let reason = exec::failure(&said)
                     .map(|error| format!("cannot execute {}: {error}", self.program.display()));

@@ -286,7 +286,7 @@ fn a_connection_that_does_not_come_about_tells_missing_from_stale() {
 #[test]
 fn how_much_a_verb_needs_its_agent_decides_what_becomes_of_it_without_one() {
     let place = place(&ONE);
-    let client = Client::at(&ONE, place.home.clone()).quietly();
+    let client = Client::at(&ONE, place.home.clone());
     let none = Options { no_spawn: true, ..Options::default() };
     assert!(client.warm(Need::Auto, &none).unwrap().is_none());
     assert!(client.warm(Need::Never, &Options::default()).unwrap().is_none());

@@ -21,7 +21,7 @@ use tokio::net::UnixStream;
 use tracing::{debug, error, warn};
 
 use super::flow::{Flow, Paced};
-use super::stream::{BoundedHeaders, Serving};
+use super::stream::{BoundedHeaders, Serving, has_gone};
 use super::{AgentService, Handle, service};
 use crate::Problem;
 use crate::handover::PROTOCOL;
@@ -111,6 +111,8 @@ pub(super) async fn serve_connection(front: Arc<Front>, stream: UnixStream) {
     let requests = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&requests);
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
+        // SAFETY: as below.
+        let gone = has_gone(unsafe { BorrowedFd::borrow_raw(fd) });
         if request.uri().path().starts_with(SESSIONS) {
             // SAFETY: hyper calls this while it reads requests from the stream, which it gives away
             // only after the reply to an upgrade; so the descriptor is open, and is this connection's.
@@ -120,7 +122,12 @@ pub(super) async fn serve_connection(front: Arc<Front>, stream: UnixStream) {
         let (front, guard, flow) = (Arc::clone(&front), serving.begin(), flow.clone());
         counted.fetch_add(1, Ordering::Relaxed);
         async move {
-            let reply = answer(&front, request).await;
+            let reply = match gone {
+                // It was told that it is not answered (this agent was stopped, or is very busy), and acts
+                // upon that: what it asked for is not done behind its back.
+                true => stopping(&front),
+                false => answer(&front, request).await,
+            };
             // The guard lives in the body, so that it falls when the last byte is out.
             Ok::<_, Infallible>(reply.map(|body| Paced::new(body, flow, guard)))
         }

@@ -63,7 +63,7 @@ pub(super) fn publish(
         fs::rename(&aside, &path)?;
         Ok((listener, inode))
     });
-    Ok(bound.map_err(|e| Blocked::io("listen on", &path, &e))?)
+    Ok(bound.map_err(|e| Blocked::io("listen on", &aside, &e))?)
 }
 
 fn bind(aside: &Path) -> io::Result<UnixListener> {

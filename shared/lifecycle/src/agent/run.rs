@@ -84,6 +84,7 @@ fn refused(app: &App, error: &StartError) -> ExitCode {
         StartError::AlreadyRunning { .. } => REFUSED,
         StartError::NotInherited | StartError::Config(_) => USAGE,
         StartError::Lock { .. }
+        | StartError::Moved { .. }
         | StartError::NotHandedOver { .. }
         | StartError::GivenElsewhere { .. }
         | StartError::Blocked(_) => BLOCKED,

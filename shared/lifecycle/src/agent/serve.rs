@@ -416,6 +416,9 @@ struct Accepted {
 
 /// A place first, then the connection: over the limit, clients wait in the kernel's queue.
 async fn accept(listener: &UnixListener, places: Arc<Semaphore>) -> io::Result<Accepted> {
+    if places.available_permits() == 0 {
+        warn!("{CONNECTIONS} connections are open: further ones wait until one of them ends");
+    }
     let place = places.acquire_owned().await.map_err(io::Error::other)?;
     let (stream, _) = listener.accept().await?;
     Ok(Accepted { stream, place })

@@ -4,6 +4,7 @@
 //! costs no timer; a request that arrives in one piece costs none either.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -82,9 +83,9 @@ impl BoundedHeaders {
 
 /// Whether the peer has closed, as opposed to having said all that it has to say: who shuts down his
 /// sending side still waits for the reply (`POLLHUP` and `POLLRDHUP`, poll(2)).
-fn has_gone(stream: &UnixStream) -> bool {
+pub(super) fn has_gone(stream: impl AsFd) -> bool {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    let mut polled = [PollFd::new(stream, PollFlags::empty())];
+    let mut polled = [PollFd::new(&stream, PollFlags::empty())];
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     poll(&mut polled, Some(&now)).is_ok() && polled[0].revents().contains(PollFlags::HUP)
 }

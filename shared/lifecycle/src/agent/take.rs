@@ -66,6 +66,13 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// The locks that were handed down are not those of the home that stands there: it was removed meanwhile,
+    /// and may have been made anew.
+    #[error("{} is not the file that was locked: the home was removed meanwhile", path.display())]
+    Moved {
+        /// One of them.
+        path: PathBuf,
+    },
     /// The agent that lives does not hand over.
     #[error("the agent that lives does not hand over: {why}")]
     NotHandedOver {
@@ -102,13 +109,14 @@ impl From<LockError> for StartError {
 }
 
 impl StartError {
-    /// Stable, for programs: `not-inherited`, `already-running`, `lock`, `not-handed-over`,
+    /// Stable, for programs: `not-inherited`, `already-running`, `lock`, `moved`, `not-handed-over`,
     /// `given-elsewhere`, `blocked`, `bad-config`.
     pub fn code(&self) -> &'static str {
         match self {
             Self::NotInherited => "not-inherited",
             Self::AlreadyRunning { .. } => "already-running",
             Self::Lock { .. } => "lock",
+            Self::Moved { .. } => "moved",
             Self::NotHandedOver { .. } => "not-handed-over",
             Self::GivenElsewhere { .. } => "given-elsewhere",
             Self::Blocked(_) => "blocked",
@@ -122,6 +130,7 @@ impl StartError {
             Self::NotInherited => format!("{} {}", app.name, app.run_args.join(" ")),
             Self::AlreadyRunning { .. } => format!("{} daemon status", app.name),
             Self::Lock { .. } => "make room on that file system, then try again".to_owned(),
+            Self::Moved { .. } => "try again".to_owned(),
             Self::NotHandedOver { .. } => format!("{} daemon restart", app.name),
             Self::GivenElsewhere { .. } => {
                 format!("`{} install` writes the unit anew, for the home of today", app.name)
@@ -137,6 +146,7 @@ impl StartError {
             Self::AlreadyRunning { .. } => "already-running",
             Self::NotInherited
             | Self::Lock { .. }
+            | Self::Moved { .. }
             | Self::NotHandedOver { .. }
             | Self::GivenElsewhere { .. }
             | Self::Blocked(_)
@@ -211,7 +221,7 @@ impl Agent {
                 if let Some(socket) = home.published_socket() {
                     home = home.with_socket(&socket);
                 }
-                let spawn_lock = inherited_lock(INHERITED_S, &home.spawn_lock())?;
+                let spawn_lock = inherited_lock(take_descriptor(INHERITED_S)?, &home.spawn_lock())?;
                 let mut pipe = Some(File::from(take_descriptor(HEIR_PIPE)?));
                 let (succession, lock) = succeed::ask(&home)
                     .inspect_err(|error| say(&mut pipe, &Word::error(&error.to_string())))?;
@@ -368,18 +378,31 @@ pub(super) fn say(pipe: &mut Option<File>, word: &Word) {
 
 /// Checks that 3, 4 and 5 are S, L and a pipe, and makes them close on exec.
 fn inherited(home: &Home) -> Result<(LockedFile, LockedFile, File), StartError> {
-    let spawn_lock = inherited_lock(INHERITED_S, &home.spawn_lock())?;
-    let lock = inherited_lock(INHERITED_L, &home.agent_lock())?;
-    let pipe = File::from(take_descriptor(INHERITED_PIPE)?);
-    Ok((spawn_lock, lock, pipe))
+    let (spawn_lock, lock) = (take_descriptor(INHERITED_S)?, take_descriptor(INHERITED_L)?);
+    let mut pipe = Some(File::from(take_descriptor(INHERITED_PIPE)?));
+    let locks = inherited_lock(spawn_lock, &home.spawn_lock())
+        .and_then(|spawn_lock| Ok((spawn_lock, inherited_lock(lock, &home.agent_lock())?)));
+    match (locks, pipe.take()) {
+        (Ok((spawn_lock, lock)), Some(pipe)) => Ok((spawn_lock, lock, pipe)),
+        (Err(error), mut pipe) => {
+            if matches!(error, StartError::Moved { .. }) {
+                say(&mut pipe, &Word::Moved {});
+            }
+            Err(error)
+        }
+        (Ok(_), None) => Err(StartError::NotInherited),
+    }
 }
 
-fn inherited_lock(fd: i32, path: &Path) -> Result<LockedFile, StartError> {
-    let file = File::from(take_descriptor(fd)?);
-    if !same_file(&file, path) {
-        return Err(StartError::NotInherited);
+/// Errors: it is no lock that was handed down; or it is, and not the one that stands there now.
+fn inherited_lock(fd: OwnedFd, path: &Path) -> Result<LockedFile, StartError> {
+    let file = File::from(fd);
+    let was_one = file.metadata().is_ok_and(|found| found.is_file());
+    match (same_file(&file, path), was_one) {
+        (true, _) => LockedFile::try_exclusive(file).map_err(|_| StartError::NotInherited),
+        (false, true) => Err(StartError::Moved { path: path.to_owned() }),
+        (false, false) => Err(StartError::NotInherited),
     }
-    LockedFile::try_exclusive(file).map_err(|_| StartError::NotInherited)
 }
 
 /// Whether an open file is the one at `path`.

@@ -3,13 +3,14 @@
 //! Kept true here: an end is told only when the lifetime lock is free; a living agent is never replaced by
 //! an older one.
 
-use std::io;
+use std::io::{self, Write};
+use std::time::Duration;
 
 use clap::{Arg, ArgMatches, Command};
 use serde_json::json;
 
 use super::{Refusal, Verb, flag, timeout, timeout_of};
-use crate::{Ended, Options, Ready, Report, State, Stop, tail};
+use crate::{CallError, Ended, Options, Ready, Report, State, Stop, tail};
 
 pub(super) fn grammar() -> Command {
     let lines = Arg::new("lines")
@@ -56,24 +57,26 @@ impl Verb<'_> {
         let timeout = timeout_of(matches);
         let options = Options { timeout, past_backoff: true, ..self.globals.options() };
         let ready = self.client.ensure_ready(&options);
-        self.told_and_usable(&ready)
+        self.told_and_usable(&ready, timeout)
     }
 
     fn restart(&self, matches: &ArgMatches) -> Result<u8, Refusal> {
         let (timeout, force) = (timeout_of(matches), matches.get_flag("force"));
         let options = Options { timeout, past_backoff: true, ..self.globals.options() };
-        let ready = self.client.replace(&options, force)?;
-        self.told_and_usable(&ready)
+        let ready = self.client.replace(&options, force).map_err(|error| match &error {
+            CallError::NotReady(ready) => Refusal::not_ready(ready, timeout),
+            _ => error.into(),
+        })?;
+        self.told_and_usable(&ready, timeout)
     }
 
-    fn told_and_usable(&self, ready: &Ready) -> Result<u8, Refusal> {
+    fn told_and_usable(&self, ready: &Ready, timeout: Option<Duration>) -> Result<u8, Refusal> {
         if !ready.state.is_ready() {
-            return Err(Refusal::not_ready(ready));
+            return Err(Refusal::not_ready(ready, timeout));
         }
         self.print_json(&Report::of(self.client.home(), ready))?;
-        if ready.state == State::Started {
-            self.tell(&ready.started());
-        } else {
+        // That one was started, the client has told.
+        if ready.state == State::Up {
             let pid = ready.version.as_ref().map(|it| format!(" (pid {})", it.pid));
             self.tell(&format!("agent up{}", pid.unwrap_or_default()));
         }
@@ -86,15 +89,19 @@ impl Verb<'_> {
         let (app, home) = (self.client.app(), self.client.home());
         let report = Report::of(home, &ready).with_manager(app, home);
         self.globals.print(&report, Report::lines)?;
-        if ready.state.is_ready() { Ok(0) } else { Err(Refusal::not_ready(&ready)) }
+        if ready.state.is_ready() { Ok(0) } else { Err(Refusal::not_ready(&ready, None)) }
     }
 
     fn down(&self, matches: &ArgMatches) -> Result<u8, Refusal> {
         let how = Stop { within: timeout_of(matches), force: matches.get_flag("force") };
-        let ended = self.client.stop(how)?;
+        let ended = self
+            .client
+            .stop(how)
+            .map_err(|error| Refusal::of_stop(self.client.app(), error, how.within))?;
         let hung = if let Ended::Hung(names) = &ended { names.clone() } else { Vec::new() };
-        let was_up = ended != Ended::WasDown;
-        self.print_json(&json!({ "state": "down", "was_up": was_up, "hung": hung }))?;
+        let (was_up, killed) = (ended != Ended::WasDown, ended == Ended::Killed);
+        let report = json!({ "state": "down", "was_up": was_up, "killed": killed, "hung": hung });
+        self.print_json(&report)?;
         match ended {
             Ended::WasDown => self.tell("no agent runs"),
             Ended::Stopped => self.tell("agent down"),
@@ -102,7 +109,8 @@ impl Verb<'_> {
             Ended::Hung(names) => {
                 let names = names.join(", ");
                 let why = format!("the agent is down, and did not wait longer for: {names}");
-                let refusal = Refusal::new("shutdown-timeout", why, "`daemon logs` tells more");
+                let hint = format!("`{} daemon logs` tells more", self.name());
+                let refusal = Refusal::new("shutdown-timeout", why, hint);
                 return Err(Refusal { details: json!({ "hung": hung }), ..refusal });
             }
         }
@@ -111,16 +119,32 @@ impl Verb<'_> {
 
     fn logs(&self, matches: &ArgMatches) -> Result<u8, Refusal> {
         let (path, last) = (self.client.home().log(), matches.get_one::<usize>("lines").copied());
+        if !path.exists() {
+            self.tell(&format!("there is no log yet at {}", path.display()));
+            return Ok(0);
+        }
+        let mut unprinted = None;
         let print = &mut |bytes: &[u8]| {
-            use io::Write;
-            io::stdout().write_all(bytes).and_then(|()| io::stdout().flush())
+            let printed = io::stdout().write_all(bytes).and_then(|()| io::stdout().flush());
+            printed.map_err(|error| {
+                let kind = error.kind();
+                unprinted = Some(error);
+                kind.into()
+            })
         };
-        match tail(&path, last, matches.get_flag("follow"), print) {
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-                let why = format!("cannot read {}: {error}", path.display());
-                Err(Refusal::new("internal", why, ""))
+        let read = tail(&path, last, matches.get_flag("follow"), print);
+        match (read, unprinted) {
+            // Its reader has gone away.
+            (_, Some(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(0),
+            (_, Some(error)) => {
+                Err(Refusal::new("internal", format!("cannot write to stdout: {error}"), ""))
             }
-            _ => Ok(0),
+            (Ok(()), None) => Ok(0),
+            (Err(error), None) => {
+                let why = format!("cannot read {}: {error}", path.display());
+                let hint = "look at what stands there with `ls -l`, and move it away";
+                Err(Refusal::new("internal", why, hint))
+            }
         }
     }
 }

@@ -34,10 +34,13 @@ impl Verb<'_> {
     pub(super) fn install(&self, matches: &ArgMatches) -> Result<u8, Refusal> {
         let (app, home) = (self.client.app(), self.client.home());
         let (force, dry) = (matches.get_flag("force"), matches.get_flag("dry-run"));
-        if let Some(variable) = unit::in_ci().filter(|_| !force && !dry) {
+        let in_ci = unit::in_ci().filter(|_| !force).map(|variable| {
             let why = format!("this is CI ({variable} is set), where nobody logs in");
             let hint = format!("if it is meant: `{} install --force`", self.name());
-            return Err(Refusal::new("usage", why, hint));
+            Refusal::new("usage", why, hint)
+        });
+        if let Some(refusal) = in_ci.clone().filter(|_| !dry) {
+            return Err(refusal);
         }
         self.is_our_own_home()?;
         let executable = unit::executable(app)
@@ -53,10 +56,16 @@ impl Verb<'_> {
             unit::would_install(app, &wanted, force, Instant::now() + ASKING).map_err(obstacle)?;
         if dry {
             let steps: Vec<_> = plan.steps.iter().map(|step| of_step(step, false)).collect();
-            let planned = json!({ "ok": true, "home": home.dir(), "steps": steps });
+            let in_the_way = unreached.map(|refused| refused.words);
+            let in_the_way: Vec<_> =
+                in_ci.into_iter().map(|refusal| refusal.message).chain(in_the_way).collect();
+            let planned = json!({
+                "ok": in_the_way.is_empty(), "home": home.dir(), "steps": steps,
+                "refused": in_the_way,
+            });
             self.globals.print(&planned, |_| in_words(&plan))?;
-            if let Some(refused) = unreached {
-                self.tell(&format!("an install would be refused: {}", refused.words));
+            for words in in_the_way {
+                self.tell(&format!("an install would be refused: {words}"));
             }
             self.tell("nothing was done");
             return Ok(0);
@@ -69,7 +78,7 @@ impl Verb<'_> {
         let steps = self.carry_out(&plan)?;
         let ready = self.client.ensure_ready(&Options::default());
         if !ready.state.is_ready() {
-            let refusal = Refusal::not_ready(&ready);
+            let refusal = Refusal::not_ready(&ready, None);
             let message = format!("installed, but the agent does not answer: {}", refusal.message);
             return Err(Refusal { code: "service-not-ready".into(), message, ..refusal });
         }

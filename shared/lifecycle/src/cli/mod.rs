@@ -118,7 +118,7 @@ impl Globals {
     pub fn client(&self, app: &App) -> Result<Client, Refusal> {
         let client = Client::in_home(app, self.home.as_deref())
             .map_err(|error| Refusal::of_home(app, &error))?;
-        Ok(if self.quiet || self.json { client.quietly() } else { client })
+        Ok(if self.quiet || self.json { client } else { client.telling() })
     }
 
     /// Prints a result on stdout: as a line of JSON, else in words. A reader that has gone away is no

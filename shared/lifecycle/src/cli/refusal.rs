@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -38,8 +39,9 @@ impl Refusal {
         Self::new("service-not-ready", refused.words, refused.remedy)
     }
 
-    /// There is no agent to be had.
-    pub fn not_ready(ready: &Ready) -> Self {
+    /// There is no agent to be had. `timeout`: what the caller himself has allowed for it, which may be what
+    /// was over.
+    pub fn not_ready(ready: &Ready, timeout: Option<Duration>) -> Self {
         let state = ready.state.as_str();
         let reason = ready.reason.clone().unwrap_or_default();
         let details = json!({
@@ -49,6 +51,26 @@ impl Refusal {
             "log": ready.log,
             "retry_at": ready.retry_at.map(|at| humantime::format_rfc3339_millis(at).to_string()),
         });
+        let waited = match ready.state {
+            State::StillStarting
+            | State::Stopping
+            | State::Unresponsive
+            | State::ServiceNotReady => true,
+            State::Up
+            | State::Started
+            | State::Down
+            | State::SpawnFailed
+            | State::SpawnSuppressed
+            | State::Blocked => false,
+        };
+        if waited && timeout.is_some_and(|timeout| ready.duration >= timeout) {
+            // Of one that had no time to answer nothing is known that would have to be mended.
+            let hint = "a longer --timeout; `daemon status` tells how it stands";
+            return Self {
+                details,
+                ..Self::new("timeout", format!("not in time: {reason}"), hint)
+            };
+        }
         let hint = ready.hint.clone().unwrap_or_default();
         let message = match ready.state {
             // The reason says just that.
@@ -91,9 +113,10 @@ impl Refusal {
 impl From<CallError> for Refusal {
     fn from(error: CallError) -> Self {
         match &error {
-            CallError::NotReady(ready) => Self::not_ready(ready),
+            CallError::NotReady(ready) => Self::not_ready(ready, None),
             CallError::Version { .. }
             | CallError::Newer { .. }
+            | CallError::Forbidden { .. }
             | CallError::Refused(_)
             | CallError::Timeout { .. }
             | CallError::Protocol { .. }
@@ -102,12 +125,23 @@ impl From<CallError> for Refusal {
     }
 }
 
-impl From<StopError> for Refusal {
-    fn from(error: StopError) -> Self {
+impl Refusal {
+    /// An agent was not ended, within `timeout` where the caller gave one.
+    pub(super) fn of_stop(app: &App, error: StopError, timeout: Option<Duration>) -> Self {
+        let name = app.name();
         let hint = match &error {
-            StopError::NotReady(ready) => ready.hint.clone().unwrap_or_default(),
-            StopError::Late { .. } => "`daemon down --force` kills it".to_owned(),
-            StopError::Failed(_) => "`daemon logs` tells more".to_owned(),
+            StopError::NotReady(ready) => {
+                let refusal = Self::not_ready(ready, timeout);
+                return match refusal.code.as_str() {
+                    "timeout" => {
+                        let hint = format!("`{name} daemon down --force` kills it");
+                        Self { code: "shutdown-timeout".to_owned(), hint, ..refusal }
+                    }
+                    _ => refusal,
+                };
+            }
+            StopError::Late { .. } => format!("`{name} daemon down --force` kills it"),
+            StopError::Failed(_) => format!("`{name} daemon logs` tells more"),
             StopError::Blocked(blocked) => blocked.remedy.clone(),
         };
         let refusal = Self::new(error.code(), error.to_string(), hint);

@@ -80,6 +80,7 @@ impl Attempt<'_> {
                 let why = format!("the new agent was not ready within {waited}, and was ended");
                 Err(self.stays(&why, old))
             }
+            Became::Moved => Err(self.stays("its home was removed meanwhile", old)),
             Became::Failed { reason, log_tail } => {
                 Err(self.stays(&super::verdict::with_tail(&reason, &log_tail), old))
             }

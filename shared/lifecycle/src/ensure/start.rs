@@ -84,6 +84,8 @@ impl Attempt<'_> {
                 self.ours = Some(instance);
                 Ok(())
             }
+            // Nothing to be noted: the next look is at what stands there now.
+            Became::Moved => Ok(()),
             Became::Starting(pid) => {
                 let why =
                     format!("the agent (pid {pid}) was started and is not ready yet; it lives on");

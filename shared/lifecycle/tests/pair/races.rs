@@ -98,6 +98,23 @@ fn stopped_means_that_the_lock_is_free() {
 }
 
 #[test]
+fn a_home_that_is_removed_while_an_agent_starts_is_nobodys_failed_start() {
+    let home = Home::new();
+    for _ in 0..30 {
+        let verbs: Vec<_> = (0..3).map(|_| home.spawn(&["get"])).collect();
+        // Its agents see it, and step down.
+        let _ = fs::remove_dir_all(&home.dir);
+        for verb in verbs {
+            let told = told(&verb.wait_with_output().unwrap());
+            assert_ne!(told.state, "spawn-suppressed", "{told:?}");
+            assert!(!told.reason.contains("for the agent's own use"), "{told:?}");
+        }
+    }
+    let _ = fs::remove_dir_all(&home.dir);
+    assert!(["started", "up"].contains(&home.get().state.as_str()));
+}
+
+#[test]
 fn a_living_pid_in_a_free_lock_is_no_agent() {
     let home = Home::new();
     home.get();
