@@ -138,6 +138,24 @@ fn what_must_stay_lean_links_nothing_heavy() {
     }
 }
 
+/// Who embeds the blocking client alone brings few crates along, and none that is async.
+#[test]
+fn the_blocking_client_is_lean() {
+    let output = Command::new(env!("CARGO"))
+        .args(["tree", "--locked", "--edges", "normal", "--prefix", "none"])
+        .args(["--package", "hearth-lifecycle", "--no-default-features"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("cargo runs");
+    let tree = String::from_utf8_lossy(&output.stdout);
+    let names = tree.lines().filter_map(|line| line.split(' ').next());
+    let names: BTreeSet<_> = names.filter(|name| !name.is_empty()).collect();
+    assert!(names.contains("hearth-lifecycle") && names.len() <= 25, "{names:?}");
+    for heavy in ["tokio", "hyper", "http", "toml", "tracing", "clap"] {
+        assert!(!names.contains(heavy), "the blocking client links {heavy}");
+    }
+}
+
 /// Every `.rs` file below a directory of the workspace.
 fn sources(directory: &str) -> Vec<(PathBuf, String)> {
     fn below(directory: &Path, found: &mut Vec<(PathBuf, String)>) {

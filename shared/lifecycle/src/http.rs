@@ -18,7 +18,9 @@ use crate::CallError;
 
 pub use self::connection::{ConnectError, Connection};
 use self::framing::BodyReader;
-pub(crate) use self::framing::{EXECUTABLE, Framing, Head, parse_head};
+#[cfg(feature = "agent")]
+pub(crate) use self::framing::{EXECUTABLE, parse_head};
+pub(crate) use self::framing::{Framing, Head};
 
 /// One request.
 #[derive(Clone, Debug, Default)]
