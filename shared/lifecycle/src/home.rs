@@ -340,11 +340,14 @@ fn is_below_our_own(path: &Path) -> bool {
     own.is_some_and(|own| path.starts_with(&own) && path != own)
 }
 
-/// Whether it has files, and none that an agent has left: `/` or `/tmp`.
+/// Whether it may be the system's, or everybody's: it stands neither in the person's own home nor below the
+/// directory of temporary files, and has what is not an agent's. `/`, `/tmp`, `/usr/lib`.
 fn is_in_use_otherwise(path: &Path) -> bool {
+    let temporary = env::temp_dir();
+    let own = is_below_our_own(path) || (path.starts_with(&temporary) && path != temporary);
     let ours = |name: &str| path.join(name).exists();
     let is_empty = || fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
-    !(ours("agent.lock") || ours("spawn.lock") || ours(SOCKET) || ours("shims") || is_empty())
+    !(own || ours("agent.lock") || ours("spawn.lock") || is_empty())
 }
 
 /// Whether it is there. Errors: it is, and is not a directory of ours with just that mode.
@@ -413,6 +416,15 @@ mod tests {
         let home = Home::resolve(&APP, Some(Path::new(&(fits + "a")))).unwrap();
         assert!(home.socket().starts_with("/tmp"));
         assert!(home.socket().as_os_str().len() < 60);
+    }
+
+    #[test]
+    fn no_remedy_would_break_what_others_use() {
+        for path in ["/", "/usr", "/tmp", "/usr/lib"] {
+            assert!(is_in_use_otherwise(Path::new(path)), "{path}");
+        }
+        let directory = tempfile::tempdir().unwrap();
+        assert!(!is_in_use_otherwise(directory.path()));
     }
 
     #[test]
