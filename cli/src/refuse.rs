@@ -221,10 +221,12 @@ pub fn of_call(error: CallError, timeout: Option<std::time::Duration>) -> Refusa
         CallError::Timeout { .. } => {
             Refusal::new(Code::Timeout, error.to_string()).hint("hearth daemon status")
         }
-        CallError::Refused(_) | CallError::Protocol { .. } | CallError::Broken(_) => {
-            Refusal::new(Code::Internal, error.to_string())
-                .hint("try again; the agent's log: `hearth daemon logs`")
-        }
+        CallError::Refused(_)
+        | CallError::BadRequest { .. }
+        | CallError::Status { .. }
+        | CallError::Protocol { .. }
+        | CallError::Broken(_) => Refusal::new(Code::Internal, error.to_string())
+            .hint("try again; the agent's log: `hearth daemon logs`"),
     }
 }
 

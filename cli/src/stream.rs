@@ -267,6 +267,8 @@ fn not_ready(error: CallError, timeout: Option<Duration>) -> Told {
         CallError::Version { .. }
         | CallError::Newer { .. }
         | CallError::Forbidden { .. }
+        | CallError::BadRequest { .. }
+        | CallError::Status { .. }
         | CallError::Refused(_)
         | CallError::Timeout { .. }
         | CallError::Protocol { .. }

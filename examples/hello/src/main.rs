@@ -16,7 +16,7 @@ fn main() -> ExitCode {
     };
     if let Some(mode) = APP.spawned() {
         let hello = |_: Request| async { agent::json(200, &"hello") };
-        return agent::run(&APP, home, mode, |_| Ok(agent::service_fn(hello)));
+        return agent::run(&APP, home, mode, async |_| Ok(agent::service_fn(hello)));
     }
     match Client::at(&APP, home).get::<String>("/hello", &Options::default()) {
         Ok(word) => println!("{word}"),

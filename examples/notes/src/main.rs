@@ -113,12 +113,11 @@ struct New {
 type Notes = Arc<Mutex<BTreeMap<u64, Note>>>;
 
 fn be_the_agent(home: Home, mode: Mode) -> ExitCode {
-    agent::run(&NOTES, home, mode, |agent: &mut Agent| {
+    agent::run(&NOTES, home, mode, async |agent: &mut Agent| {
         // What the agent before this one had, where it is replaced by `daemon restart`.
-        let before = agent.take_over().map_err(|error| error.to_string())?;
+        let before = agent.take_over()?;
         let before = before.map(|luggage| serde_json::from_str(&luggage.notes)).transpose();
-        let before = before.map_err(|error| format!("its notes can't be read: {error}"))?;
-        let notes: Notes = Arc::new(Mutex::new(before.unwrap_or_default()));
+        let notes: Notes = Arc::new(Mutex::new(before?.unwrap_or_default()));
         let (handle, kept) = (agent.handle(), Arc::clone(&notes));
         let freeze = move || {
             let kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
@@ -136,7 +135,7 @@ fn be_the_agent(home: Home, mode: Mode) -> ExitCode {
         agent.serve_health(&checks);
         let fields = [("most".to_owned(), MOST.into())].into_iter().collect();
         let facts = Facts { fields, ..Facts::default() };
-        agent.publish(facts).map_err(|error| error.to_string())?;
+        agent.publish(facts)?;
         let keeps =
             |notes: &Notes| !notes.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
         let busy = Arc::new(Mutex::new(keeps(&notes).then(|| handle.busy())));

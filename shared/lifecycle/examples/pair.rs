@@ -62,6 +62,10 @@ fn main() -> ExitCode {
             let pid = std::env::args().nth(2).unwrap_or_default();
             ask(&home, false, &Request::post("/v1/sessions", pid.into()))
         }
+        Some("late") => {
+            let time = std::env::args().nth(2).unwrap_or_default();
+            ask(&home, false, &Request::get(format!("/late/{time}")))
+        }
         Some("busy") => ask(&home, false, &Request::get("/busy")),
         Some("child") => ask(&home, false, &Request::get("/child")),
         Some("sessions") => ask(&home, false, &Request::get("/v1/sessions")),
@@ -224,9 +228,10 @@ fn agent(home: Home, mode: Mode) -> ExitCode {
         eprintln!("pair: {} (pid {}) has ended", session.name, session.process.pid);
         Ok(())
     });
+    let place = agent.home().dir().to_owned();
     let served = runtime.block_on(async {
         tokio::select! {
-            served = agent.serve(Hello(handle, line, sessions.clone())) => served,
+            served = agent.serve(Hello(handle, line, sessions.clone(), place)) => served,
             () = sessions.watch() => unreachable!("it watches until it is dropped"),
         }
     });
@@ -248,7 +253,7 @@ fn wait_for(home: &Path, name: &str) {
 }
 
 #[derive(Clone)]
-struct Hello(Handle, String, Sessions);
+struct Hello(Handle, String, Sessions, std::path::PathBuf);
 
 impl tower_service::Service<hyper::Request<Full<Bytes>>> for Hello {
     type Response = hyper::Response<Full<Bytes>>;
@@ -266,6 +271,13 @@ impl tower_service::Service<hyper::Request<Full<Bytes>>> for Hello {
                 ("/v1/sessions", &hyper::Method::POST) => hello.register(request).await,
                 ("/v1/sessions", _) => {
                     hello.2.list().iter().map(|session| format!("{} ", session.id)).collect()
+                }
+                // Takes so many milliseconds, and leaves a trace of having begun.
+                (path, _) if path.starts_with("/late/") => {
+                    let time = path.trim_start_matches("/late/").parse().unwrap_or(0);
+                    let _ = std::fs::write(hello.3.join("begun"), "");
+                    tokio::time::sleep(Duration::from_millis(time)).await;
+                    hello.0.instance().to_owned()
                 }
                 ("/busy", _) => {
                     let problem = Problem::new(503, "busy", "come again", "");

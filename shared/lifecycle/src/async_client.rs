@@ -69,6 +69,7 @@ impl AsyncClient {
         options: &Options<'_>,
         request: &Request,
     ) -> Result<Response<Incoming>, CallError> {
+        request.check()?;
         let mut again = false;
         loop {
             let ready = self.ensure_ready(options).await;

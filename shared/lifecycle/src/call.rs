@@ -39,6 +39,20 @@ pub enum CallError {
         /// Our version.
         ours: &'static str,
     },
+    /// It is none that could be sent. Nothing was done.
+    #[error("the request can't be sent: {why}")]
+    BadRequest {
+        /// What is wrong with it.
+        why: String,
+    },
+    /// It was answered with a status that is no success, and without words of the agent's own.
+    #[error("the agent answered with status {status}{}", colon(said))]
+    Status {
+        /// HTTP status.
+        status: u16,
+        /// What it said, its beginning.
+        said: String,
+    },
     /// An agent lives and is not replaced: none may be started from here. Nothing was done.
     #[error("the agent that lives is not replaced: {why}")]
     Forbidden {
@@ -71,11 +85,15 @@ pub enum CallError {
 
 impl CallError {
     /// Stable, for programs: the state's word (`down`, `spawn-failed`, ...), `version`, the code of
-    /// the agent's refusal, `timeout`, `protocol`, `broken`.
+    /// the agent's refusal, `status` or `not-found` (404) where it gave no words, `bad-request`,
+    /// `forbidden`, `timeout`, `protocol`, `broken`.
     pub fn code(&self) -> &str {
         match self {
             CallError::NotReady(ready) => ready.state.as_str(),
             CallError::Version { .. } | CallError::Newer { .. } => "version",
+            CallError::BadRequest { .. } => "bad-request",
+            CallError::Status { status: 404, .. } => "not-found",
+            CallError::Status { .. } => "status",
             CallError::Forbidden { .. } => "forbidden",
             CallError::Refused(problem) => &problem.code,
             CallError::Timeout { .. } => "timeout",
@@ -91,12 +109,18 @@ impl CallError {
             CallError::Refused(problem) => &problem.hint,
             CallError::Newer { .. } => "use the newer one, or end the agent first",
             CallError::Version { .. }
+            | CallError::BadRequest { .. }
+            | CallError::Status { .. }
             | CallError::Forbidden { .. }
             | CallError::Timeout { .. }
             | CallError::Protocol { .. }
             | CallError::Broken(_) => "",
         }
     }
+}
+
+fn colon(said: &str) -> String {
+    if said.is_empty() { String::new() } else { format!(": {said}") }
 }
 
 fn in_words(ready: &Ready) -> String {
@@ -131,7 +155,7 @@ pub(crate) fn understood<T: DeserializeOwned>(
         Ok(problem) => Err(CallError::Refused(Box::new(problem))),
         Err(_) => {
             let said: String = String::from_utf8_lossy(&answer.body).chars().take(200).collect();
-            Err(protocol(format!("status {}: {}", answer.status, said.trim())))
+            Err(CallError::Status { status: answer.status, said: said.trim().to_owned() })
         }
     }
 }

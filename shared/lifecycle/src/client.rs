@@ -131,6 +131,7 @@ impl Client {
         options: &Options<'_>,
         request: &Request,
     ) -> Result<(Arc<Ready>, Reply), CallError> {
+        request.check()?;
         let answer = ensure::call(&self.app, &self.home, options, request);
         let (ready, reply) = answer.inspect_err(|_| self.forget())?;
         Ok((self.remember(ready), reply))

@@ -47,6 +47,19 @@ pub enum Level {
     Trace,
 }
 
+#[cfg(feature = "agent")]
+impl From<Level> for tracing::Level {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Error => Self::ERROR,
+            Level::Warn => Self::WARN,
+            Level::Info => Self::INFO,
+            Level::Debug => Self::DEBUG,
+            Level::Trace => Self::TRACE,
+        }
+    }
+}
+
 impl AgentConfig {
     /// What holds where nobody says anything: ten minutes, five seconds, [`LogConfig::DEFAULT`].
     pub const DEFAULT: Self = Self {

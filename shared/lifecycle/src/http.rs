@@ -22,12 +22,36 @@ use self::framing::BodyReader;
 pub(crate) use self::framing::{EXECUTABLE, parse_head};
 pub(crate) use self::framing::{Framing, Head};
 
+/// A part of a path or a query as it stands in a [`Request`]: all but letters, digits and `-._~` is
+/// percent-encoded (RFC 3986), a slash too.
+///
+/// ```
+/// let path = format!("/v1/notes/{}", hearth_lifecycle::encoded("buy milk"));
+/// assert_eq!(path, "/v1/notes/buy%20milk");
+/// ```
+pub fn encoded(part: &str) -> String {
+    let mut text = String::with_capacity(part.len());
+    for byte in part.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                text.push(char::from(byte));
+            }
+            _ => {
+                const HEX: &[u8; 16] = b"0123456789ABCDEF";
+                let digit = |four: u8| char::from(HEX[usize::from(four & 15)]);
+                text.extend(['%', digit(byte >> 4), digit(byte)]);
+            }
+        }
+    }
+    text
+}
+
 /// One request.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
     /// `GET`, `POST` or `DELETE`.
     pub method: &'static str,
-    /// Path and query, encoded.
+    /// Path and query, their parts percent-encoded ([`encoded`]).
     pub path: String,
     /// JSON body.
     pub body: Option<Vec<u8>>,
@@ -77,6 +101,29 @@ impl Request {
     pub fn within(mut self, time: Duration) -> Self {
         self.within = Some(time);
         self
+    }
+
+    /// Errors: what would be another request on the wire than it is here: a path with spaces, control or other
+    /// characters that are not encoded, a header with the end of a line in it.
+    pub(crate) fn check(&self) -> Result<(), CallError> {
+        let bad = |why: String| Err(CallError::BadRequest { why });
+        if !self.path.starts_with('/') {
+            return bad(format!("the path {:?} does not begin with /", self.path));
+        }
+        if !self.path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
+            let why = "has characters that are to be percent-encoded (`encoded`)";
+            return bad(format!("the path {:?} {why}", self.path));
+        }
+        let token = |c: u8| c.is_ascii_alphanumeric() || c == b'-' || c == b'_';
+        for (name, value) in &self.headers {
+            if name.is_empty() || !name.bytes().all(token) {
+                return bad(format!("{name:?} can't be the name of a header"));
+            }
+            if value.bytes().any(|byte| byte.is_ascii_control()) {
+                return bad(format!("the header {name} has a control character"));
+            }
+        }
+        Ok(())
     }
 
     /// `api`: the header by which versions are compared, and ours; the question for the version

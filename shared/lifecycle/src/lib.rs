@@ -18,7 +18,7 @@
 //! #   #[cfg(feature = "agent")]
 //!     if let Some(mode) = NOTES.spawned() {
 //!         let hello = |_: Request| async { agent::json(200, &"hello") };
-//!         return agent::run(&NOTES, home, mode, |_| Ok(agent::service_fn(hello)));
+//!         return agent::run(&NOTES, home, mode, async |_| Ok(agent::service_fn(hello)));
 //!     }
 //!     match Client::at(&NOTES, home).get::<String>("/v1/hello", &Options::default()) {
 //!         Ok(said) => println!("{said}"),
@@ -124,7 +124,7 @@ pub use failures::{Executable, Failures};
 #[cfg(feature = "agent")]
 pub use handover::Luggage;
 pub use home::{Blocked, Home, HomeError};
-pub use http::{Answer, ConnectError, Connection, Reply, Request};
+pub use http::{Answer, ConnectError, Connection, Reply, Request, encoded};
 pub use knock::{Knock, knock};
 pub use lifetime::{LifetimeLock, LockError, PublishError};
 pub use log::BoundedLog;

@@ -22,6 +22,7 @@ use std::time::SystemTime;
 
 pub use hearth_process::Peer;
 use hearth_process::{Ends, OpenError, ProcessId};
+use serde::{Deserialize, Serialize, Serializer};
 use tokio::sync::Notify;
 use tracing::warn;
 
@@ -54,7 +55,8 @@ pub struct Session {
 }
 
 /// What a process says of its session; of who it is the kernel tells.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Ask {
     /// Whose session it is; `None`: the peer's. A number of the peer's own pid namespace.
     pub pid: Option<i64>,
@@ -79,6 +81,28 @@ pub enum RegisterError {
     /// It has ended meanwhile.
     #[error("{0}")]
     Gone(String),
+}
+
+impl From<RegisterError> for crate::Problem {
+    /// 400 for what is no session, 403 for one that is not the caller's.
+    fn from(error: RegisterError) -> Self {
+        let status = if matches!(error, RegisterError::Bad(_)) { 400 } else { 403 };
+        let code = if status == 400 { "bad-request" } else { "forbidden" };
+        let hint = "a process registers itself, or one that it was started by";
+        Self::new(status, code, error.to_string(), if status == 400 { "" } else { hint })
+    }
+}
+
+impl Serialize for Session {
+    /// `{id, pid, started_at, kind, name, cwd}`, the time as RFC 3339.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let at = humantime::format_rfc3339_millis(self.started_at).to_string();
+        serde_json::json!({
+            "id": &*self.id, "pid": self.process.pid, "started_at": at, "kind": &*self.kind,
+            "name": &*self.name, "cwd": self.cwd,
+        })
+        .serialize(serializer)
+    }
 }
 
 impl RegisterError {

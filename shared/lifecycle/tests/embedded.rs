@@ -173,13 +173,13 @@ async fn hooks_run_last_first_and_one_that_fails_keeps_nothing_from_the_others()
     agent.start(prepare, service).await.unwrap();
     let began = Instant::now();
     let AgentError::ShutdownTimeout { hung, .. } = agent.stop().await.unwrap_err() else {
-        panic!("two of them hang");
+        panic!("three of them are not done");
     };
-    assert_eq!(hung, ["blocks", "hangs"]);
+    assert_eq!(hung, ["blocks", "hangs", "panics (panicked)"]);
     assert_eq!(*ran.lock().unwrap(), ["last", "registered by another", "first"]);
     assert!(began.elapsed() < LONG, "one that blocks holds nobody up");
     let Running::Gone(Some(record)) = running(&place.home).unwrap() else { panic!("it has ended") };
-    assert_eq!(record.hung, ["blocks", "hangs"]);
+    assert_eq!(record.hung, hung);
 }
 
 #[tokio::test]
@@ -270,6 +270,32 @@ async fn every_way_in_which_a_call_may_fail_has_its_word() {
     })
     .await;
     agent.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_request_that_would_be_another_one_on_the_wire_is_not_sent() {
+    let place = place(&ONE);
+    let client = Client::at(&ONE, place.home.clone());
+    let other = AsyncClient::new(Client::at(&ONE, place.home.clone()));
+    let none = Options { no_spawn: true, ..Options::default() };
+    let with_header = |value: &str| hearth_lifecycle::Request {
+        headers: vec![("x-note", value.to_owned())],
+        ..hearth_lifecycle::Request::get("/name")
+    };
+    let path = |path: &str| hearth_lifecycle::Request::get(path);
+    for request in [
+        path("/a b"),
+        path("/q HTTP/1.1\r\nhost: x\r\n\r\nGET /panic"),
+        path("name"),
+        path("/\u{e9}"),
+        with_header("a\r\nx-evil: 1"),
+    ] {
+        let error = client.json::<Value>(&none, &request).unwrap_err();
+        assert_eq!(error.code(), "bad-request", "{request:?}");
+        let error = other.json::<Value>(&none, &request).await.unwrap_err();
+        assert_eq!(error.code(), "bad-request", "{request:?}");
+    }
+    assert_eq!(client.get::<Value>("/name", &none).unwrap_err().code(), "down");
 }
 
 #[test]

@@ -215,7 +215,9 @@ impl Owner {
                     Some(Command::Leave(reply)) => {
                         let (word, reason) = match self.handle.ending() {
                             // Who comes again finds the next one.
-                            Ending::Restart => (hearth_api::Result::Replaced, EndReason::Replaced),
+                            Ending::Restart | Ending::Replaced => {
+                                (hearth_api::Result::Replaced, EndReason::Replaced)
+                            }
                             Ending::Ordinary | Ending::Shutdown => {
                                 (hearth_api::Result::Interrupted, EndReason::Stopping)
                             }

@@ -7,8 +7,8 @@ use std::convert::Infallible;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ use tokio::net::UnixStream;
 use tracing::{debug, error, warn};
 
 use super::flow::{Flow, Paced};
+use super::handle::Counted;
 use super::stream::{BoundedHeaders, Serving, has_gone};
 use super::{AgentService, Handle, service};
 use crate::Problem;
@@ -34,6 +35,8 @@ use crate::record::Stage;
 const BODY: usize = 1024 * 1024;
 /// Below this the kernel's word about the peer goes with each request; nowhere else, since it costs.
 const SESSIONS: &str = "/v1/sessions";
+/// By this the two sides find out about each other.
+const VERSION: &str = "/v1/version";
 /// Time for a request's body.
 const BODY_TIME: Duration = Duration::from_secs(10);
 
@@ -89,8 +92,16 @@ pub(super) struct Front {
     pub(super) health: Option<Checks>,
 }
 
-/// Serves one connection to its end.
-pub(super) async fn serve_connection(front: Arc<Front>, stream: UnixStream) {
+/// Serves one connection to its end. It counts from the call on, before it is polled for the first time.
+pub(super) fn serve_connection(
+    front: Arc<Front>,
+    stream: UnixStream,
+) -> impl Future<Output = ()> + Send {
+    let fresh = front.handle.begin_connection();
+    serve(front, stream, fresh)
+}
+
+async fn serve(front: Arc<Front>, stream: UnixStream, fresh: Counted) {
     match stream.peer_cred() {
         Ok(peer) if peer.uid() == crate::home::euid() => {}
         Ok(peer) => {
@@ -110,6 +121,7 @@ pub(super) async fn serve_connection(front: Arc<Front>, stream: UnixStream) {
     let handle = front.handle.clone();
     let requests = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&requests);
+    let fresh = Mutex::new(Some(fresh));
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
         // SAFETY: as below.
         let gone = has_gone(unsafe { BorrowedFd::borrow_raw(fd) });
@@ -119,6 +131,10 @@ pub(super) async fn serve_connection(front: Arc<Front>, stream: UnixStream) {
             let stream = unsafe { BorrowedFd::borrow_raw(fd) };
             attach_peer(&mut request, stream);
         }
+        // Who asks for the version has mostly asked for something else in the same write.
+        let is_first = request.uri().path() != VERSION;
+        let was_fresh =
+            is_first.then(|| fresh.lock().unwrap_or_else(PoisonError::into_inner).take());
         let (front, guard, flow) = (Arc::clone(&front), serving.begin(), flow.clone());
         counted.fetch_add(1, Ordering::Relaxed);
         async move {
@@ -128,6 +144,7 @@ pub(super) async fn serve_connection(front: Arc<Front>, stream: UnixStream) {
                 true => stopping(&front),
                 false => answer(&front, request).await,
             };
+            drop(was_fresh);
             // The guard lives in the body, so that it falls when the last byte is out.
             Ok::<_, Infallible>(reply.map(|body| Paced::new(body, flow, guard)))
         }
@@ -209,7 +226,14 @@ async fn pass_on(front: &Front, request: Request<Incoming>) -> Response<Boxed> {
     if front.handle.stage() != Stage::Running {
         return stopping(front);
     }
-    (front.service)(Request::from_parts(head, Full::new(body))).await
+    let in_service = front.handle.begin_service();
+    let reply = (front.service)(Request::from_parts(head, Full::new(body))).await;
+    // What was done before anything was packed is packed with it; and until this one is not counted any more,
+    // nothing is.
+    let is_packed = !front.handle.is_handing_over();
+    drop(in_service);
+    // Else it would be told that something was done of which the next agent knows nothing.
+    if is_packed || front.handle.goes_on().await { reply } else { stopping(front) }
 }
 
 /// What a manager has lent is not ours to pass on, and its unit would be another process's than it
@@ -262,12 +286,12 @@ fn own_route(front: &Front, request: &Request<Incoming>) -> Route {
         Route::Reply(reply)
     };
     match (request.uri().path(), request.method()) {
-        ("/v1/version", &Method::GET) => {
+        (VERSION, &Method::GET) => {
             let mut reply = json(200, serde_json::to_vec(&front.version).unwrap_or_default());
             reply.headers_mut().extend(front.executable.clone());
             Route::Reply(reply)
         }
-        ("/v1/version", _) => not_allowed("GET"),
+        (VERSION, _) => not_allowed("GET"),
         ("/v1/shutdown", &Method::POST) => Route::Stop,
         ("/v1/shutdown", _) => not_allowed("POST"),
         ("/v1/replace", &Method::POST) => Route::Replace,
@@ -283,7 +307,7 @@ fn own_route(front: &Front, request: &Request<Incoming>) -> Route {
 
 /// Before anything is done: the two sides must have a version in common.
 fn check_version(front: &Front, request: &Request<Incoming>) -> Result<(), Box<Problem>> {
-    if request.uri().path() == "/v1/version" {
+    if request.uri().path() == VERSION {
         // By this the two sides find out: it is answered to whoever asks.
         return Ok(());
     }

@@ -65,6 +65,11 @@ pub(super) struct Shared {
     pub(super) words: watch::Sender<String>,
     pub(super) is_heard: bool,
     pub(super) open_files: Option<u64>,
+    /// Requests whose replies have not begun.
+    pub(super) in_service: watch::Sender<usize>,
+    /// Connections that have asked for nothing but the version.
+    pub(super) fresh: watch::Sender<usize>,
+    pub(super) handed: watch::Sender<Handed>,
     /// What the app says of itself; the server writes it into L's record.
     pub(super) facts: watch::Sender<Option<Facts>>,
     pub(super) streams: Arc<Semaphore>,
@@ -90,6 +95,9 @@ impl Handle {
             words: notify::words(),
             is_heard,
             open_files,
+            in_service: watch::Sender::new(0),
+            fresh: watch::Sender::new(0),
+            handed: watch::Sender::new(Handed::No),
             facts: watch::Sender::new(None),
             streams: Arc::new(Semaphore::new(STREAMS)),
             heirs,
@@ -120,7 +128,8 @@ impl Handle {
         self.until(is).await == Stage::Running
     }
 
-    /// Returns when the agent has begun to stop: streams end then, with a last word.
+    /// Returns when the agent has begun to stop, or hands over to a successor: streams end then, with a last
+    /// word. A hand-over that fails is undone, so who listens again afterwards waits again.
     pub async fn stopping(&self) {
         self.until(|stage| matches!(stage, Stage::Stopping | Stage::Stopped)).await;
     }
@@ -189,7 +198,8 @@ impl Handle {
         BusyGuard(Arc::clone(&self.0))
     }
 
-    /// Registers what is to be done at the stop. The last registered runs first; all of them share
+    /// Registers what is to be done at the stop, also where a successor serves already
+    /// ([`Ending::Replaced`], by [`Handle::ending`]). The last registered runs first; all of them share
     /// `shutdown_timeout`, and what is not done by then is named and left. One that panics stops nobody;
     /// one that is registered while they run, by another for example, runs next.
     ///
@@ -243,11 +253,6 @@ impl Handle {
         *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(hand_over));
     }
 
-    /// How many streams are open.
-    pub(super) fn open_streams(&self) -> usize {
-        STREAMS.saturating_sub(self.0.streams.available_permits())
-    }
-
     /// A place among the streams that may be open at once; waits for one.
     pub async fn stream_place(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.0.streams).acquire_owned().await.ok()
@@ -286,6 +291,67 @@ impl Stages {
     pub async fn next(&mut self) -> Option<Stage> {
         self.0.changed().await.ok()?;
         Some(*self.0.borrow_and_update())
+    }
+}
+
+/// How far the handing over to a successor has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Handed {
+    /// Not at all, or it has failed.
+    No,
+    /// What there is was packed, or is being packed.
+    Frozen,
+    /// Everything is the successor's.
+    Over,
+}
+
+/// One is counted for as long as this is held.
+pub(super) struct Counted(watch::Sender<usize>);
+
+impl Counted {
+    fn one(count: &watch::Sender<usize>) -> Self {
+        count.send_modify(|count| *count += 1);
+        Self(count.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
+    }
+}
+
+impl Handle {
+    /// A request is at the service.
+    pub(super) fn begin_service(&self) -> Counted {
+        Counted::one(&self.0.in_service)
+    }
+
+    /// A connection is there that has asked for nothing but the version.
+    pub(super) fn begin_connection(&self) -> Counted {
+        Counted::one(&self.0.fresh)
+    }
+
+    /// Returns when no request is at the service.
+    pub(super) async fn out_of_service(&self) {
+        let _ = self.0.in_service.subscribe().wait_for(|count| *count == 0).await;
+    }
+
+    /// Returns when everybody who has come has asked.
+    pub(super) async fn all_have_asked(&self) {
+        let _ = self.0.fresh.subscribe().wait_for(|count| *count == 0).await;
+    }
+
+    /// Whether everything is being packed, or is the successor's already.
+    pub(super) fn is_handing_over(&self) -> bool {
+        *self.0.handed.borrow() != Handed::No
+    }
+
+    /// Returns when it is known what comes of a hand-over; whether nothing does, and this agent goes on.
+    pub(super) async fn goes_on(&self) -> bool {
+        let mut handed = self.0.handed.subscribe();
+        let known = handed.wait_for(|handed| *handed != Handed::Frozen).await;
+        known.is_ok_and(|handed| *handed == Handed::No)
     }
 }
 

@@ -41,6 +41,9 @@ pub enum Ending {
     Ordinary,
     /// Another one comes at once: who waits is to come again.
     Restart,
+    /// Another one serves already: it has what was handed over, and what this one would save now would be
+    /// older than what that one has saved.
+    Replaced,
     /// Everything ends, by logout or shutdown: what is left will be killed.
     Shutdown,
 }

@@ -32,7 +32,8 @@ pub use manager::Ending;
 pub use run::{exit_code, run};
 pub use serve::ServeError;
 pub use service::{
-    AgentService, FromHyper, Request, Response, ServiceFn, body, json, refuse, service_fn, tower,
+    AgentService, BoxError, FromHyper, Request, Response, ServiceFn, body, json, refuse,
+    service_fn, tower,
 };
 pub use stop::Stopped;
 pub use take::{Agent, Mode, StartError};

@@ -12,10 +12,10 @@ use std::time::Duration;
 use hearth_process::{ProcessHandle, Signal};
 use tokio::net::UnixStream;
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout;
 use tracing::{info, warn};
 
-use super::handle::{HandOver, Handle};
+use super::handle::{HandOver, Handed, Handle};
 use super::serve::{Server, Signals};
 use super::stop::Stopped;
 use crate::handover::{Channel, Gives, Luggage, Says};
@@ -26,8 +26,10 @@ use crate::record::Stage;
 const PREPARING: Duration = Duration::from_secs(10);
 /// From everything being its own to its serving, while nobody is answered.
 const SETTLING: Duration = Duration::from_secs(3);
-/// Requests under way get so long to be answered before late ones are told to come again.
-const UNDER_WAY: Duration = Duration::from_millis(50);
+/// Who has come and not asked yet gets so long to do so.
+const ASKING: Duration = Duration::from_millis(50);
+/// Requests under way get so long to be answered. Who is not by then is told to come again.
+const UNDER_WAY: Duration = Duration::from_millis(500);
 
 /// A successor that has asked.
 pub(super) struct Heir {
@@ -124,8 +126,10 @@ impl Server {
     pub(super) async fn hand_over(&mut self, heir: Heir) -> bool {
         let pid = heir.process.as_ref().map(|process| process.id().pid);
         info!(pid, "handing over to another agent");
-        self.answer_what_is_under_way().await;
         let handle = self.agent.handle.clone();
+        let _ = timeout(ASKING, handle.all_have_asked()).await;
+        let _ = timeout(UNDER_WAY, handle.out_of_service()).await;
+        handle.0.handed.send_replace(Handed::Frozen);
         let app = hand_over_of(&handle);
         let luggage = match &app {
             Some(app) => (app.freeze)().await,
@@ -135,13 +139,17 @@ impl Server {
         // record in L is the successor's to write.
         handle.0.stage.send_replace(Stage::Stopping);
         let (heir, given) = heir.give(luggage).await;
-        let Err(error) = given else { return true };
+        let Err(error) = given else {
+            handle.0.handed.send_replace(Handed::Over);
+            return true;
+        };
         warn!(pid, %error, "the other agent has failed: going on");
         heir.end().await;
         self.agent.set_stage(Stage::Running);
         if let Some(app) = app {
             (app.thaw)().await;
         }
+        handle.0.handed.send_replace(Handed::No);
         false
     }
 
@@ -152,17 +160,6 @@ impl Server {
         self.let_replies_run_out().await;
         self.agent.handle.0.stage.send_replace(Stage::Stopped);
         Stopped { hung, _lock: self.agent.lock }
-    }
-
-    /// Waits for the replies to what was asked before, as far as they come soon. Streams are not
-    /// waited for: the freeze ends them.
-    async fn answer_what_is_under_way(&mut self) {
-        let deadline = Instant::now() + UNDER_WAY;
-        while self.connections.len() > self.agent.handle.open_streams() {
-            if timeout_at(deadline, self.connections.join_next()).await.is_err() {
-                return;
-            }
-        }
     }
 }
 

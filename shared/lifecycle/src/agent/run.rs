@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use rustix::fs::Mode as FileMode;
 
-use super::{Agent, AgentService, Mode, ServeError, StartError, Stopped};
+use super::{Agent, AgentService, BoxError, Mode, ServeError, StartError, Stopped};
 use crate::{App, Home};
 
 /// Something was left undone.
@@ -17,8 +17,8 @@ const BLOCKED: u8 = 3;
 /// Becomes the agent of `home` and serves what `prepare` gives until it is told to stop, or has nothing to
 /// do. To be called first in the process, before any thread or child is made.
 ///
-/// Takes the locks, writes the log where the feature `log` is on (else what is traced goes to the
-/// program's own subscriber), and serves on a runtime of tokio's with one thread, in which `prepare` runs:
+/// Takes the locks, writes the log where the feature `log` is on and the program has set no subscriber of its
+/// own before ([`Agent::write_log`]), and serves on a runtime of tokio's with one thread, in which `prepare` runs:
 /// it may spawn tasks, register hooks and checks, and say what the agent wants known of it. Errors of
 /// `prepare` are told to the verb that waits.
 ///
@@ -29,7 +29,7 @@ pub fn run<S: AgentService>(
     app: &App,
     home: Home,
     mode: Mode,
-    prepare: impl FnOnce(&mut Agent) -> Result<S, String>,
+    prepare: impl AsyncFnOnce(&mut Agent) -> Result<S, BoxError>,
 ) -> ExitCode {
     let mut agent = match Agent::take(app, home, mode) {
         Ok(agent) => agent,
@@ -45,9 +45,9 @@ pub fn run<S: AgentService>(
         Err(reason) => return failed(agent, reason),
     };
     let served = runtime.block_on(async {
-        match prepare(&mut agent) {
+        match prepare(&mut agent).await {
             Ok(service) => Ok(agent.serve(service).await),
-            Err(reason) => Err((agent, reason)),
+            Err(error) => Err((agent, error.to_string())),
         }
     });
     // What still waits in a thread must not keep us.

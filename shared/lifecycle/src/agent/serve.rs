@@ -243,7 +243,8 @@ impl Server {
             Cause::Signal(_, ending) => ending,
             // The manager whose socket it is has an agent for who comes again.
             Cause::Foreign => Ending::Restart,
-            Cause::Asked | Cause::Idle | Cause::HomeGone | Cause::Replaced => Ending::Ordinary,
+            Cause::Replaced => Ending::Replaced,
+            Cause::Asked | Cause::Idle | Cause::HomeGone => Ending::Ordinary,
         };
         let _ = self.agent.handle.0.ending.set(ending);
         let why = match cause {
@@ -342,9 +343,9 @@ impl Server {
     async fn take_connection(&mut self, accepted: io::Result<Accepted>) {
         match accepted {
             Ok(Accepted { stream, place }) => {
-                let front = Arc::clone(&self.front);
+                let served = serve_connection(Arc::clone(&self.front), stream);
                 self.connections.spawn(async move {
-                    serve_connection(front, stream).await;
+                    served.await;
                     drop(place);
                 });
             }

@@ -19,6 +19,9 @@ pub type Request = hyper::Request<Full<Bytes>>;
 /// A reply of one piece.
 pub type Response = hyper::Response<Full<Bytes>>;
 
+/// Any error.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
 /// What an agent serves by: any service of tower's that takes a [`Request`], never fails, and can be cloned
 /// for each. Nobody has to implement this: whatever is one, has it.
 pub trait AgentService:
@@ -33,9 +36,7 @@ pub trait AgentService:
     + 'static
 {
     /// Of its replies.
-    type Body: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>
-        + Send
-        + 'static;
+    type Body: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static;
 }
 
 impl<S, B> AgentService for S
@@ -45,7 +46,7 @@ where
         + Send
         + Sync
         + 'static,
-    B: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     type Body = B;
 }

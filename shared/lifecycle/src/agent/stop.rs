@@ -15,7 +15,7 @@ use super::manager::Ending;
 /// How an agent ended. It holds L: whoever drops it lets the next agent begin.
 #[derive(Debug)]
 pub struct Stopped {
-    /// Hooks that did not end in time.
+    /// Hooks that did not end in time, or not in order: those that panicked are named so.
     pub hung: Vec<String>,
     pub(super) _lock: LockedFile,
 }
@@ -40,7 +40,10 @@ async fn run_hooks(hooks: &Mutex<Vec<Hook>>, budget: Duration) -> Vec<String> {
         let until = own.map_or(deadline, |own| own.min(deadline));
         match timeout_at(until, in_a_thread(&name, run)).await {
             Ok(Ok(())) => info!(hook = name, "stop hook done"),
-            Ok(Err(Failed)) => warn!(hook = name, "stop hook panicked"),
+            Ok(Err(Failed)) => {
+                warn!(hook = name, "stop hook panicked");
+                hung.push(format!("{name} (panicked)"));
+            }
             Err(_) => {
                 warn!(hook = name, "stop hook did not end in time");
                 hung.push(name);

@@ -6,11 +6,10 @@ use std::io;
 use std::path::Path;
 
 use rustix::fs::Stat;
-use tracing::level_filters::LevelFilter;
 use tracing_subscriber::fmt::writer::{BoxMakeWriter, MakeWriterExt};
 
 use super::{Agent, Mode};
-use crate::{BoundedLog, Level};
+use crate::BoundedLog;
 
 impl Agent {
     /// Has all that is traced in this process written into the agent's log, of the size and level that
@@ -38,13 +37,7 @@ impl Agent {
             Mode::Foreground => BoxMakeWriter::new(file.and(io::stderr)),
             Mode::Inherited | Mode::Replacing | Mode::InProcess => BoxMakeWriter::new(file),
         };
-        let level = match config.level {
-            Level::Error => LevelFilter::ERROR,
-            Level::Warn => LevelFilter::WARN,
-            Level::Info => LevelFilter::INFO,
-            Level::Debug => LevelFilter::DEBUG,
-            Level::Trace => LevelFilter::TRACE,
-        };
+        let level = tracing::Level::from(config.level);
         let logger =
             tracing_subscriber::fmt().with_max_level(level).with_ansi(false).with_target(false);
         // It would tell on stderr that a line could not be written, and panic where that is what broke:

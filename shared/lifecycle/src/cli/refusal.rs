@@ -117,6 +117,8 @@ impl From<CallError> for Refusal {
             CallError::Version { .. }
             | CallError::Newer { .. }
             | CallError::Forbidden { .. }
+            | CallError::BadRequest { .. }
+            | CallError::Status { .. }
             | CallError::Refused(_)
             | CallError::Timeout { .. }
             | CallError::Protocol { .. }

@@ -51,7 +51,7 @@ pub(super) fn may_replace(
 
 impl Attempt<'_> {
     fn under_new_management(&mut self, old: Option<Version>) -> Result<Ready, CallError> {
-        self.open = None;
+        (self.open, self.answering) = (None, None);
         self.wait_no_more();
         while self.spawn_lock.is_none() {
             if !self.take_spawn_lock()? {
@@ -89,7 +89,7 @@ impl Attempt<'_> {
 
     /// Its manager ends it and runs another one, behind the socket that it holds.
     fn by_restart(&mut self, old: &Version) -> Result<Ready, CallError> {
-        self.open = None;
+        (self.open, self.answering) = (None, None);
         self.restarted_by_manager(old)?;
         let mut next = Attempt::new(self.app, self.home, self.options, None);
         next.may_be_older = true;

@@ -128,9 +128,11 @@ impl Connection {
     /// Sends a request and reads the reply to its end, whatever its status. After an error the
     /// connection is of no use any more.
     ///
-    /// Errors: `TimedOut` where [`Request::within`] is over; what [`std::io::Read`] and
+    /// Errors: `InvalidInput` for what can't be sent; `TimedOut` where [`Request::within`] is over; what [`std::io::Read`] and
     /// [`std::io::Write`] say; `InvalidData` for what is no HTTP.
     pub fn call(&mut self, request: &Request) -> io::Result<Answer> {
+        let bad = |error: crate::CallError| io::Error::new(io::ErrorKind::InvalidInput, error);
+        request.check().map_err(bad)?;
         let mut bytes = Vec::with_capacity(512);
         request.write_to(&mut bytes, self.api.as_ref().map(|(name, range)| (&**name, *range)));
         self.deadline = request.within.and_then(|within| Instant::now().checked_add(within));

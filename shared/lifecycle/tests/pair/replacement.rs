@@ -104,6 +104,32 @@ fn no_client_is_refused_and_the_lock_is_never_free_meanwhile() {
     });
 }
 
+/// Asks what takes so long, replaces the agent meanwhile, and tells who has answered.
+fn asked_meanwhile(time: &str) -> (String, String, Told) {
+    let home = Home::new();
+    let old = home.get().body;
+    let old = old.split(' ').next().unwrap().to_owned();
+    let slow = home.spawn(&["late", time]);
+    home.wait_for("begun");
+    let new = home.replace();
+    assert_eq!(new.state, "started");
+    let new = home.get().body;
+    let new = new.split(' ').next().unwrap().to_owned();
+    (old, new, told(&slow.wait_with_output().unwrap()))
+}
+
+#[test]
+fn what_is_under_way_is_answered_before_anything_is_handed_over() {
+    let (old, _, slow) = asked_meanwhile("150");
+    assert_eq!((slow.state.as_str(), &slow.body), ("up", &old));
+}
+
+#[test]
+fn what_takes_longer_is_not_answered_by_who_has_handed_over_but_asked_again() {
+    let (_, new, slow) = asked_meanwhile("1200");
+    assert_eq!((slow.state.as_str(), &slow.body), ("up", &new));
+}
+
 #[test]
 fn many_who_replace_at_once_leave_one_agent() {
     let home = Home::new();
