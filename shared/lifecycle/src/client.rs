@@ -43,9 +43,14 @@ pub struct Client {
     home: Home,
     // A std mutex is right: it is held for a look.
     ready: Mutex<Option<Arc<Ready>>>,
-    /// Whether there is nothing to tell a person, or it is told already.
-    silent: AtomicBool,
+    /// What there is to tell a person; `None`: nothing is told. A pointer, so that an executable that tells
+    /// nothing does not carry the words.
+    notice: Option<Notice>,
+    /// It is told once.
+    told: AtomicBool,
 }
+
+type Notice = fn(&Ready, &App, &Home) -> Option<String>;
 
 /// How much a verb needs its agent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -90,7 +95,8 @@ impl Client {
 
     /// Of this home.
     pub fn at(app: &App, home: Home) -> Self {
-        Self { app: app.clone(), home, ready: Mutex::new(None), silent: AtomicBool::new(true) }
+        let (ready, told) = (Mutex::new(None), AtomicBool::new(false));
+        Self { app: app.clone(), home, ready, notice: None, told }
     }
 
     /// Whose agent.
@@ -297,7 +303,7 @@ impl Client {
     /// answer to whatever is asked of it: that an agent was started, or is of another version
     /// ([`Ready::notice`]). Silent where all is as always.
     pub fn telling(mut self) -> Self {
-        self.silent = AtomicBool::new(false);
+        self.notice = Some(Ready::notice);
         self
     }
 
@@ -315,9 +321,10 @@ impl Client {
 
     fn tell(&self, ready: &Ready) {
         // What is told is told once; what there is nothing to tell of may come to be told.
-        if !self.silent.load(Ordering::Relaxed)
-            && let Some(notice) = ready.notice(&self.app, &self.home)
-            && !self.silent.swap(true, Ordering::Relaxed)
+        if let Some(notice) = self.notice
+            && !self.told.load(Ordering::Relaxed)
+            && let Some(notice) = notice(ready, &self.app, &self.home)
+            && !self.told.swap(true, Ordering::Relaxed)
         {
             // Stderr that is closed or full stops nobody.
             let _ = std::io::stderr().write_all(format!("{notice}\n").as_bytes());

@@ -340,14 +340,17 @@ fn is_below_our_own(path: &Path) -> bool {
     own.is_some_and(|own| path.starts_with(&own) && path != own)
 }
 
-/// Whether it may be the system's, or everybody's: it stands neither in the person's own home nor below the
-/// directory of temporary files, and has what is not an agent's. `/`, `/tmp`, `/usr/lib`.
-fn is_in_use_otherwise(path: &Path) -> bool {
+/// What is said of a directory's mode: as a command where it can only be a home, or has been one. `/`, `/tmp`
+/// and the like are everybody's.
+fn of_mode(path: &Path) -> String {
     let temporary = env::temp_dir();
     let own = is_below_our_own(path) || (path.starts_with(&temporary) && path != temporary);
-    let ours = |name: &str| path.join(name).exists();
-    let is_empty = || fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
-    !(own || ours("agent.lock") || ours("spawn.lock") || is_empty())
+    let command = format!("`chmod 700 {}`", typed(path));
+    match (own || path.join("agent.lock").exists(), path.components().count()) {
+        (true, _) => command,
+        (false, ..=2) => OTHER.to_owned(),
+        (false, _) => format!("name another home; where nothing else uses this one: {command}"),
+    }
 }
 
 /// Whether it is there. Errors: it is, and is not a directory of ours with just that mode.
@@ -387,10 +390,7 @@ fn check_directory(path: &Path) -> Result<bool, Blocked> {
     if mode != 0o700 {
         return Err(Blocked::new(
             format!("{shown} has mode {mode:04o} (owner uid {owner}), and must have 0700"),
-            match is_in_use_otherwise(path) {
-                true => OTHER.to_owned(),
-                false => format!("`chmod 700 {}`", typed(path)),
-            },
+            of_mode(path),
         )
         .about(path));
     }
@@ -420,11 +420,12 @@ mod tests {
 
     #[test]
     fn no_remedy_would_break_what_others_use() {
-        for path in ["/", "/usr", "/tmp", "/usr/lib"] {
-            assert!(is_in_use_otherwise(Path::new(path)), "{path}");
+        for path in ["/", "/usr", "/tmp"] {
+            assert_eq!(of_mode(Path::new(path)), OTHER);
         }
+        assert!(of_mode(Path::new("/usr/lib")).contains("nothing else uses"));
         let directory = tempfile::tempdir().unwrap();
-        assert!(!is_in_use_otherwise(directory.path()));
+        assert!(of_mode(directory.path()).starts_with("`chmod 700 "));
     }
 
     #[test]

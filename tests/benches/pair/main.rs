@@ -172,7 +172,7 @@ fn size(built: &Path) {
             fs::metadata(target.join("release").join(name)).expect("it was built").len()
         };
         let (bare, warm) = (bytes("bare"), bytes("warm"));
-        let measured = format!("{} KB over {} KB", (warm - bare) / 1000, bare / 1000);
+        let measured = format!("{} KiB over {} KiB", (warm - bare) / 1024, bare / 1024);
         line(&format!("added to a hello-world, {what}"), &measured, "at most 400 KB");
     }
 }
