@@ -16,6 +16,8 @@ use serde::de::DeserializeOwned;
 
 use crate::CallError;
 
+#[cfg(feature = "agent")]
+pub(crate) use self::connection::unix_socket;
 pub use self::connection::{ConnectError, Connection};
 use self::framing::BodyReader;
 #[cfg(feature = "agent")]

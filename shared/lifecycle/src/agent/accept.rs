@@ -123,18 +123,16 @@ async fn serve(front: Arc<Front>, stream: UnixStream, fresh: Counted) {
     let counted = Arc::clone(&requests);
     let fresh = Mutex::new(Some(fresh));
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
-        // SAFETY: as below.
-        let gone = has_gone(unsafe { BorrowedFd::borrow_raw(fd) });
+        // SAFETY: hyper calls this while it reads requests from the stream, which it gives away
+        // only after the reply to an upgrade; so the descriptor is open, and is this connection's.
+        let stream = unsafe { BorrowedFd::borrow_raw(fd) };
+        let gone = has_gone(stream);
         if request.uri().path().starts_with(SESSIONS) {
-            // SAFETY: hyper calls this while it reads requests from the stream, which it gives away
-            // only after the reply to an upgrade; so the descriptor is open, and is this connection's.
-            let stream = unsafe { BorrowedFd::borrow_raw(fd) };
             attach_peer(&mut request, stream);
         }
         // Who asks for the version has mostly asked for something else in the same write.
-        let is_first = request.uri().path() != VERSION;
-        let was_fresh =
-            is_first.then(|| fresh.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let asks = request.uri().path() != VERSION;
+        let was_fresh = asks.then(|| fresh.lock().unwrap_or_else(PoisonError::into_inner).take());
         let (front, guard, flow) = (Arc::clone(&front), serving.begin(), flow.clone());
         counted.fetch_add(1, Ordering::Relaxed);
         async move {

@@ -13,9 +13,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
+use rustix::net::{SocketAddrUnix, sockopt};
 
 use crate::home::{ASIDE, Blocked};
+use crate::http::unix_socket;
 use crate::{Home, wait};
 
 /// As long as the kernel allows (`net.core.somaxconn`): a herd of verbs fits in.
@@ -72,25 +73,8 @@ fn bind(aside: &Path) -> io::Result<UnixListener> {
         Ok(()) | Err(_) => {}
     }
     let address = SocketAddrUnix::new(aside)?;
-    #[cfg(not(target_os = "macos"))]
-    let socket = rustix::net::socket_with(
-        AddressFamily::UNIX,
-        SocketType::STREAM,
-        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
-        None,
-    )?;
-    #[cfg(target_os = "macos")]
-    let socket = {
-        let socket = rustix::net::socket_with(
-            AddressFamily::UNIX,
-            SocketType::STREAM,
-            SocketFlags::empty(),
-            None,
-        )?;
-        rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC)?;
-        rustix::fs::fcntl_setfl(&socket, rustix::fs::OFlags::NONBLOCK)?;
-        socket
-    };
+    let socket = unix_socket()?;
+    rustix::fs::fcntl_setfl(&socket, rustix::fs::OFlags::NONBLOCK)?;
     rustix::net::bind(&socket, &address)?;
     rustix::net::listen(&socket, BACKLOG)?;
     Ok(UnixListener::from(socket))
@@ -117,9 +101,7 @@ fn somebody_listens(path: &Path, patience: Duration) -> bool {
 /// A place in the queue of who listens. `None`: the queue is full, so that somebody is behind it; he
 /// may be stopped for ever.
 fn connect(path: &Path, until: Instant) -> io::Result<Option<fs::File>> {
-    let socket =
-        rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None).map(fs::File::from)?;
-    rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC)?;
+    let socket = unix_socket().map(fs::File::from)?;
     // None at all would be without end.
     let left = until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
     sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(left))?;

@@ -379,18 +379,17 @@ pub(super) fn say(pipe: &mut Option<File>, word: &Word) {
 /// Checks that 3, 4 and 5 are S, L and a pipe, and makes them close on exec.
 fn inherited(home: &Home) -> Result<(LockedFile, LockedFile, File), StartError> {
     let (spawn_lock, lock) = (take_descriptor(INHERITED_S)?, take_descriptor(INHERITED_L)?);
-    let mut pipe = Some(File::from(take_descriptor(INHERITED_PIPE)?));
+    let pipe = File::from(take_descriptor(INHERITED_PIPE)?);
     let locks = inherited_lock(spawn_lock, &home.spawn_lock())
         .and_then(|spawn_lock| Ok((spawn_lock, inherited_lock(lock, &home.agent_lock())?)));
-    match (locks, pipe.take()) {
-        (Ok((spawn_lock, lock)), Some(pipe)) => Ok((spawn_lock, lock, pipe)),
-        (Err(error), mut pipe) => {
+    match locks {
+        Ok((spawn_lock, lock)) => Ok((spawn_lock, lock, pipe)),
+        Err(error) => {
             if matches!(error, StartError::Moved { .. }) {
-                say(&mut pipe, &Word::Moved {});
+                say(&mut Some(pipe), &Word::Moved {});
             }
             Err(error)
         }
-        (Ok(_), None) => Err(StartError::NotInherited),
     }
 }
 

@@ -6,32 +6,35 @@
 //! usage, 3 no agent, 4 not in time, 5 no such thing.
 //!
 //! ```no_run
+//! # #[cfg(feature = "agent")] fn example() -> std::process::ExitCode {
 //! use std::process::ExitCode;
-//! use hearth_lifecycle::{App, Home, agent, cli};
+//! use hearth_lifecycle::agent::{self, Mode, Request};
+//! use hearth_lifecycle::{App, Home, cli};
 //!
 //! const NOTES: App = App::new("notes", env!("CARGO_PKG_VERSION"));
 //!
-//! fn be_the_agent(home: Home, mode: agent::Mode) -> ExitCode {
-//!     todo!("Agent::take, then serve")
+//! fn be_the_agent(home: Home, mode: Mode) -> ExitCode {
+//!     let hello = |_: Request| async { agent::json(200, &"hello") };
+//!     agent::run(&NOTES, home, mode, async |_| Ok(agent::service_fn(hello)))
 //! }
 //!
-//! fn main() -> ExitCode {
-//!     if let Some(mode) = NOTES.spawned() {
-//!         return Home::resolve(&NOTES, None).map_or(ExitCode::from(2), |home| be_the_agent(home, mode));
-//!     }
-//!     let grammar = clap::Command::new("notes").args(cli::globals()).subcommands(cli::verbs());
-//!     let matches = grammar.get_matches();
-//!     let globals = cli::Globals::of(&NOTES, &matches);
-//!     let client = match globals.client(&NOTES) {
-//!         Ok(client) => client,
-//!         Err(refusal) => return refusal.show(&NOTES, globals.json),
-//!     };
-//!     let run = |home| be_the_agent(home, agent::Mode::Foreground);
-//!     match cli::run(&client, &globals, matches.subcommand(), run) {
-//!         Some(code) => code,
-//!         None => ExitCode::SUCCESS, // a verb of the app's own
-//!     }
+//! // In `main`:
+//! if let Some(mode) = NOTES.spawned() {
+//!     return Home::resolve(&NOTES, None).map_or(ExitCode::from(2), |home| be_the_agent(home, mode));
 //! }
+//! let grammar = clap::Command::new("notes").args(cli::globals()).subcommands(cli::verbs());
+//! let matches = grammar.get_matches();
+//! let globals = cli::Globals::of(&NOTES, &matches);
+//! let client = match globals.client(&NOTES) {
+//!     Ok(client) => client,
+//!     Err(refusal) => return refusal.show(&NOTES, globals.json),
+//! };
+//! let run = |home| be_the_agent(home, Mode::Foreground);
+//! match cli::run(&client, &globals, matches.subcommand(), run) {
+//!     Some(code) => code,
+//!     None => ExitCode::SUCCESS, // a verb of the app's own
+//! }
+//! # }
 //! ```
 
 mod daemon;

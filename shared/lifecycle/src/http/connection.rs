@@ -91,7 +91,7 @@ impl Connection {
             Ok(address) => address,
             Err(error) => return Err(ConnectError::Os { path, source: error.into() }),
         };
-        let socket = match cloexec_socket() {
+        let socket = match unix_socket() {
             Ok(socket) => socket,
             Err(error) => return Err(ConnectError::Os { path, source: error.into() }),
         };
@@ -253,22 +253,14 @@ fn bound_sending(socket: impl AsFd, patience: Duration) {
     let _ = sockopt::set_socket_timeout(socket, sockopt::Timeout::Send, Some(patience));
 }
 
-fn cloexec_socket() -> rustix::io::Result<OwnedFd> {
+/// A Unix socket that no child inherits.
+pub(crate) fn unix_socket() -> rustix::io::Result<OwnedFd> {
+    let (family, kind) = (AddressFamily::UNIX, SocketType::STREAM);
     #[cfg(not(target_os = "macos"))]
-    return rustix::net::socket_with(
-        AddressFamily::UNIX,
-        SocketType::STREAM,
-        SocketFlags::CLOEXEC,
-        None,
-    );
+    return rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, None);
     #[cfg(target_os = "macos")]
     {
-        let socket = rustix::net::socket_with(
-            AddressFamily::UNIX,
-            SocketType::STREAM,
-            SocketFlags::empty(),
-            None,
-        )?;
+        let socket = rustix::net::socket_with(family, kind, SocketFlags::empty(), None)?;
         rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC)?;
         Ok(socket)
     }
