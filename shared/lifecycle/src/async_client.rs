@@ -5,6 +5,7 @@
 //! which versions it speaks; what was remembered of that is forgotten when a connection fails. No thread of
 //! the runtime blocks.
 
+use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +20,7 @@ use serde::de::DeserializeOwned;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use crate::call::understood;
+use crate::call::{self, understood};
 use crate::{Answer, CallError, Client, JSON_DEADLINE, Options, Problem, Ready, Request};
 
 /// An async client of one app's agent. Clones share connections and what is remembered.
@@ -63,7 +64,7 @@ impl AsyncClient {
     /// Gets an agent and sends `request` to it; the reply's body may be read as it comes.
     ///
     /// [`Request::within`] bounds the time until the reply's head. One whose connection breaks before the
-    /// reply is sent again once where it may be repeated, or was not sent at all.
+    /// reply is sent again once where it may be repeated, or was not read by the agent.
     pub async fn call(
         &self,
         options: &Options<'_>,
@@ -89,7 +90,7 @@ impl AsyncClient {
                 Ok(reply) => return Ok(reply),
                 Err(error) => {
                     self.client.forget();
-                    if again || !(error.is_connect() || request.repeatable) {
+                    if again || !(error.is_connect() || was_unread(&error) || request.repeatable) {
                         return Err(CallError::Broken(std::io::Error::other(error)));
                     }
                     again = true;
@@ -194,6 +195,13 @@ impl Allowed {
     }
 }
 
+/// What the connection failed with, below the words of who used it.
+fn was_unread(error: &legacy::Error) -> bool {
+    let own: &(dyn Error + 'static) = error;
+    let mut chain = std::iter::successors(Some(own), |&error| error.source());
+    chain.any(|error| error.downcast_ref().is_some_and(call::was_unread))
+}
+
 fn kind_of(reply: &Response<Incoming>) -> &str {
     let kind = reply.headers().get(header::CONTENT_TYPE);
     kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default()
@@ -204,4 +212,39 @@ fn kind_of(reply: &Response<Incoming>) -> &str {
 fn is_stopping(reply: &Response<Incoming>) -> bool {
     let closes = reply.headers().get(header::CONNECTION).is_some_and(|value| value == "close");
     reply.status() == 503 && closes && kind_of(reply).starts_with(Problem::CONTENT_TYPE)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::fd::AsFd;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_nobody_has_read_is_told_from_what_somebody_has() {
+        let root = tempfile::tempdir().unwrap();
+        let socket = root.path().join("socket");
+        let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        let reads = std::thread::spawn(move || {
+            for reads in [false, true] {
+                let (mut stream, _) = listener.accept().unwrap();
+                // Until there is something to read.
+                let fds = [stream.as_fd()];
+                let far = std::time::Instant::now() + Duration::from_secs(60);
+                crate::wait::any_readable(&fds, far).unwrap();
+                if reads {
+                    assert_ne!(stream.read(&mut [0; 4096]).unwrap(), 0);
+                }
+            }
+        });
+        let http: legacy::Client<UnixConnector, Full<Bytes>> = legacy::Client::unix();
+        for unread in [true, false] {
+            let wire = hyper::Request::post(hyper::Uri::from(Uri::new(&socket, "/")));
+            let wire = wire.body(Full::new(Bytes::from_static(b"{}"))).unwrap();
+            let error = http.request(wire).await.unwrap_err();
+            assert_eq!(was_unread(&error), unread, "{error:?}");
+        }
+        reads.join().unwrap();
+    }
 }

@@ -78,8 +78,9 @@ pub enum CallError {
         /// What is wrong with it.
         why: String,
     },
-    /// The connection broke before the reply, and the request may not be sent again.
-    #[error("the connection to the agent broke: {0}")]
+    /// The connection broke before the reply, and the request may not be sent again: the agent had read it,
+    /// and may have done what it was asked.
+    #[error("the connection to the agent broke before its reply: {0}")]
     Broken(#[source] io::Error),
 }
 
@@ -108,13 +109,13 @@ impl CallError {
             CallError::NotReady(ready) => ready.hint.as_deref().unwrap_or_default(),
             CallError::Refused(problem) => &problem.hint,
             CallError::Newer { .. } => "use the newer one, or end the agent first",
+            CallError::Broken(_) => "it may have been done: look before you ask for it again",
             CallError::Version { .. }
             | CallError::BadRequest { .. }
             | CallError::Status { .. }
             | CallError::Forbidden { .. }
             | CallError::Timeout { .. }
-            | CallError::Protocol { .. }
-            | CallError::Broken(_) => "",
+            | CallError::Protocol { .. } => "",
         }
     }
 }
@@ -129,6 +130,13 @@ fn in_words(ready: &Ready) -> String {
         Some(reason) => format!("{state}: {reason}"),
         None => state.to_owned(),
     }
+}
+
+/// Whether a connection that failed with this was given up with bytes in it that its reader had not taken
+/// (unix(7)): who accepts a connection that is killed, or never accepts it, resets it. A service is called with
+/// whole requests alone, so that what was asked on this connection has not been done, and may be asked again.
+pub(crate) fn was_unread(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
 }
 
 /// What a reply whose reading failed comes to.

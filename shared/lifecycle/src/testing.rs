@@ -106,20 +106,27 @@ impl ThrowAwayHome {
     /// Where none lives.
     #[track_caller]
     pub fn signal(&self, signal: Signal) {
-        let agent = self.agent().expect("an agent lives");
-        let handle = ProcessHandle::open(&agent.process).expect("its process lives");
+        let handle = self.process();
         handle.signal(signal).expect("it can be signalled");
     }
 
-    /// Kills the agent, and returns when it has let go of its locks.
+    /// Kills the agent, and returns when nothing of it is left: neither its locks nor its end of a socket.
     ///
     /// # Panics
     ///
     /// Where none lives.
     #[track_caller]
     pub fn kill(&self) {
-        self.signal(Signal::KILL);
+        let handle = self.process();
+        handle.signal(Signal::KILL).expect("it can be signalled");
+        handle.wait().expect("its end can be waited for");
         self.wait_until_free();
+    }
+
+    #[track_caller]
+    fn process(&self) -> ProcessHandle {
+        let agent = self.agent().expect("an agent lives");
+        ProcessHandle::open(&agent.process).expect("its process lives")
     }
 
     /// Returns when nobody holds the lifetime lock.

@@ -239,7 +239,7 @@ impl<'a> Attempt<'a> {
                     self.home.foreign_at_socket().map_err(|b| self.blocked(b))?;
                     Unanswered::Nobody
                 }
-                Probe::Broke | Probe::Stopping => Unanswered::Ended,
+                Probe::Broke | Probe::Unread | Probe::Stopping => Unanswered::Ended,
                 Probe::Silent => Unanswered::Silent,
                 Probe::Full => Unanswered::Full,
             };

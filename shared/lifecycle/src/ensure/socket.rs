@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::{Attempt, SILENCE};
 use crate::app::Sockets;
+use crate::call::was_unread;
 use crate::home::Blocked;
 use crate::http::{ConnectError, Connection, Head, Reply, Request};
 use crate::problem::{Problem, STOPPING};
@@ -32,8 +33,10 @@ pub(super) enum Probe {
     Nobody,
     /// It is up, and has not answered the request within the request's own time.
     Overdue(Duration),
-    /// It broke before the first byte of the version.
+    /// It broke before the version had come.
     Broke,
+    /// It broke before all of what was sent was read: the request was not carried out.
+    Unread,
     /// It began to answer, and went silent beyond the deadline.
     Late,
     /// It broke between the version and the first byte of the reply.
@@ -53,7 +56,7 @@ impl Attempt<'_> {
                         connection.send_within(self.left());
                     }
                     if connection.send(&self.first_write()).is_err() {
-                        return Probe::Broke;
+                        return Probe::Unread;
                     }
                     connection
                 }
@@ -133,6 +136,7 @@ impl Attempt<'_> {
         let (head, body) = match answer {
             Ok(answer) => answer,
             Err(error) if is_late(&error) => return Probe::Late,
+            Err(error) if was_unread(&error) => return Probe::Unread,
             Err(_) => return Probe::Broke,
         };
         if head.status == 503 {
@@ -163,8 +167,8 @@ impl Attempt<'_> {
         if !self.may_be_older {
             let mut bytes = Vec::with_capacity(512);
             self.write_request(&mut bytes);
-            if let Err(error) = connection.send(&bytes) {
-                return Probe::Lost(error);
+            if connection.send(&bytes).is_err() {
+                return Probe::Unread;
             }
         }
         // It is up. How long a command may take is the caller's to say; a question is answered at
@@ -194,6 +198,7 @@ impl Attempt<'_> {
                 Probe::Answered(version, Some(Reply::new(connection, head)))
             }
             Err(error) if is_late(&error) => request.within.map_or(Probe::Late, Probe::Overdue),
+            Err(error) if was_unread(&error) => Probe::Unread,
             Err(error) => Probe::Lost(error),
         }
     }

@@ -360,6 +360,28 @@ fn an_agent_killed_again_and_again_is_never_suppressed() {
 }
 
 #[test]
+fn what_a_killed_agent_has_not_read_is_asked_of_the_next_one() {
+    let home = Home::new();
+    let own = std::process::id().to_string();
+    // It may be done once only: a connection that has not been taken in yet is reset by the kill.
+    let ask = ["session", own.as_str()];
+    let old = told(&home.run(&ask));
+    home.signal(Signal::STOP);
+    let verb = home.spawn(&ask);
+    home.wait_for_waiter("agent.lock");
+    home.signal(Signal::KILL);
+    let next = told(&verb.wait_with_output().unwrap());
+    assert_eq!((next.state.as_str(), next.body.is_empty()), ("started", false), "{next:?}");
+    assert_ne!(next.pid, old.pid);
+    // Right behind a kill its socket may still be there, or half of it.
+    for _ in 0..20 {
+        home.signal(Signal::KILL);
+        let next = told(&home.run(&ask));
+        assert_eq!(next.state, "started", "{next:?}");
+    }
+}
+
+#[test]
 fn a_foreground_run_and_a_spawn_make_one_agent() {
     let home = Home::new();
     assert_eq!(home.get().state, "started");
