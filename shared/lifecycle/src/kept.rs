@@ -30,6 +30,7 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// The same of what is read after a boot by others: it is on the disk before it has its name, so that a
 /// loss of power leaves the old one or the new one (fsync(2)).
+#[cfg(feature = "units")]
 pub(crate) fn replace_for_good(path: &Path, bytes: &[u8]) -> io::Result<()> {
     put(path, bytes, File::sync_all)
 }

@@ -61,7 +61,7 @@
 //! | to know whether one lives, without asking it | [`running`], [`Record`] |
 //! | the lock alone | [`LifetimeLock`] |
 //! | `daemon`, `install` and their options for clap | `cli` |
-//! | to be in the hands of systemd or launchd | [`mod@unit`] |
+//! | to be in the hands of systemd or launchd | `unit` |
 //! | health checks, sessions | `health`, `sessions` |
 //! | tests with a throw-away home | `testing` |
 //!
@@ -100,6 +100,8 @@ mod problem;
 mod ready;
 mod record;
 mod report;
+#[cfg(any(feature = "agent", feature = "units"))]
+mod run;
 mod running;
 #[cfg(feature = "agent")]
 pub mod sessions;
@@ -108,7 +110,11 @@ mod tail;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod typed;
+#[cfg(feature = "units")]
 pub mod unit;
+#[cfg(not(feature = "units"))]
+#[path = "unit/none.rs"]
+mod unit;
 mod version;
 mod wait;
 

@@ -15,8 +15,7 @@ use tracing::warn;
 
 use super::given::Given;
 use super::notify::{Notify, one_line};
-use crate::App;
-use crate::unit::run;
+use crate::{App, run};
 
 /// What a manager tells its process, and no other.
 const NAMES: [&str; 7] = [

@@ -15,9 +15,9 @@ use std::time::{Duration, Instant};
 
 use super::plan::Step;
 use super::plist::{self, Value};
-use super::run::{self, Ran, Trouble};
 use super::{Answer, Installed, Kind, Refused, Standing, Unit, seal, stamp};
 use crate::home::{euid, tidy};
+use crate::run::{self, Ran, Trouble};
 use crate::{App, typed};
 
 /// Between two looks at whether a job is out: `bootout` returns before it is, and nothing tells.

@@ -11,11 +11,11 @@ mod launchd;
 mod login;
 mod plan;
 mod plist;
-pub(crate) mod run;
 mod seal;
 mod setup;
 mod stamp;
 mod stand;
+mod standing;
 mod surroundings;
 #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "chosen on Linux"))]
 mod systemd;
@@ -32,7 +32,7 @@ pub use executable::{Executable, doubt, executable};
 pub use login::{Environment, environment};
 pub use plan::{Done, Plan, Step};
 pub use setup::{Obstacle, install, uninstall, would_install};
-pub use stand::{Answer, Refused, Standing};
+pub use standing::{Answer, Kind, Refused, Standing};
 pub use surroundings::{foreign_home, in_ci};
 pub use template::{File, Unwritable, Wanted, render};
 
@@ -40,16 +40,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use crate::{App, Home};
-
-/// Whose the unit is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// systemd's user manager.
-    Systemd,
-    /// launchd, in the domain of the graphical session or of the user.
-    Launchd,
-}
+use crate::{App, Home, run};
 
 /// What an app has installed for its agent.
 #[derive(Clone, Debug, PartialEq, Eq)]

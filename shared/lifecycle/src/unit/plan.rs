@@ -16,9 +16,9 @@ use std::time::{Duration, Instant};
 use hearth_process::locked::{LockedFile, TryError};
 
 use super::launchd::{self, Launchctl};
-use super::run::{self, Trouble};
 use super::{Refused, Unit};
 use crate::ensure::ensure_ready;
+use crate::run::{self, Trouble};
 use crate::wait::{self, LockWait};
 use crate::{App, Home, Options, Stop, StopError, control, kept, record, typed};
 

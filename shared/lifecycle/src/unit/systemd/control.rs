@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::answer::{self, Seen};
 use crate::home::euid;
-use crate::unit::run::{self, Ran, Trouble};
+use crate::run::{self, Ran, Trouble};
 use crate::unit::{Answer, Refused, Unit};
 
 /// What is asked of each of the two.

@@ -1,4 +1,4 @@
-//! Running a command of the service manager's, and not a moment longer than there is time.
+//! Running a command, mostly of the service manager's, and not a moment longer than there is time.
 //!
 //! Invariant: what is run here is ended and reaped when this returns, whatever it does: a manager that
 //! hangs holds no verb up, and leaves no process behind. Nothing polls: its output and its end are
@@ -39,6 +39,10 @@ pub(crate) enum Trouble {
     /// It was not through by the deadline, and was killed.
     Late,
     /// It could not be run.
+    #[cfg_attr(
+        not(feature = "units"),
+        expect(dead_code, reason = "an agent does without the answer")
+    )]
     Os(io::Error),
 }
 
