@@ -4,6 +4,7 @@
 //! when the lifetime lock is free; a living agent is never replaced by an older one. Where a service
 //! manager's unit is in charge of the home, it is the manager who does all of it.
 
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -224,6 +225,8 @@ fn logs(path: &Path, last: Option<usize>, follow: bool) -> Result<u8, Refusal> {
             std::io::ErrorKind::Other.into()
         })
     };
+    let stdout = std::io::stdout();
+    let follow = follow.then(|| stdout.as_fd());
     match (tail(path, last, follow, &mut print), refused) {
         (_, Some(refusal)) => Err(refusal),
         (Ok(()), None) => Ok(0),

@@ -1,5 +1,6 @@
 //! The second CLI from outside: what any pair built on the library must survive.
 
+use std::io::{BufRead, BufReader};
 use std::os::unix::net::UnixListener;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -122,6 +123,19 @@ fn notes_outlive_a_restart() {
     said(&run(&home, &["daemon", "restart"]));
     assert_ne!(home.agent().unwrap().process.pid, before);
     assert_eq!(said(&run(&home, &["list"])), "1  x\n");
+}
+
+#[test]
+fn who_follows_the_log_ends_when_nobody_reads_it_any_more() {
+    let home = ThrowAwayHome::new(&NOTES);
+    said(&run(&home, &["list"]));
+    let mut logs = notes(&home, &["daemon", "logs", "-f"]);
+    let mut logs = logs.stdout(Stdio::piped()).spawn().unwrap();
+    let mut reader = BufReader::new(logs.stdout.take().unwrap());
+    assert_ne!(reader.read_line(&mut String::new()).unwrap(), 0);
+    // And not with the next line, which may be long in coming.
+    drop(reader);
+    assert!(logs.wait().unwrap().success());
 }
 
 #[test]

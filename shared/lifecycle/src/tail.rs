@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
+use std::os::fd::BorrowedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -11,19 +12,21 @@ use rustix::event::{PollFd, PollFlags};
 /// Bytes that are read at a time.
 const WINDOW: u64 = 64 * 1024;
 
-/// Gives `print` the file, or its last lines; with `follow`, goes on with what comes, over rotations,
-/// until `print` fails. A file that is not there is empty.
+/// Gives `print` the file, or its last lines. With `follow`, goes on with what comes, over rotations, until
+/// nobody reads any more what is written to that descriptor (stdout mostly: a pipe or a terminal), or `print`
+/// fails. A file that is not there is empty.
 ///
 /// Errors: those of reading it, and of `print`.
 pub fn tail(
     path: &Path,
     last: Option<usize>,
-    follow: bool,
+    follow: Option<BorrowedFd<'_>>,
     print: &mut dyn FnMut(&[u8]) -> io::Result<()>,
 ) -> io::Result<()> {
     // Subscribe, then look.
     let directory = path.parent().unwrap_or(Path::new("/"));
-    let watch = if follow { Some(DirWatch::new(directory)?) } else { None };
+    let following = follow.map(|reader| Ok::<_, io::Error>((DirWatch::new(directory)?, reader)));
+    let following = following.transpose()?;
     let mut file = open(path)?;
     if let (Some(file), Some(last)) = (&mut file, last) {
         seek_to_last(file, last)?;
@@ -32,7 +35,7 @@ pub fn tail(
         if let Some(file) = &mut file {
             copy(file, print)?;
         }
-        let Some(watch) = &watch else { return Ok(()) };
+        let Some((watch, reader)) = &following else { return Ok(()) };
         if let Some(newer) = successor(path, file.as_ref())? {
             if let Some(old) = &mut file {
                 copy(old, print)?;
@@ -40,8 +43,12 @@ pub fn tail(
             file = Some(newer);
             continue;
         }
-        let mut fds = [PollFd::new(watch, PollFlags::IN)];
+        // Asked for nothing: that its reader has gone is told nevertheless (poll(2)).
+        let mut fds = [PollFd::new(watch, PollFlags::IN), PollFd::new(reader, PollFlags::empty())];
         let _ = rustix::event::poll(&mut fds, None);
+        if fds[1].revents().intersects(PollFlags::ERR | PollFlags::HUP) {
+            return Ok(());
+        }
         watch.drain()?;
     }
 }

@@ -4,6 +4,7 @@
 //! an older one.
 
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use clap::{Arg, ArgMatches, Command};
@@ -132,7 +133,9 @@ impl Verb<'_> {
                 kind.into()
             })
         };
-        let read = tail(&path, last, matches.get_flag("follow"), print);
+        let stdout = io::stdout();
+        let follow = matches.get_flag("follow").then(|| stdout.as_fd());
+        let read = tail(&path, last, follow, print);
         match (read, unprinted) {
             // Its reader has gone away.
             (_, Some(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(0),
