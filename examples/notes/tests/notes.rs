@@ -208,6 +208,14 @@ fn bad_requests_are_refused_with_the_reason() {
     assert_eq!(code(Request::post("/v1/notes", b"{\"txt\":1}".to_vec())), "bad-request");
     assert_eq!(code(Request::delete("/v1/notes")), "not-found");
     assert_eq!(code(Request::get("/v2/notes")), "not-found");
+    // Whether all of it has been sent or not when the agent has read enough.
+    for mebibytes in [1, 2, 4] {
+        let text = "x".repeat(mebibytes << 20);
+        let long = Request::json("/v1/notes", &serde_json::json!({ "text": text })).unwrap();
+        assert_eq!(code(long.clone()), "bad-request", "{mebibytes} MiB");
+        let answer = client.connect(&Options::default()).unwrap().call(&long).unwrap();
+        assert_eq!(answer.status, 413, "{mebibytes} MiB");
+    }
     assert_eq!(client.ensure_ready(&Options::default()).state, State::Up);
 }
 

@@ -55,10 +55,17 @@ impl Attempt<'_> {
                         // A stopped agent does not empty its socket, and is waited for.
                         connection.send_within(self.left());
                     }
-                    if connection.send(&self.first_write()).is_err() {
-                        return Probe::Unread;
+                    match connection.send(&self.first_write()) {
+                        // It may have said why it takes no more (a body that is too long) before it went.
+                        Err(error) if was_unread(&error) => {
+                            return match self.read_answer(connection) {
+                                Probe::Broke | Probe::Lost(_) => Probe::Unread,
+                                answered => answered,
+                            };
+                        }
+                        Err(_) => return Probe::Unread,
+                        Ok(()) => connection,
                     }
-                    connection
                 }
                 Err(ConnectError::Missing { .. } | ConnectError::Stale { .. }) => {
                     return Probe::Nobody;
@@ -164,11 +171,14 @@ impl Attempt<'_> {
             self.answering = Some(connection.of(self.app));
             return Probe::Answered(version, None);
         };
+        let mut is_sent = true;
         if !self.may_be_older {
             let mut bytes = Vec::with_capacity(512);
             self.write_request(&mut bytes);
-            if connection.send(&bytes).is_err() {
-                return Probe::Unread;
+            match connection.send(&bytes) {
+                Ok(()) => {}
+                Err(error) if was_unread(&error) => is_sent = false,
+                Err(_) => return Probe::Unread,
             }
         }
         // It is up. How long a command may take is the caller's to say; a question is answered at
@@ -198,7 +208,7 @@ impl Attempt<'_> {
                 Probe::Answered(version, Some(Reply::new(connection, head)))
             }
             Err(error) if is_late(&error) => request.within.map_or(Probe::Late, Probe::Overdue),
-            Err(error) if was_unread(&error) => Probe::Unread,
+            Err(error) if !is_sent || was_unread(&error) => Probe::Unread,
             Err(error) => Probe::Lost(error),
         }
     }

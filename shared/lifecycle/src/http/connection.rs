@@ -11,6 +11,7 @@ use rustix::net::{AddressFamily, RecvFlags, SocketAddrUnix, SocketFlags, SocketT
 
 use super::framing::{BodyReader, Framing, Head, not_http, parse_head};
 use super::{Answer, Request};
+use crate::call::was_unread;
 use crate::{App, wait};
 
 /// A reply's head may not be longer.
@@ -139,7 +140,11 @@ impl Connection {
         if let Some(within) = request.within {
             self.send_within(within);
         }
-        self.send(&bytes).map_err(late_if_full)?;
+        match self.send(&bytes) {
+            // It may have said why it takes no more before it went.
+            Err(error) if !was_unread(&error) => return Err(late_if_full(error)),
+            Ok(()) | Err(_) => {}
+        }
         let Head { status, content_type, framing, .. } = self.head()?;
         Ok(Answer { status, content_type, body: self.whole(framing)? })
     }
