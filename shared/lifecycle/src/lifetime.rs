@@ -168,6 +168,11 @@ mod tests {
     fn it_is_taken_tested_and_let_go_of_on_its_own() {
         let directory = tempfile::tempdir().unwrap();
         let home = Home::resolve(&APP, Some(&directory.path().join("home"))).unwrap();
+        // What a test beside this one starts has all our descriptors until it executes its program.
+        let wait_until_free = || {
+            let file = record::open(&home.agent_lock()).unwrap();
+            drop(LockedFile::exclusive(file).unwrap());
+        };
         assert!(matches!(crate::running(&home).unwrap(), Running::Gone(None)));
         assert!(!LifetimeLock::is_held(&home).unwrap());
         let mut held = LifetimeLock::take(&APP, &home, Duration::ZERO).unwrap();
@@ -181,9 +186,11 @@ mod tests {
         let Running::Living(Some(record)) = crate::running(&home).unwrap() else { panic!("dead") };
         assert_eq!((record.fields(), record.addresses), (facts.fields, facts.addresses));
         held.release().unwrap();
+        wait_until_free();
         let Running::Gone(Some(last)) = crate::running(&home).unwrap() else { panic!("unclean") };
         assert_eq!(last.stage, Stage::Stopped);
-        drop(LifetimeLock::take(&APP, &home, Duration::from_secs(1)).unwrap());
+        drop(LifetimeLock::take(&APP, &home, Duration::from_secs(60)).unwrap());
+        wait_until_free();
         let Running::Died(last) = crate::running(&home).unwrap() else { panic!("clean") };
         assert_eq!(last.process.pid, std::process::id());
     }
