@@ -1,6 +1,7 @@
 //! A home of a test's own.
 
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -109,6 +110,14 @@ impl Home {
             command.env_remove(variable);
         }
         command.env("HEARTH_HOME", &self.dir);
+        // What a shell runs in the background ignores SIGINT, and so would what tests interrupt.
+        // SAFETY: sigaction(2) and sigprocmask(2) are async-signal-safe.
+        unsafe {
+            command.pre_exec(|| {
+                hearth_process::child::default_signals();
+                Ok(())
+            });
+        }
         command
     }
 

@@ -1,5 +1,6 @@
 //! A home and a project of the test's own, and hearth run in them.
 
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -48,6 +49,14 @@ impl Place {
             .env("HEARTH_HOME", self.home())
             .env("HEARTH_NO_AUTOSPAWN", "1")
             .env_remove("NO_COLOR");
+        // What a shell runs in the background ignores SIGINT, and so would what tests interrupt.
+        // SAFETY: sigaction(2) and sigprocmask(2) are async-signal-safe.
+        unsafe {
+            command.pre_exec(|| {
+                hearth_process::child::default_signals();
+                Ok(())
+            });
+        }
         command
     }
 

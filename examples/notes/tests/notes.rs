@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::os::unix::net::UnixListener;
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hearth_lifecycle::testing::ThrowAwayHome;
@@ -113,6 +114,35 @@ fn a_stale_socket_is_nobodys_and_a_living_one_is_never_taken_away() {
     assert_eq!(lost.code(), "unresponsive");
     home.signal(Signal::CONT);
     assert_eq!(said(&run(&home, &["list"])), "1  x\n");
+}
+
+#[test]
+fn no_note_is_lost_to_agents_that_stop_again_and_again() {
+    const STOPS: usize = 30;
+    let home = ThrowAwayHome::new(&NOTES);
+    let over = AtomicBool::new(false);
+    let add = || {
+        let mut failed = Vec::new();
+        while !over.load(Ordering::Relaxed) {
+            // Sent once, and to the next agent where this one has not done it.
+            let added = run(&home, &["-q", "add", "x"]);
+            if !added.status.success() {
+                failed.push(String::from_utf8_lossy(&added.stderr).into_owned());
+            }
+        }
+        failed
+    };
+    std::thread::scope(|scope| {
+        let adding = [scope.spawn(add), scope.spawn(add)];
+        let ended: Vec<_> = (0..STOPS)
+            .flat_map(|_| ["down", "restart"])
+            .map(|verb| run(&home, &["-q", "daemon", verb]))
+            .collect();
+        over.store(true, Ordering::Relaxed);
+        ended.iter().for_each(|ended| drop(said(ended)));
+        let failed = adding.map(|adding| adding.join().unwrap());
+        assert_eq!(failed, [const { Vec::<String>::new() }; 2]);
+    });
 }
 
 #[test]

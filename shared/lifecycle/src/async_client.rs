@@ -90,8 +90,11 @@ impl AsyncClient {
                 Ok(reply) => return Ok(reply),
                 Err(error) => {
                     self.client.forget();
-                    if again || !(error.is_connect() || was_unread(&error) || request.repeatable) {
-                        return Err(CallError::Broken(std::io::Error::other(error)));
+                    let unread = error.is_connect() || was_unread(&error);
+                    if again || !(unread || request.repeatable) {
+                        let reset = std::io::ErrorKind::ConnectionReset;
+                        let kind = if unread { reset } else { std::io::ErrorKind::Other };
+                        return Err(CallError::Broken(std::io::Error::new(kind, error)));
                     }
                     again = true;
                 }

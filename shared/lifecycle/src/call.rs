@@ -79,7 +79,8 @@ pub enum CallError {
         why: String,
     },
     /// The connection broke before the reply, and the request may not be sent again: the agent had read it,
-    /// and may have done what it was asked.
+    /// and may have done what it was asked. `ConnectionReset` and `BrokenPipe`: it had not, and nothing was
+    /// done; the blocking client then asks the next agent instead, for as long as there is time.
     #[error("the connection to the agent broke before its reply: {0}")]
     Broken(#[source] io::Error),
 }
@@ -109,6 +110,7 @@ impl CallError {
             CallError::NotReady(ready) => ready.hint.as_deref().unwrap_or_default(),
             CallError::Refused(problem) => &problem.hint,
             CallError::Newer { .. } => "use the newer one, or end the agent first",
+            CallError::Broken(error) if was_unread(error) => "nothing was done: try again",
             CallError::Broken(_) => "it may have been done: look before you ask for it again",
             CallError::Version { .. }
             | CallError::BadRequest { .. }

@@ -155,8 +155,20 @@ pub(crate) fn stop_directly(app: &App, home: &Home, timeout: Duration) -> Result
     };
     let options = Options { no_spawn: true, timeout: Some(timeout), ..Options::default() };
     let request = Request::post("/v1/shutdown", b"{}".to_vec()).repeatable();
+    let mut record = record;
     match call(app, home, &options, &request) {
-        Ok((_, reply)) if reply.is_success() => {}
+        Ok((ready, reply)) if reply.is_success() => {
+            // Who was about to start when we looked has said who it is by now; who has ended meanwhile is not
+            // to be taken for the next one, which somebody else wants.
+            let asked = ready.version.map(|version| version.instance);
+            let is_asked = |record: &Record| asked.as_ref() == Some(&record.instance);
+            if !record.as_ref().is_some_and(is_asked) {
+                record = Record::read(&home.agent_lock());
+                if record.as_ref().is_some_and(|record| !is_asked(record)) {
+                    return Ok(Ended::Stopped);
+                }
+            }
+        }
         Ok((_, mut reply)) => {
             let words = String::from_utf8_lossy(&reply.bytes().unwrap_or_default()).into_owned();
             return Err(StopError::Failed(format!("the agent answered {}: {words}", reply.status)));

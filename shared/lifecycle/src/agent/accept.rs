@@ -7,7 +7,7 @@ use std::convert::Infallible;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
@@ -119,8 +119,7 @@ async fn serve(front: Arc<Front>, stream: UnixStream, fresh: Counted) {
     let flow = Flow::default();
     let io = TokioIo::new(BoundedHeaders::new(stream, serving.clone(), flow.clone()));
     let handle = front.handle.clone();
-    let requests = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&requests);
+    let (requests, refused) = (serving.clone(), Arc::new(AtomicBool::new(false)));
     let fresh = Mutex::new(Some(fresh));
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
         // SAFETY: hyper calls this while it reads requests from the stream, which it gives away
@@ -133,15 +132,22 @@ async fn serve(front: Arc<Front>, stream: UnixStream, fresh: Counted) {
         // Who asks for the version has mostly asked for something else in the same write.
         let asks = request.uri().path() != VERSION;
         let was_fresh = asks.then(|| fresh.lock().unwrap_or_else(PoisonError::into_inner).take());
-        let (front, guard, flow) = (Arc::clone(&front), serving.begin(), flow.clone());
-        counted.fetch_add(1, Ordering::Relaxed);
+        let (front, guard, flow) = (Arc::clone(&front), requests.begin(), flow.clone());
+        let refused = Arc::clone(&refused);
         async move {
-            let reply = match gone {
-                // It was told that it is not answered (this agent was stopped, or is very busy), and acts
-                // upon that: what it asked for is not done behind its back.
+            let mut reply = match gone || refused.load(Ordering::Relaxed) {
+                // It was told that it is not answered (this agent stops, or was stopped, or is very busy), and
+                // acts upon that: what it asked for is not done behind its back.
                 true => stopping(&front),
                 false => answer(&front, request).await,
             };
+            if reply.extensions().get::<Stopping>().is_some() {
+                refused.store(true, Ordering::Relaxed);
+                if !asks {
+                    // hyper would drop both replies where it closes with a request unread.
+                    reply.headers_mut().remove(header::CONNECTION);
+                }
+            }
             drop(was_fresh);
             // The guard lives in the body, so that it falls when the last byte is out.
             Ok::<_, Infallible>(reply.map(|body| Paced::new(body, flow, guard)))
@@ -153,10 +159,7 @@ async fn serve(front: Arc<Front>, stream: UnixStream, fresh: Counted) {
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = handle.closing() => {
-            // One that has not asked yet is about to: it gets its 503, and is closed by that.
-            if requests.load(Ordering::Relaxed) > 0 {
-                connection.as_mut().graceful_shutdown();
-            }
+            serving.close();
             connection.await
         }
     };
@@ -207,10 +210,15 @@ async fn health(checks: &Checks) -> Response<Boxed> {
     json(status, serde_json::to_vec(&report).unwrap_or_default())
 }
 
+/// Marks what [`stopping`] says: whatever comes behind it on its connection is told the same.
+#[derive(Clone)]
+struct Stopping;
+
 fn stopping(front: &Front) -> Response<Boxed> {
     let words = format!("the agent (pid {}) is shutting down", front.version.pid);
     let mut reply = refuse(Problem::new(503, STOPPING, words, "try again in a moment"));
     reply.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+    reply.extensions_mut().insert(Stopping);
     reply
 }
 

@@ -18,7 +18,7 @@ const BLOCKED: u8 = 3;
 /// do. To be called first in the process, before any thread or child is made.
 ///
 /// Takes the locks, writes the log where the feature `log` is on and the program has set no subscriber of its
-/// own before ([`Agent::write_log`]), and serves on a runtime of tokio's with one thread, in which `prepare` runs:
+/// own before (`Agent::write_log`), and serves on a runtime of tokio's with one thread, in which `prepare` runs:
 /// it may spawn tasks, register hooks and checks, and say what the agent wants known of it. Errors of
 /// `prepare` are told to the verb that waits.
 ///

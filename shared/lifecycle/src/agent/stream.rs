@@ -1,13 +1,18 @@
-//! A connection that is closed when a request's headers take too long.
+//! A connection that is closed when a request's headers take too long, and, when the agent stops, between two
+//! requests.
 //!
 //! The time runs from a request's first byte, so a client that keeps a connection open and silent
 //! costs no timer; a request that arrives in one piece costs none either.
+//!
+//! Kept true here: whatever has come is answered, and what has not been read resets the connection. hyper flushes
+//! no reply while a further request waits in its buffer, and drops both where it is told to close; so it is told
+//! that no more will come, as by a client that has said all.
 
 use std::io;
 use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -29,6 +34,8 @@ pub(super) struct Serving(Arc<Counts>);
 struct Counts {
     begun: AtomicUsize,
     ended: AtomicUsize,
+    /// No further requests are waited for.
+    closes: AtomicBool,
 }
 
 /// A request is being served for as long as this is held.
@@ -38,6 +45,12 @@ impl Serving {
     pub(super) fn begin(&self) -> ServingGuard {
         self.0.begun.fetch_add(1, Ordering::AcqRel);
         ServingGuard(self.clone())
+    }
+
+    /// The connection ends where no request is on its way: one that has not asked yet is about to, and is
+    /// answered.
+    pub(super) fn close(&self) {
+        self.0.closes.store(true, Ordering::Release);
     }
 
     /// How many have begun, and whether one is being served.
@@ -85,7 +98,8 @@ impl BoundedHeaders {
 /// sending side still waits for the reply (`POLLHUP` and `POLLRDHUP`, poll(2)).
 pub(super) fn has_gone(stream: impl AsFd) -> bool {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    let mut polled = [PollFd::new(&stream, PollFlags::empty())];
+    // Asked for something: macOS tells nothing else (XNU's poll is made of kevents).
+    let mut polled = [PollFd::new(&stream, PollFlags::OUT)];
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     poll(&mut polled, Some(&now)).is_ok() && polled[0].revents().contains(PollFlags::HUP)
 }
@@ -115,6 +129,10 @@ impl AsyncRead for BoundedHeaders {
         if read.is_pending() && self.overdue(cx) {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
+        let between = begun > 0 && !serving && self.first_byte.is_none();
+        if read.is_pending() && between && self.serving.0.closes.load(Ordering::Acquire) {
+            return Poll::Ready(Ok(()));
+        }
         read
     }
 }
@@ -136,8 +154,10 @@ impl AsyncWrite for BoundedHeaders {
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+    /// The stream is closed right after this, which alone tells a client whose request was not read from one
+    /// whose reply is at its end: who is told of the end first can't know.
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 
     fn poll_write_vectored(

@@ -140,12 +140,13 @@ impl Connection {
         if let Some(within) = request.within {
             self.send_within(within);
         }
-        match self.send(&bytes) {
+        let head = match self.send(&bytes) {
+            Ok(()) => self.head()?,
             // It may have said why it takes no more before it went.
-            Err(error) if !was_unread(&error) => return Err(late_if_full(error)),
-            Ok(()) | Err(_) => {}
-        }
-        let Head { status, content_type, framing, .. } = self.head()?;
+            Err(error) if was_unread(&error) => self.head().map_err(|_| error)?,
+            Err(error) => return Err(late_if_full(error)),
+        };
+        let Head { status, content_type, framing, .. } = head;
         Ok(Answer { status, content_type, body: self.whole(framing)? })
     }
 

@@ -458,6 +458,42 @@ fn a_request_while_it_stops_waits_for_the_next_agent() {
 }
 
 #[test]
+fn one_that_stops_answers_all_that_was_asked_in_one_write() {
+    let home = Home::new();
+    home.write("fault", "hook").write("agent.toml", "shutdown_timeout = \"1s\"\n");
+    home.get();
+    let mut before = UnixStream::connect(home.socket()).unwrap();
+    let stop = home.spawn(&["stop"]);
+    // Verbs send the question for the version and their own together: a reply that is not sent because the
+    // connection ends leaves a verb that may ask once only without an answer.
+    let both = "GET /v1/version HTTP/1.1\r\nhost: x\r\n\r\n\
+                POST /v1/sessions HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\n\r\n1";
+    let ask = |stream: &mut UnixStream| {
+        stream.write_all(both.as_bytes()).unwrap();
+        let mut said = String::new();
+        while said.matches("HTTP/1.1 ").count() < 2 {
+            let mut bytes = [0; 4096];
+            let got = stream.read(&mut bytes).unwrap();
+            assert_ne!(got, 0, "the end after {said:?}");
+            said.push_str(std::str::from_utf8(&bytes[..got]).unwrap());
+        }
+        said
+    };
+    loop {
+        let said = ask(&mut UnixStream::connect(home.socket()).unwrap());
+        if said.matches("HTTP/1.1 503").count() == 2 {
+            break;
+        }
+        // Of two that are asked while it begins to stop, the first may still have been answered.
+        assert!(said.starts_with("HTTP/1.1 200"), "{said}");
+    }
+    assert_eq!(ask(&mut before).matches("HTTP/1.1 503").count(), 2, "it has not asked before");
+    // And then it is closed.
+    assert_eq!(before.read(&mut [0; 1]).unwrap(), 0);
+    stop.wait_with_output().unwrap();
+}
+
+#[test]
 fn the_executable_may_be_replaced_or_deleted_under_it() {
     let mut home = Home::new();
     let program = home.root.path().join("pair");
