@@ -110,14 +110,7 @@ impl Home {
             command.env_remove(variable);
         }
         command.env("HEARTH_HOME", &self.dir);
-        // What a shell runs in the background ignores SIGINT, and so would what tests interrupt.
-        // SAFETY: sigaction(2) and sigprocmask(2) are async-signal-safe.
-        unsafe {
-            command.pre_exec(|| {
-                hearth_process::child::default_signals();
-                Ok(())
-            });
-        }
+        with_default_signals(&mut command);
         command
     }
 
@@ -271,6 +264,17 @@ impl Drop for Home {
 pub(crate) fn start(command: &mut Command) -> Verb {
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     Verb::of(command.spawn().expect("hearth runs"))
+}
+
+/// What a shell runs in the background ignores SIGINT, and so would what tests interrupt.
+pub(crate) fn with_default_signals(command: &mut Command) {
+    // SAFETY: sigaction(2) and sigprocmask(2) are async-signal-safe.
+    unsafe {
+        command.pre_exec(|| {
+            hearth_process::child::default_signals();
+            Ok(())
+        });
+    }
 }
 
 /// Signals a process through a handle.

@@ -140,6 +140,7 @@ impl Project {
         let mut path = vec![crate::hearth().parent().expect("a directory").to_owned()];
         path.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
         command.env("PATH", std::env::join_paths(path).expect("no colons in it"));
+        home::with_default_signals(&mut command);
         command
     }
 
