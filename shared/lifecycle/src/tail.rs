@@ -14,7 +14,7 @@ const WINDOW: u64 = 64 * 1024;
 
 /// Gives `print` the file, or its last lines. With `follow`, goes on with what comes, over rotations, until
 /// nobody reads any more what is written to that descriptor (stdout mostly: a pipe or a terminal), or `print`
-/// fails. A file that is not there is empty.
+/// fails. macOS does not tell of the reader: there it ends with the next line. A file that is not there is empty.
 ///
 /// Errors: those of reading it, and of `print`.
 pub fn tail(
@@ -43,7 +43,7 @@ pub fn tail(
             file = Some(newer);
             continue;
         }
-        // Asked for nothing: that its reader has gone is told nevertheless (poll(2)).
+        // Asked for nothing: that its reader has gone is told nevertheless (poll(2); not by macOS).
         let mut fds = [PollFd::new(watch, PollFlags::IN), PollFd::new(reader, PollFlags::empty())];
         let _ = rustix::event::poll(&mut fds, None);
         if fds[1].revents().intersects(PollFlags::ERR | PollFlags::HUP) {
